@@ -1,0 +1,1 @@
+//! acting (front page to be written with the room)

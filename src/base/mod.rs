@@ -1,0 +1,21 @@
+//! What every room may use: typed ids, money, time, probabilities, digests, languages,
+//! the grants that governance seals, and the one HTTP client.
+//!
+//! Enters: nothing. Leaves: values. It must never know a room above it, read a file of the
+//! pack, or hold state of a case.
+
+pub mod clock;
+pub mod digest;
+pub mod grants;
+pub mod ids;
+pub mod language;
+pub mod money;
+pub mod outbound;
+pub mod probability;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use digest::Digest;
+pub use ids::{ApprovalId, CallId, CaseId, CustomerId, MessageId, RecordId};
+pub use language::Language;
+pub use money::{Currency, Money};
+pub use probability::Probability;

@@ -1,0 +1,204 @@
+//! The one HTTP client: allow-listed hosts, own name resolution with the address pinned, no
+//! redirects, no proxies, caps on size and time.
+
+use futures::StreamExt;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What may be asked of the outside. Cloning shares connections.
+#[derive(Clone)]
+pub struct Outbound {
+    allowed: Arc<BTreeSet<String>>,
+    client: reqwest::Client,
+}
+
+/// One request; nothing but these leaves.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub json: Option<serde_json::Value>,
+    /// Whole exchange, connection included.
+    pub timeout: Duration,
+    /// A longer answer is an error, not a truncated value.
+    pub max_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// Messages carry the host, never the path, the query or a body: those hold personal data.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboundError {
+    #[error("`{0}` is not a URL with a host")]
+    BadUrl(String),
+    #[error("host `{host}` is not on the allow-list; add it to `[outbound] hosts` in prokura.toml")]
+    NotAllowed { host: String },
+    #[error("the HTTP client could not be set up: {0}")]
+    Setup(String),
+    /// The request certainly did not reach the other side.
+    #[error("no connection to {host}")]
+    Unreachable { host: String },
+    /// The request may have arrived and may have been carried out.
+    #[error("no complete answer from {host} within {millis} ms")]
+    NoAnswer { host: String, millis: u128 },
+    #[error("the answer from {host} is longer than {max_bytes} bytes")]
+    TooLong { host: String, max_bytes: usize },
+}
+
+impl Outbound {
+    /// `hosts` are `name` or `name:port`; a name without a port allows the scheme's default port.
+    pub fn new(hosts: impl IntoIterator<Item = String>) -> Result<Self, OutboundError> {
+        // A second initialisation in the same process is not an error: the provider is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .dns_resolver(Arc::new(Pinned::default()))
+            .user_agent(concat!("prokura/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| OutboundError::Setup(error.to_string()))?;
+        Ok(Self { allowed: Arc::new(hosts.into_iter().collect()), client })
+    }
+
+    /// Sends one request and reads the whole answer. Every status is an answer; the caller judges it.
+    pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
+        let url = reqwest::Url::parse(&request.url).map_err(|_| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
+        let name = url.host_str().ok_or_else(|| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
+        let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        if !self.allowed.contains(&host) {
+            return Err(OutboundError::NotAllowed { host });
+        }
+        let mut builder = self.client.request(request.method.into(), url).timeout(request.timeout);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(json) = &request.json {
+            builder = builder.json(json);
+        }
+        let millis = request.timeout.as_millis();
+        let response = builder.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                OutboundError::Unreachable { host: host.clone() }
+            } else {
+                OutboundError::NoAnswer { host: host.clone(), millis }
+            }
+        })?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| OutboundError::NoAnswer { host: host.clone(), millis })?;
+            if body.len() + chunk.len() > request.max_bytes {
+                return Err(OutboundError::TooLong { host, max_bytes: request.max_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, body })
+    }
+}
+
+impl From<Method> for reqwest::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Get => Self::GET,
+            Method::Post => Self::POST,
+            Method::Put => Self::PUT,
+            Method::Delete => Self::DELETE,
+        }
+    }
+}
+
+fn scheme_and_host(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().chars().take(60).collect()
+}
+
+/// Resolves a name once and keeps the addresses for the life of the process, so that a name server
+/// cannot move an allowed name to another machine between two calls.
+#[derive(Default)]
+struct Pinned {
+    addresses: Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>,
+}
+
+impl Resolve for Pinned {
+    fn resolve(&self, name: Name) -> Resolving {
+        let addresses = Arc::clone(&self.addresses);
+        Box::pin(async move {
+            let name = name.as_str().to_owned();
+            let known = addresses.lock().ok().and_then(|pinned| pinned.get(&name).cloned());
+            let found = match known {
+                Some(found) => found,
+                None => {
+                    let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+                    if let Ok(mut pinned) = addresses.lock() {
+                        pinned.insert(name, found.clone());
+                    }
+                    found
+                }
+            };
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(url: &str) -> Request {
+        Request {
+            method: Method::Get,
+            url: url.to_owned(),
+            headers: vec![],
+            json: None,
+            timeout: Duration::from_millis(500),
+            max_bytes: 1024,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_outside_the_list_is_refused_before_any_connection() {
+        let outbound = Outbound::new(["127.0.0.1:9".to_owned()]).unwrap();
+        let error = outbound.send(get("http://127.0.0.1:10/x?name=Huber")).await.unwrap_err();
+        assert!(matches!(&error, OutboundError::NotAllowed { host } if host == "127.0.0.1:10"));
+        assert!(!error.to_string().contains("Huber"));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_unreachable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let outbound = Outbound::new([address.clone()]).unwrap();
+        let error = outbound.send(get(&format!("http://{address}/"))).await.unwrap_err();
+        assert!(matches!(error, OutboundError::Unreachable { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_comes_is_told_apart_from_no_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let outbound = Outbound::new([address.clone()]).unwrap();
+        let error = outbound.send(get(&format!("http://{address}/"))).await.unwrap_err();
+        assert!(matches!(error, OutboundError::NoAnswer { .. }), "{error}");
+        drop(listener);
+    }
+}

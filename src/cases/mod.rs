@@ -1,0 +1,1 @@
+//! cases (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! demo (front page to be written with the room)

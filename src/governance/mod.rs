@@ -1,0 +1,1 @@
+//! governance (front page to be written with the room)

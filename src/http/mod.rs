@@ -1,0 +1,1 @@
+//! http (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! intake (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! learning (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! ledger (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! planning (front page to be written with the room)

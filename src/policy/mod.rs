@@ -1,0 +1,1 @@
+//! policy (front page to be written with the room)

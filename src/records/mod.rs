@@ -1,0 +1,1 @@
+//! records (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! reply (front page to be written with the room)

@@ -1,0 +1,1 @@
+//! understanding (front page to be written with the room)
