@@ -1,1 +1,5 @@
 //! policy (front page to be written with the room)
+
+pub mod grounds;
+
+pub use grounds::{Audience, Grounds, Passage};

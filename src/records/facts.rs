@@ -1,0 +1,95 @@
+//! What the bank's own systems say: scored candidates, what was selected, and the account data that a
+//! verified customer may use.
+
+use crate::base::{CustomerId, RecordId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The outcome of one look-up. `candidates` is the whole scored list, best first, ties by id.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Facts {
+    pub id: String,
+    pub candidates: Vec<Candidate>,
+    /// The ids with `score >= threshold && score == max`.
+    pub selected: Vec<RecordId>,
+    pub sources: Vec<SourceReport>,
+    /// Why `selected` is what it is.
+    #[serde(default)]
+    pub basis: Basis,
+    /// Data of the selected records that the verified customer owns or is registered for; empty for
+    /// everybody else. Staff sees it; a customer's text gets it only through a `DiscloseGrant`.
+    #[serde(default)]
+    pub records: Vec<Record>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Candidate {
+    pub id: RecordId,
+    /// Sum over fields of the weight of the best matching value.
+    pub score: u32,
+    pub matched: Vec<Match>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Match {
+    pub field: String,
+    pub value: String,
+    pub weight: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The values in the message selected the records.
+    #[default]
+    Values,
+    /// Nothing in the message identifies an account by itself, so the verified customer's own accounts
+    /// were taken.
+    Identity,
+}
+
+/// What one source did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SourceReport {
+    pub name: String,
+    pub status: SourceStatus,
+    pub milliseconds: f64,
+    /// Set when the answer came from a cache: when it was fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceStatus {
+    Answered,
+    /// Some queries were answered and some were not.
+    Partial,
+    TimedOut,
+    /// Unreachable, or an error status.
+    Refused,
+    /// An answer that does not have the declared form.
+    Garbage,
+}
+
+/// One record, as far as it was read. `fields` holds system-owned values only; free text that somebody
+/// typed into the record is in `notes` and counts as message text.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    pub id: RecordId,
+    pub owner: CustomerId,
+    pub relation: Relation,
+    pub fields: Map<String, Value>,
+    #[serde(default)]
+    pub notes: Map<String, Value>,
+    /// When it was read from its source.
+    pub read_at: Timestamp,
+}
+
+/// How the verified customer stands to a record, read from the source and never from the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    Owner,
+    Authorised,
+}
