@@ -1,5 +1,7 @@
 //! intake (front page to be written with the room)
 
 pub mod message;
+pub mod recognise;
+pub mod redact;
 
-pub use message::{Attachment, Assurance, Identity, Message};
+pub use message::{Assurance, Attachment, Identity, Message};
