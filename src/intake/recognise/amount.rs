@@ -17,7 +17,7 @@ const TIMES: &str = r"(?:[kK]|Tsd\.?|Mio\.?|(?i:tausend|thousand|millionen|milli
 /// Codes that may also be written small. Others only in capitals: `try`, `all` and `sek` are words.
 const CODES: &str = r"(?:(?i:eur|usd|gbp|chf)|JPY|PLN|CZK|SEK|NOK|DKK|HUF|RON|BGN|TRY|RUB|UAH|ISK|AUD|CAD|NZD|SGD|HKD|CNY|INR|THB|ZAR|BRL|MXN|ILS|AED|SAR|KRW|KWD|BHD|TND)";
 const SIGNS: &str = r"(?:(?:US|CA|AU|NZ)?\$|€|£|¥|zł)";
-const WORDS: &str = r"(?i:euros?|cents?|(?:US[ -]?)?dollars?|bucks|(?:british )?pounds?(?: sterling)?|quid|pence|pfund|franken|francs?|rappen|yen|z[lł]oty)";
+const WORDS: &str = r"(?i:euros?|cents?|(?:US[ -]?)?dollars?|bucks|(?:british )?pounds?(?: sterling)?|quid|pence|pfund|franken?|francs?|rappen|yen|z[lł]oty)";
 
 /// Value in figures, then the currency; or the other way round.
 static AMOUNT: LazyLock<Regex> = LazyLock::new(|| {
@@ -92,7 +92,7 @@ fn currency_of(captures: &Captures<'_>) -> Option<(Currency, bool)> {
         "nz$" => ("NZD", false),
         "£" | "quid" | "pfund" => ("GBP", false),
         "pence" => ("GBP", true),
-        "sfr" | "franken" | "franc" | "francs" => ("CHF", false),
+        "sfr" | "franke" | "franken" | "franc" | "francs" => ("CHF", false),
         "rappen" => ("CHF", true),
         "¥" | "yen" => ("JPY", false),
         "zł" | "zloty" | "złoty" => ("PLN", false),

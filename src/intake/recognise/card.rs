@@ -156,7 +156,7 @@ static CUED: LazyLock<Regex> = LazyLock::new(|| {
         r"(?xi)
         (?: \b(?: endziffern? | endung | endend | endet | mit\ ende | ending | ends | last\ (?:four|4)
               | final | letzten?n?\ (?:vier|4) | letzten )
-            (?: [\s:]+ (?: digits? | numbers? | ziffern | stellen | zahlen | in | with | on | auf | mit | are | is | sind
+            (?: [\s:]+ (?: digits? | numbers? | ziffern | stellen | zahlen | in | with | on | auf | mit | are | is | ist | sind
                 | lauten | nummer | number ) ){0,3} [\s:(\x22'„“]{1,3}
           | (?:karten?(?:nummer|nr\.?)? | cards?(?:\ (?:number|no\.?))? ) \ ?[(:]?\ ? (?: \#|nr\.?\ |no\.?\ )?
         )
@@ -182,7 +182,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     scan.sweep("card_last4", &CUED, |text, hit| {
         let part = hit.end.checked_sub(4)?..hit.end;
         let bare = !slice(text, hit.start..part.start).chars().any(|c| c == 'n' || c == 'N');
-        let year = matches!(slice(text, part.start..part.start + 2), "19" | "20");
+        let year = slice(text, part.clone()).parse::<u32>().is_ok_and(|year| (1990..2040).contains(&year));
         let goes_on = matches!(after(text, part.end), Some('.' | ',' | '/' | '-'))
             && slice(text, part.end + 1..text.len()).starts_with(|c: char| c.is_ascii_digit());
         let told = !bare || !year;

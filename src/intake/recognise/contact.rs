@@ -121,7 +121,7 @@ static POSTCODE: LazyLock<Regex> = LazyLock::new(|| pattern("[0-9]{4,5}"));
 
 static POSTCODE_CUE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)(?:\b(?:plz|postleitzahl|postcode|postal code|zip(?: code)?)(?:[\s:]+(?:ist|is|lautet|war|was))?[\s:]*|\b(?:d|de|a|at|ch|i|it)-)$",
+        r"(?i)(?:\b(?:plz|postleitzahl|postcode|postal code|zip(?: code)?)(?:[\s:]+(?:ist|is|lautet|war|was))?[\s:]*|\b(?:wohne|wohnhaft|lebe|live|living) (?:in|near) )$",
     )
 });
 
@@ -167,11 +167,15 @@ pub(super) fn find_postcodes(scan: &mut Scan<'_>) {
             return None;
         }
         let cued = preceded_by(text, hit.start, &POSTCODE_CUE);
-        let place = left != Some('-')
+        let country = if hit.len() == 5 { &["D-", "DE-", "I-", "F-"][..] } else { &["A-", "AT-", "CH-"][..] };
+        let head = slice(text, 0..hit.start);
+        let country =
+            country.iter().any(|code| head.strip_suffix(code).is_some_and(|rest| !rest.ends_with(is_word)));
+        let place = (country || left != Some('-'))
             && before_a_place(text, hit.end)
             && !slice(text, hit.clone()).starts_with("00")
             && !preceded_by(text, hit.start, &OTHER_NUMBER)
-            && (hit.len() == 5 || preceded_by(text, hit.start, &HOUSE_NUMBER));
+            && (hit.len() == 5 || country || preceded_by(text, hit.start, &HOUSE_NUMBER));
         (cued || place).then_some(hit)
     });
 }

@@ -28,7 +28,7 @@ const MONTHS: &[(&str, i8)] = &[
     ("dec", 12),
 ];
 
-const MONTH: &str = r"(?i:january?|januar|jan\.?|jänner|februar|february|feb\.?|m(?:ä|a\x{308}|ae)rz|m(?:ä|a\x{308})r\.|march|mar\.?|april|apr\.?|mai|may|juni|june|jun\.?|juli|july|jul\.?|august|aug\.?|september|sept\.?|sep\.?|oktober|october|okt\.?|oct\.?|november|nov\.?|dezember|december|dez\.?|dec\.?)";
+const MONTH: &str = r"(?i:january?|januar|jan\.?|jänner|february|februar|feb\.?|m(?:ä|a\x{308}|ae)rz|m(?:ä|a\x{308})r\.|march|mar\.?|april|apr\.?|mai|may|juni|june|jun\.?|juli|july|jul\.?|august|aug\.?|september|sept\.?|sep\.?|oktober|october|okt\.?|oct\.?|november|nov\.?|dezember|december|dez\.?|dec\.?)";
 const SPACE: &str = r"[ \t\x{a0}\x{2009}\x{202f}]";
 
 /// One alternative a form. Named groups end in the form's number.
@@ -58,7 +58,9 @@ static YEARLESS: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 static CUE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)\b(?:am|vom|seit|bis zum|zum|bis|datum|on|since|from|until|by|dated?|due)[\s:]+(?:the )?$")
+    pattern(
+        r"(?i)\b(?:am|vom|seit|zum|bis|ab|den|dem|der|\p{L}*datum|termin|on|since|from|until|till|by|dated?|due|of)[\s:]+(?:the )?$",
+    )
 });
 
 /// The forms that `parse_date` reads, alone in the text.
@@ -110,7 +112,10 @@ pub(super) fn find_full(scan: &mut Scan<'_>) {
         if named.is_some_and(|name| is_rather_a_word(text, &hit, &captures, name.as_str())) {
             return None;
         }
-        is_apart(text, &hit).then_some(hit)
+        // A full stop behind the name of a month ends the sentence as likely as the word.
+        let end = hit.end - usize::from(slice(text, hit.clone()).ends_with('.'));
+        let range = hit.start..end;
+        is_apart(text, &range).then_some(range)
     });
 }
 
@@ -121,13 +126,17 @@ pub(super) fn find_yearless(scan: &mut Scan<'_>) {
         let dotted =
             captures.name("dot").is_some() && captures.name("mark").is_some_and(|mark| mark.as_str() != "/");
         let both_long = captures.name("m7").is_some_and(|month| month.len() == 2);
-        let clock = slice(text, hit.end..text.len()).trim_start().to_lowercase();
+        let rest: String = slice(text, hit.end..text.len()).chars().take(8).collect();
+        let clock = rest.trim_start().to_lowercase();
         let timed = ["uhr", "h ", "am ", "pm", "a.m", "p.m", "%", "prozent", "percent"]
             .iter()
             .any(|unit| clock.starts_with(unit));
-        // `21.09` may be a price or a time, `1/2` a fraction: only a word in front makes them dates. A
-        // sentence's full stop behind `21.09.` cannot be told from a date's, so that two-digit form counts.
-        let announced = both_long && preceded_by(text, hit.start, &CUE);
+        // `21.09` may be a price, a rate or a time, `1/2` a fraction, and the full stop behind `21.9.` the end
+        // of the sentence: then only a word in front makes them dates.
+        let cued = preceded_by(text, hit.start, &CUE);
+        let ends_sentence = clock.is_empty() || rest.trim_start().starts_with(char::is_uppercase);
+        let dotted = dotted && (cued || !ends_sentence);
+        let announced = both_long && cued;
         let range = match captures.name("mark").map(|mark| mark.as_str()) {
             Some("/") => hit.start..hit.start + captures.name("m7")?.end(),
             _ => hit.clone(),
