@@ -94,6 +94,21 @@ mod tests {
         }
 
         #[test]
+        fn dates_are_never_masked(dates in prop::collection::vec((1..29, 1..13, 2019..2031), 2..4), form in 0..4) {
+            let write = |(day, month, year): &(i32, i32, i32)| match form {
+                0 => format!("{day:02}.{month:02}.{year}"),
+                1 => format!("{day}.{month}.{year}"),
+                2 => format!("{year}-{month:02}-{day:02}"),
+                _ => format!("{day:02}/{month:02}/{year}"),
+            };
+            let dates: Vec<String> = dates.iter().map(write).collect();
+            for gap in [" ", "-", "–", " - "] {
+                let text = dates.join(gap);
+                prop_assert_eq!(mask_cards(&text), text);
+            }
+        }
+
+        #[test]
         fn every_card_number_is_masked(payload in "[1-9][0-9]{11,17}", gap in prop::sample::select(vec!["", " ", "-", "\u{a0}", " - ", "."]), every in 3_usize..7) {
             let card = with_check_digit(&payload);
             let digits: Vec<char> = card.chars().collect();

@@ -72,7 +72,7 @@ fn rows(text: &str) -> Vec<Row> {
             }
             gap = 0;
             row.digits.push(Digit { range: at..at + c.len_utf8(), value, group });
-        } else if !row.digits.is_empty() && gap < 2 && (iban::is_gap(c) || c == '.') {
+        } else if !row.digits.is_empty() && gap < 2 && joins(&row, c) {
             gap += 1;
         } else if !row.digits.is_empty() {
             row.glued |= gap == 0 && c.is_alphabetic();
@@ -84,6 +84,14 @@ fn rows(text: &str) -> Vec<Row> {
     rows.push(row);
     rows.retain(|row| row.digits.len() >= 13 && !row.phone);
     rows
+}
+
+/// Whether a number may go on behind this separator. Full stops and hyphens behind one or two digits are a
+/// date's: two dates in a row have as many digits as a card.
+fn joins(row: &Row, c: char) -> bool {
+    let group = row.digits.last().map(|digit| digit.group);
+    let long = row.digits.iter().rev().take_while(|digit| Some(digit.group) == group).count() >= 3;
+    if matches!(c, '-' | '.' | '\u{2010}'..='\u{2015}') { long } else { iban::is_gap(c) }
 }
 
 /// ASCII digits and their full-width forms.
