@@ -60,10 +60,10 @@ impl Bank {
             .filter(|id| !switches.missing.contains(id))
             .take(MOST_IDS + 1)
             .collect();
-        if let Some(twin) = self.visible_twin(switches) {
-            if searchable_values(twin).iter().any(|(f, v)| *f == field && comparable(field, v) == wanted) {
-                ids.push(twin.id.clone());
-            }
+        if let Some(twin) = self.visible_twin(switches)
+            && searchable_values(twin).iter().any(|(f, v)| *f == field && comparable(field, v) == wanted)
+        {
+            ids.push(twin.id.clone());
         }
         let more = ids.len() > MOST_IDS;
         ids.truncate(MOST_IDS);

@@ -10,10 +10,10 @@ impl Draw {
     pub fn new(seed: u64, number: u64) -> Self {
         let mut first =
             Self(seed.wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ number.wrapping_mul(0xA076_1D64_78BD_642F));
-        Self(first.next())
+        Self(first.word())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,7 +23,7 @@ impl Draw {
 
     /// Uniform in `0..bound`; 0 when the bound is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.word().checked_rem(bound).unwrap_or(0)
     }
 
     /// True once in `n` draws.
@@ -46,7 +46,7 @@ impl Draw {
 
     /// Uniform in 0..1, 53 bits.
     pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.word() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
@@ -57,13 +57,13 @@ mod tests {
     #[test]
     fn the_published_sequence_of_splitmix64() {
         let mut draw = Draw(1_234_567);
-        assert_eq!(draw.next(), 6_457_827_717_110_365_317);
-        assert_eq!(draw.next(), 3_203_168_211_198_807_973);
+        assert_eq!(draw.word(), 6_457_827_717_110_365_317);
+        assert_eq!(draw.word(), 3_203_168_211_198_807_973);
     }
 
     #[test]
     fn sequences_of_different_numbers_differ() {
-        assert_ne!(Draw::new(7, 1).next(), Draw::new(7, 2).next());
-        assert_eq!(Draw::new(7, 1).next(), Draw::new(7, 1).next());
+        assert_ne!(Draw::new(7, 1).word(), Draw::new(7, 2).word());
+        assert_eq!(Draw::new(7, 1).word(), Draw::new(7, 1).word());
     }
 }
