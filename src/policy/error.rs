@@ -1,0 +1,72 @@
+//! What can go wrong with the bank's documents and their index.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    #[error("the policy index is not built in `{}`: run `prokura policies index index/policies`", state.display())]
+    NotBuilt { state: PathBuf },
+    #[error(
+        "policy generation `{generation}` is damaged: `{file}` {reason}; run `prokura policies index PATH...` \
+         again, or `prokura policies rollback DIGEST` to another generation"
+    )]
+    Damaged { generation: String, file: String, reason: String },
+    #[error("there is no policy generation `{asked}`; known: {known}")]
+    UnknownGeneration { asked: String, known: String },
+    #[error("{}", list(.0))]
+    Flaws(Vec<Flaw>),
+    #[error("no documents found in {0}; expected files ending in .md, .markdown, .txt or .jsonl")]
+    NoDocuments(String),
+    #[error("another process is changing the policy index in `{}`: wait for it to end", state.display())]
+    Busy { state: PathBuf },
+    #[error("`{}`: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("the search engine failed: {0}")]
+    Engine(#[from] tantivy::TantivyError),
+}
+
+impl PolicyError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// One fault of one document: where it stands, what stands there, and what would be right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flaw {
+    pub file: PathBuf,
+    /// Counted from 1.
+    pub line: usize,
+    pub field: String,
+    pub value: String,
+    pub remedy: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, field, value, remedy } = self;
+        write!(f, "{}:{line}: {field} `{}`: {remedy}", file.display(), shortened(value))
+    }
+}
+
+/// The value as an error shows it: one line, at most 80 characters, no control characters.
+fn shortened(value: &str) -> String {
+    let mut shown: String = value.chars().take(80).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if value.chars().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+const SHOWN: usize = 20;
+
+fn list(flaws: &[Flaw]) -> String {
+    let mut lines: Vec<String> = flaws.iter().take(SHOWN).map(Flaw::to_string).collect();
+    if flaws.len() > SHOWN {
+        lines.push(format!("and {} more", flaws.len() - SHOWN));
+    }
+    lines.join("\n")
+}
