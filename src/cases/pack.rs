@@ -189,7 +189,7 @@ fn parse_plans(files: &PackFiles, findings: &mut Vec<Finding>) -> Plans {
 
 fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, findings: &mut Vec<Finding>) {
     let known: BTreeSet<String> = schema.extraction.field_ids().into_iter().flat_map(|(_, fields)| fields).collect();
-    for field in lookup.fields() {
+    for field in lookup.weights.keys() {
         if !known.contains(field) {
             let near = suggestion(field, known.iter().map(String::as_str));
             let message = format!("field `{field}` is not extracted{near}");
@@ -202,7 +202,7 @@ fn govern(files: &PackFiles, schema: &Schema, tools: &Tools, findings: &mut Vec<
     let risks: Vec<ToolRisk> =
         tools.by_name.values().map(|tool| ToolRisk { name: tool.name.clone(), risk: tool.risk }).collect();
     let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
-    let leaves: BTreeSet<String> = schema.intents.leaf_ids().map(str::to_owned).collect();
+    let leaves: BTreeSet<String> = schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect();
     let names: BTreeSet<String> = tools.by_name.keys().cloned().collect();
     let money: BTreeSet<String> =
         tools.by_name.values().filter(|tool| tool.risk == Risk::Money).map(|tool| tool.name.clone()).collect();
@@ -223,12 +223,12 @@ fn names(
 ) -> Names {
     let cited = || plans.by_leaf.values().flat_map(|plan| plan.documents.iter().cloned()).collect();
     Names {
-        leaves: schema.intents.leaf_ids().map(str::to_owned).collect(),
+        leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
         templates: templates.names().map(str::to_owned).collect(),
         queues: service.queues.clone(),
         documents: documents.cloned().unwrap_or_else(cited),
         languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),
-        view: plan_shape(Shape::of_paths(sources.system_paths().iter().map(String::as_str))),
+        view: plan_shape(Shape::of_paths(sources.http.iter().map(|s| &s.form).chain(sources.file.iter().map(|s| &s.form)).flat_map(|form| form.system.iter().map(String::as_str)))),
     }
 }

@@ -4,7 +4,7 @@ use super::event::Event;
 use super::pack::Pack;
 use super::state::{CallState, Effect, State, Status};
 use super::step::{Input, Now, call_request, step};
-use super::view::{PendingApproval, circumstances, subject};
+use super::view::{PendingApproval, circumstances, leaf_of, subject};
 use super::CaseError;
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, MessageId, Timestamp};
@@ -334,7 +334,7 @@ impl Cases {
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let Some(message) = state.message() else { return Err(("policy", "no message".into())) };
         let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
-        let leaf = leaf.or_else(|| state.reading.as_ref().map(crate::understanding::Reading::leaf));
+        let leaf = leaf.or_else(|| state.reading.as_ref().map(leaf_of));
         let plan = leaf.and_then(|leaf| self.parts.pack.plans.by_leaf.get(leaf));
         let day = self.parts.clock.now().date();
         let Some(as_of) = crate::policy::parse_date(&day) else { return Err(("policy", "no date".into())) };

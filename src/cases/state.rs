@@ -1,6 +1,7 @@
 //! A case is the fold of its events.
 
 use super::event::{Event, ReplyKind};
+use super::view::lookup_values;
 use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, Digest, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
@@ -251,7 +252,7 @@ impl State {
     }
 
     fn learn_fields(&mut self, reading: &Reading) {
-        for (field, values) in reading.lookup_values() {
+        for (field, values) in lookup_values(reading) {
             let known = self.fields.entry(field).or_default();
             for value in values {
                 if !known.contains(&value) {

@@ -4,7 +4,7 @@
 use super::event::{Event, ReplyKind};
 use super::pack::Pack;
 use super::state::{CallState, State};
-use super::view::{circumstances, plan_view, subject, summary};
+use super::view::{circumstances, leaf_of, plan_view, probability, subject, summary};
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
@@ -69,7 +69,7 @@ fn with_plan(state: &State, grounded: Event, now: &Now<'_>) -> Vec<Event> {
 
 fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     let Some(reading) = &state.reading else { return escalate_now(state, "the message was not read") };
-    let leaf = reading.leaf().to_owned();
+    let leaf = leaf_of(reading).to_owned();
     if let Some(Next::Ask { then, .. }) = &state.next
         && let Some(known) = &state.plan
     {
@@ -77,7 +77,7 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
         let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
         return walk(state, &known.leaf.clone(), cursor, now);
     }
-    if reading.probability().get() < now.pack.service.hand_over_below {
+    if probability(reading).get() < now.pack.service.hand_over_below {
         return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
     }
     match now.pack.plans.by_leaf.get(&leaf) {
@@ -341,7 +341,7 @@ fn escalate_now(state: &State, reason: &str) -> Vec<Event> {
         .plan
         .as_ref()
         .map(|plan| plan.leaf.clone())
-        .or_else(|| state.reading.as_ref().map(|reading| reading.leaf().to_owned()))
+        .or_else(|| state.reading.as_ref().map(|reading| leaf_of(reading).to_owned()))
         .unwrap_or_else(|| "other".to_owned());
     escalation(state, &leaf, GENERAL_QUEUE, reason)
 }

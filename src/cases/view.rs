@@ -2,14 +2,16 @@
 
 use super::state::{CallState, State, Status};
 use crate::acting::Outcome;
-use crate::base::Timestamp;
+use crate::base::{Probability, Timestamp};
 use crate::governance::{ApprovalRequest, Circumstances, Subject, Vote};
 use crate::intake::Identity;
 use crate::ledger::Entry;
 use crate::planning::Shape;
 use crate::records::{Basis, Record, Relation, SourceStatus};
+use crate::understanding::Reading;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The variables that plans' conditions see. `record` is there only when exactly one record is left.
 pub fn plan_view(state: &State, at: Timestamp) -> Value {
@@ -35,7 +37,7 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         "calls": calls,
     });
     if let Some(reading) = &state.reading {
-        view["reading"] = reading.condition_view();
+        view["reading"] = reading_view(reading);
     }
     if let [record] = facts.records.as_slice() {
         view["record"] = record_view(record);
@@ -115,12 +117,12 @@ pub(super) fn circumstances(state: &State, at: Timestamp) -> Option<Circumstance
         customer: customer.clone(),
         assurance: assurance.as_str(),
         identity_age_seconds: at.since(*verified_at).max(0) / 1000,
-        confidence: reading.map(crate::understanding::Reading::probability).unwrap_or(crate::base::Probability::ZERO),
+        confidence: reading.map_or(Probability::ZERO, probability),
         leaf: state
             .plan
             .as_ref()
             .map(|plan| plan.leaf.clone())
-            .or_else(|| reading.map(|reading| reading.leaf().to_owned()))
+            .or_else(|| reading.map(|reading| leaf_of(reading).to_owned()))
             .unwrap_or_default(),
         amount: None,
         approvers: Vec::new(),
@@ -131,8 +133,8 @@ pub(super) fn circumstances(state: &State, at: Timestamp) -> Option<Circumstance
 pub(super) fn summary(state: &State) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(reading) = &state.reading {
-        let percent = reading.probability().get() * 100.0;
-        lines.push(format!("read as `{}` ({percent:.0} %)", reading.leaf()));
+        let percent = probability(reading).get() * 100.0;
+        lines.push(format!("read as `{}` ({percent:.0} %)", leaf_of(reading)));
         lines.push(format!("cannot be excluded: {}", reading.prediction_set.join(", ")));
     }
     if let Some(facts) = &state.facts {
@@ -264,4 +266,44 @@ pub fn trace(entries: &[Entry]) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+/// The leaf that chooses the plan.
+pub(super) fn leaf_of(reading: &Reading) -> &str {
+    reading.leaf().unwrap_or("other")
+}
+
+pub(super) fn probability(reading: &Reading) -> Probability {
+    reading.intents.first().map_or(Probability::ZERO, |intent| intent.probability)
+}
+
+/// What a look-up asks for: every value and variant that was said, by field.
+pub(super) fn lookup_values(reading: &Reading) -> BTreeMap<String, Vec<String>> {
+    let fields = reading.fields.values().flatten();
+    fields
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(field, values)| {
+            let mut said = Vec::new();
+            for value in values {
+                let typed = std::iter::once(&value.text);
+                for text in typed.chain(&value.variants) {
+                    if !said.contains(text) {
+                        said.push(text.clone());
+                    }
+                }
+            }
+            (field.clone(), said)
+        })
+        .collect()
+}
+
+fn reading_view(reading: &Reading) -> Value {
+    json!({
+        "leaf": leaf_of(reading),
+        "probability": probability(reading),
+        "urgency": reading.tone.urgency.label,
+        "sentiment": reading.tone.sentiment.label,
+        "wants_human": reading.tone.wants_human,
+        "out_of_scope": reading.out_of_scope,
+    })
 }

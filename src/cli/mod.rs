@@ -1,1 +1,301 @@
-//! cli (front page to be written with the room)
+//! The command line, parsed to a value.
+//!
+//! Enters: the process's arguments. Leaves: `Arguments`, a `Command` with where its configuration and
+//! state are. It must never run anything: `app` does.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Resolves customers' messages inside a bank: reads them, looks the facts up, finds the bank's policy,
+/// plans, checks the plan against rules, acts, answers, and keeps a record that can be replayed.
+#[derive(Parser, Debug)]
+#[command(name = "prokura", version, about, after_help = "JSON goes to stdout, everything else to stderr.\n\
+    Exit codes: 0 done, 1 the check failed, 2 bad usage or bad input.")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The service's settings; the pack lies beside them.
+    #[arg(long, global = true, value_name = "FILE", default_value = "config/prokura.toml")]
+    pub config: PathBuf,
+    /// Where everything is written: the ledger, the index generations, caches.
+    #[arg(long, global = true, value_name = "DIR", env = "PROKURA_STATE")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the service: HTTP API and case engine.
+    Serve(Serve),
+    /// Run the service with a demonstration bank beside it, and print what to try.
+    Demo(Demo),
+    /// Run the demonstration bank alone, on loopback.
+    DemoBank(DemoBank),
+    /// Take one message through the whole pipeline, in this process.
+    Resolve(Resolve),
+    /// Read a message: intents, values, tone.
+    Understand(Understand),
+    /// Look records up by given values.
+    Lookup(Lookup),
+    /// Search the policy documents.
+    Search(Search),
+    /// Build and manage the index of the policy documents.
+    #[command(subcommand)]
+    Policies(Policies),
+    /// Validate the whole pack and run every plan's own tests.
+    Check(Check),
+    /// Train a model bundle in this process.
+    Train(Train),
+    /// Measure the bundle on the test sets.
+    Evaluate(Evaluate),
+    /// Model files.
+    #[command(subcommand)]
+    Models(Models),
+    /// The record of everything that happened.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Decide a case again from its record, and compare.
+    Replay(Replay),
+    /// Make an API key: prints the key and the line for the configuration.
+    Key(Key),
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Listen here instead of where the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+pub struct Demo {
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where the demonstration bank listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4380")]
+    pub bank: SocketAddr,
+    /// A switch of the demonstration bank, such as `fraud=acc_001` or `slowness=500`. Repeatable.
+    #[arg(long = "switch", value_name = "NAME=VALUE")]
+    pub switches: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct DemoBank {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4380")]
+    pub listen: SocketAddr,
+    /// Where requests.jsonl and effects.jsonl are written; default: `demo-bank` in the state directory.
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[arg(long = "switch", value_name = "NAME=VALUE")]
+    pub switches: Vec<String>,
+    /// End when standard input ends, as it does when a parent process dies.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Resolve {
+    /// The message; `-` reads it from standard input.
+    pub text: String,
+    /// The whole case as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Against a demonstration bank started for this message.
+    #[arg(long)]
+    pub demo: bool,
+    /// The verified sender; with --demo the owner of acc_001 unless said otherwise.
+    #[arg(long = "as", value_name = "CUSTOMER", conflicts_with_all = ["anonymous", "claimed"])]
+    pub customer: Option<String>,
+    /// Nobody knows who sent it.
+    #[arg(long, conflicts_with = "claimed")]
+    pub anonymous: bool,
+    /// The sender says that they are this, and nobody checked.
+    #[arg(long, value_name = "FROM")]
+    pub claimed: Option<String>,
+    /// How the verified sender was authenticated.
+    #[arg(long, value_name = "LEVEL", default_value = "sca", value_parser = ["sca", "login"])]
+    pub assurance: String,
+    /// A switch of the demonstration bank. Repeatable.
+    #[arg(long = "switch", value_name = "NAME=VALUE", requires = "demo")]
+    pub switches: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Understand {
+    /// The message; `-` reads it from standard input.
+    #[arg(required_unless_present = "input")]
+    pub text: Option<String>,
+    /// JSON lines with `id` and `text`; one reading a line comes out. `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub input: Option<PathBuf>,
+    /// de or en; otherwise the text decides.
+    #[arg(long)]
+    pub language: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Lookup {
+    /// Values, as `field=value`; a field may come several times.
+    #[arg(value_name = "FIELD=VALUE", required_unless_present = "input")]
+    pub values: Vec<String>,
+    /// JSON lines with `id` and `fields`. `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "values")]
+    pub input: Option<PathBuf>,
+    /// Against a demonstration bank started for this look-up.
+    #[arg(long)]
+    pub demo: bool,
+    #[arg(long = "switch", value_name = "NAME=VALUE", requires = "demo")]
+    pub switches: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Search {
+    #[arg(required_unless_present = "input")]
+    pub query: Option<String>,
+    /// JSON lines with `id` and `query`, and optionally `as_of`, `audience`, `language`. `-` is standard
+    /// input.
+    #[arg(long, value_name = "FILE", conflicts_with = "query")]
+    pub input: Option<PathBuf>,
+    /// Most passages a question, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
+    /// `public`, or `internal` for both.
+    #[arg(long, value_parser = ["public", "internal", "all"], default_value = "internal")]
+    pub audience: String,
+    /// The day whose documents apply, YYYY-MM-DD; default: today.
+    #[arg(long, value_name = "DATE")]
+    pub as_of: Option<String>,
+    /// Only documents in this language.
+    #[arg(long)]
+    pub language: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Policies {
+    /// Build the next generation from these files and folders and publish it.
+    Index {
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// The language of documents that do not say theirs.
+        #[arg(long, default_value = "en")]
+        language: String,
+    },
+    /// The generations of the state directory.
+    List,
+    /// Make an earlier generation the current one.
+    Rollback { generation: String },
+    /// What changed from one generation to another.
+    Diff { from: String, to: String },
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Train {
+    /// The folder of public data sets; what is not there is skipped with a line.
+    #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
+    pub data: Option<PathBuf>,
+    /// Our own labelled lines.
+    #[arg(long, value_name = "DIR", default_value = "models/data")]
+    pub own: PathBuf,
+    /// The base model, as `make base-model` fetches it.
+    #[arg(long, value_name = "DIR", default_value = "models/base")]
+    pub base: PathBuf,
+    /// Checkpoints; an interrupted run goes on from here.
+    #[arg(long, value_name = "DIR")]
+    pub work: PathBuf,
+    /// Where the finished bundle is written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Passes over the largest source.
+    #[arg(long)]
+    pub epochs: Option<f64>,
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub struct Evaluate {
+    #[arg(long)]
+    pub json: bool,
+    #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
+    pub data: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = "models/data")]
+    pub own: PathBuf,
+    /// Another bundle than the settings name.
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Models {
+    /// Fetch the base model from a hub and check it.
+    Pull {
+        /// The hub's address; its host must be on `[outbound] hosts`.
+        #[arg(long, default_value = "https://huggingface.co")]
+        hub: String,
+        #[arg(long, value_name = "DIR", default_value = "models/base")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Audit {
+    /// Walk the chain of the whole log; exit code 1 when an entry was changed.
+    Verify,
+}
+
+#[derive(Args, Debug)]
+pub struct Replay {
+    pub case: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Key {
+    /// Who will hold it.
+    pub principal: String,
+    /// channel, agent, supervisor, policy_admin, model_admin, auditor or operator.
+    pub role: String,
+}
+
+/// Parses the process's arguments; prints help or usage errors and ends the process itself (code 2).
+pub fn parse() -> Arguments {
+    Arguments::parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_may_stand_behind_the_command() {
+        let parsed =
+            Arguments::try_parse_from(["prokura", "resolve", "--demo", "--json", "hello", "--state", "s"]).unwrap();
+        assert_eq!(parsed.place.state, Some(PathBuf::from("s")));
+        assert!(matches!(parsed.command, Command::Resolve(Resolve { json: true, demo: true, .. })));
+    }
+
+    #[test]
+    fn a_sender_is_verified_or_not() {
+        let both = ["prokura", "resolve", "x", "--as", "cus_1", "--anonymous"];
+        assert!(Arguments::try_parse_from(both).is_err());
+    }
+}

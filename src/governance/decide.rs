@@ -122,7 +122,8 @@ impl Governance {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Risk, ToolRisk};
+    use super::super::ToolRisk;
+    use crate::planning::Risk;
     use super::*;
     use crate::base::{Currency, Money, Probability};
 

@@ -14,4 +14,4 @@ pub use access::{Principal, Role};
 pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
 pub use autonomy::{Autonomy, Level};
 pub use decide::{Decision, Governance, Request, Verdict};
-pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Risk, Rules, Subject, ToolRisk};
+pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Rules, Subject, ToolRisk};

@@ -2,11 +2,11 @@
 
 use crate::base::finding::line_of;
 use crate::base::{CustomerId, Digest, Finding, Money, Probability, RecordId};
+use crate::planning::Risk;
 use cedar_policy::{
     Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
     Request as CedarRequest, Schema, ValidationMode, Validator,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -14,36 +14,24 @@ use std::str::FromStr;
 /// Where a pack keeps its rules.
 pub const RULES_FOLDER: &str = "rules";
 
-/// What kind of harm a tool can do, rising.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    Read,
-    Protective,
-    Reversible,
-    Money,
-    Irreversible,
-}
-
-impl Risk {
-    pub const ALL: [Self; 5] = [Self::Read, Self::Protective, Self::Reversible, Self::Money, Self::Irreversible];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Protective => "protective",
-            Self::Reversible => "reversible",
-            Self::Money => "money",
-            Self::Irreversible => "irreversible",
-        }
-    }
-}
-
 /// A tool as far as the rules need to know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToolRisk {
     pub name: String,
     pub risk: Risk,
+}
+
+const RISKS: [Risk; 5] = [Risk::Read, Risk::Protective, Risk::Reversible, Risk::Money, Risk::Irreversible];
+
+/// The action group of a risk class; rules name it, as in `action in Action::"money"`.
+const fn group(risk: Risk) -> &'static str {
+    match risk {
+        Risk::Read => "read",
+        Risk::Protective => "protective",
+        Risk::Reversible => "reversible",
+        Risk::Money => "money",
+        Risk::Irreversible => "irreversible",
+    }
 }
 
 /// The two actions that are no tools: reading a customer's account data, and telling it to them.
@@ -239,8 +227,8 @@ fn schema_source(tools: &[ToolRisk]) -> String {
          confidence: Long, leaf: String, amount?: Long, currency?: String, approver_1?: String, \
          approver_2?: String };\n",
     );
-    for risk in Risk::ALL {
-        source.push_str(&format!("action {};\n", risk.as_str()));
+    for risk in RISKS {
+        source.push_str(&format!("action {};\n", group(risk)));
     }
     source.push_str(&format!(
         "action {READ_ACCOUNT} appliesTo {{ principal: [Agent], resource: [Customer], context: Circumstances }};\n\
@@ -250,7 +238,7 @@ fn schema_source(tools: &[ToolRisk]) -> String {
         source.push_str(&format!(
             "action {:?} in [Action::{:?}] appliesTo {{ principal: [Agent], resource: [Record], context: Circumstances }};\n",
             tool.name,
-            tool.risk.as_str()
+            group(tool.risk)
         ));
     }
     source

@@ -1,0 +1,55 @@
+//! Wires the rooms together and runs a command. Nothing is decided here.
+//!
+//! Enters: a parsed command. Leaves: an exit code. It must never hold a rule, a threshold or a text for
+//! a customer.
+
+mod failure;
+mod models;
+mod oneshot;
+mod output;
+mod resolve;
+mod serve;
+mod settings;
+mod wire;
+
+use crate::cli::{Arguments, Command};
+pub use failure::Failure;
+use std::process::ExitCode;
+
+/// Runs a command to its end.
+pub fn run(arguments: Arguments) -> ExitCode {
+    output::start_logging();
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::input(format!("the runtime cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(dispatch(arguments)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.code()
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let place = arguments.place;
+    match arguments.command {
+        Command::Serve(serve) => serve::serve(&place, serve.listen).await,
+        Command::Demo(demo) => serve::demo(&place, demo).await,
+        Command::DemoBank(bank) => serve::demo_bank(&place, bank).await,
+        Command::Resolve(resolve) => resolve::resolve(&place, resolve).await,
+        Command::Understand(understand) => oneshot::understand(&place, understand),
+        Command::Lookup(lookup) => oneshot::lookup(&place, lookup).await,
+        Command::Search(search) => oneshot::search(&place, search),
+        Command::Policies(policies) => oneshot::policies(&place, policies),
+        Command::Check(check) => oneshot::check(&place, check.json),
+        Command::Train(train) => models::train(&place, train),
+        Command::Evaluate(evaluate) => models::evaluate(&place, evaluate),
+        Command::Models(models) => models::models(&place, models).await,
+        Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
+        Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,
+        Command::Key(key) => oneshot::key(&key),
+    }
+}

@@ -1,0 +1,126 @@
+//! config/prokura.toml: where things are and who may call. It decides nothing about a case.
+
+use super::Failure;
+use crate::base::{Finding, Language};
+use crate::governance::Role;
+use crate::intake::{IdentityConfig, Limits};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub service: Service,
+    #[serde(default)]
+    pub intake: Intake,
+    pub models: Models,
+    pub policies: Policies,
+    #[serde(default)]
+    pub outbound: OutboundSettings,
+    /// Addresses of the bank's systems by name; they take the place of those in sources.toml and
+    /// tools.toml.
+    #[serde(default)]
+    pub systems: BTreeMap<String, String>,
+    pub identity: Option<IdentityConfig>,
+    #[serde(default, rename = "key")]
+    pub keys: Vec<Key>,
+    /// The folder of the file: the pack.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub listen: SocketAddr,
+    /// How long a request that opens a case waits for its outcome.
+    pub wait_ms: u64,
+    /// The state directory when neither --state nor PROKURA_STATE names one.
+    pub state: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intake {
+    pub language: Language,
+    pub text_bytes: usize,
+    pub attachments: usize,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self { language: limits.language, text_bytes: limits.text_bytes, attachments: limits.attachments }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// The bundle's folder, relative to this file.
+    pub bundle: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policies {
+    /// The documents that `prokura demo` indexes, relative to this file.
+    pub documents: PathBuf,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundSettings {
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    pub name: String,
+    pub principal: String,
+    pub role: Role,
+    /// SHA-256 of the key, as `prokura key` prints it.
+    pub sha256: String,
+}
+
+impl Settings {
+    pub fn read(file: &Path) -> Result<Self, Failure> {
+        let shown = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::Input(format!("{shown}: {error}; name the settings with --config FILE"))
+        })?;
+        let mut settings: Self =
+            toml::from_str(&text).map_err(|error| Failure::Findings(vec![Finding::of_toml(&shown, &text, &error)]))?;
+        settings.folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        for (i, key) in settings.keys.iter().enumerate() {
+            let wrong = key.sha256.len() != 64 || !key.sha256.bytes().all(|b| b.is_ascii_hexdigit());
+            if wrong || settings.keys.iter().take(i).any(|earlier| earlier.name == key.name) {
+                let message =
+                    format!("key `{}`: `sha256` must be 64 hexadecimal digits and names must differ", key.name);
+                return Err(Failure::Findings(vec![Finding::new(&shown, 0, message)]));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// A path of this file, relative to it.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    pub fn wait(&self) -> Duration {
+        Duration::from_millis(self.service.wait_ms)
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            text_bytes: self.intake.text_bytes,
+            attachments: self.intake.attachments,
+            language: self.intake.language,
+        }
+    }
+}

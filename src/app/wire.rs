@@ -1,0 +1,111 @@
+//! Builds the rooms from the settings.
+
+use super::Failure;
+use super::settings::Settings;
+use crate::acting::{Acting, HttpConnector};
+use crate::base::outbound::Outbound;
+use crate::base::{Clock, Digest, SystemClock};
+use crate::cases::{Cases, Checked, Parts, load_pack};
+use crate::cli::Place;
+use crate::ledger::{StateLock, Store, store::Sqlite};
+use crate::policy::{self, Policies};
+use crate::records::Lookup;
+use crate::understanding::Understanding;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A running engine and what keeps its state directory to itself.
+pub struct Engine {
+    pub cases: Cases,
+    pub store: Arc<dyn Store>,
+    _lock: StateLock,
+}
+
+/// The state directory: as the command says, else as the settings say.
+pub fn state(place: &Place, settings: &Settings) -> PathBuf {
+    place.state.clone().unwrap_or_else(|| settings.service.state.clone())
+}
+
+/// Loads and checks the pack, and points it to the systems that the settings name.
+pub fn pack(settings: &Settings, documents: Option<&BTreeSet<String>>) -> Result<Checked, Failure> {
+    let mut checked = load_pack(&settings.folder, documents)?;
+    for (name, url) in &settings.systems {
+        let source = checked.pack.sources.set_base_url(name, url);
+        let tools = Arc::make_mut(&mut checked.pack.tools).set_system(name, url);
+        if !source && !tools {
+            return Err(Failure::Input(format!(
+                "`[systems]` names `{name}`, which neither sources.toml nor tools.toml knows"
+            )));
+        }
+    }
+    Ok(checked)
+}
+
+pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
+    Outbound::new(settings.outbound.hosts.iter().cloned()).map_err(Failure::input)
+}
+
+pub fn understanding(settings: &Settings, checked: &Checked) -> Result<Understanding, Failure> {
+    let folder = settings.beside(&settings.models.bundle);
+    Understanding::load(&folder, &checked.pack.schema).map_err(Failure::input)
+}
+
+pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> Result<Lookup, Failure> {
+    let sources =
+        checked.pack.sources.open(&settings.folder, &outbound(settings)?).map_err(Failure::input)?;
+    Ok(Lookup::new(checked.pack.lookup.clone(), sources, clock))
+}
+
+/// The ids of the indexed documents without their language suffix, which is how plans name them.
+pub fn documents(policies: &Policies) -> BTreeSet<String> {
+    let generation = policies.current();
+    let bare = |id: &str| {
+        let suffix = crate::base::Language::ALL.into_iter().find_map(|l| id.strip_suffix(&format!("-{l}")));
+        suffix.unwrap_or(id).to_owned()
+    };
+    generation.documents().iter().map(|document| bare(&document.id)).collect()
+}
+
+/// Opens everything that a case needs. Takes the state directory's lock.
+pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
+    let state = state(place, settings);
+    let lock = StateLock::take(&state).map_err(Failure::input)?;
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state).map_err(Failure::input)?);
+    let policies = Policies::open(&state).map_err(Failure::input)?;
+    let checked = pack(settings, Some(&documents(&policies)))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let understanding = understanding(settings, &checked)?;
+    let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
+    let tools = Arc::clone(&checked.pack.tools);
+    let connector = Arc::new(HttpConnector::new(Arc::clone(&tools), outbound(settings)?));
+    let cases = Cases::new(Parts {
+        store: Arc::clone(&store),
+        acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
+        clock,
+        pack: Arc::new(checked.pack),
+        understanding: Arc::new(understanding),
+        lookup: Arc::new(lookup),
+        policies: Arc::new(policies),
+        program: program_digest()?,
+    });
+    Ok(Engine { cases, store, _lock: lock })
+}
+
+/// Indexes the sample documents when the state directory has no index yet.
+pub fn index_if_missing(state: &Path, settings: &Settings) -> Result<(), Failure> {
+    if Policies::open(state).is_ok() {
+        return Ok(());
+    }
+    let documents = settings.beside(&settings.policies.documents);
+    let options = policy::Options { language: settings.intake.language, now: SystemClock.now() };
+    policy::index(state, &[documents], options, &|_, _| {}).map_err(Failure::input)?;
+    Ok(())
+}
+
+/// What runs, by its content.
+fn program_digest() -> Result<Digest, Failure> {
+    let read = std::env::current_exe().and_then(std::fs::read);
+    let bytes = read.map_err(|error| Failure::Input(format!("the program cannot read itself: {error}")))?;
+    Ok(Digest::of(&bytes))
+}
