@@ -1,18 +1,13 @@
-//! What can be wrong with the configuration, with a source, and with reading one record.
+//! What can be wrong with a file source, a question, a query to a source, and reading one record.
 
 use super::facts::SourceReport;
 use std::path::PathBuf;
 
-/// Configuration that cannot be used. Values named here come from configuration, never from a message.
+/// A file that cannot be used. Nothing of its content is repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    #[error("{file}:{line}: {reason}")]
-    Form { file: String, line: usize, reason: String },
-    #[error("{file}:{line}: `{field}` cannot be `{value}`; allowed: {allowed}")]
-    Setting { file: String, line: usize, field: String, value: String, allowed: String },
     #[error("{path} cannot be read: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
-    /// A line of a file source. The line's content is not repeated.
     #[error("{path}:{line}: {reason}")]
     Line { path: PathBuf, line: usize, reason: String },
     #[error(
@@ -40,9 +35,4 @@ pub enum ReadError {
     NotTheirs,
     #[error("no source could say")]
     Unavailable(Vec<SourceReport>),
-}
-
-/// The line, counted from 1, of a byte offset.
-pub fn line_at(text: &str, offset: usize) -> usize {
-    text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1)
 }

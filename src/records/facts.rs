@@ -22,6 +22,14 @@ pub struct Facts {
     pub records: Vec<Record>,
 }
 
+impl Facts {
+    /// Whether every source answered everything it was asked. Otherwise a better candidate, or a second
+    /// one, may be out there, and `selected` proves nothing.
+    pub fn complete(&self) -> bool {
+        self.sources.iter().all(|source| source.status == SourceStatus::Answered)
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
     pub id: RecordId,

@@ -265,7 +265,11 @@ fn usable(value: &str) -> Option<&str> {
 }
 
 fn milliseconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 10_000.0).round() / 10.0
+    rounded(took.as_secs_f64() * 1000.0)
+}
+
+fn rounded(milliseconds: f64) -> f64 {
+    (milliseconds * 10.0).round() / 10.0
 }
 
 /// The answer, unless the source's time or the look-up's is over first.
@@ -334,7 +338,7 @@ impl Sums {
             let status = tally.status();
             match reports.iter_mut().find(|report| report.name == name) {
                 Some(report) => {
-                    report.milliseconds += milliseconds(took);
+                    report.milliseconds = rounded(report.milliseconds + took.as_secs_f64() * 1000.0);
                     if report.status != status {
                         report.status = SourceStatus::Partial;
                     }

@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 use std::collections::HashMap;
 
+/// Owner, authorised, values by field.
+type Held = (String, Vec<String>, HashMap<String, String>);
+
 /// A source in memory whose answers can be spoilt.
 #[derive(Default)]
 struct Memory {
     name: &'static str,
-    /// By id: owner, authorised, values by field.
-    records: BTreeMap<String, (String, Vec<String>, HashMap<String, String>)>,
+    records: BTreeMap<String, Held>,
     /// What happens instead of an answer: to every query, or to those for one field.
     spoilt: Option<(Option<&'static str>, Spoilt)>,
     lies_about_accounts: bool,
@@ -79,7 +81,7 @@ impl Source for Memory {
     ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
         Box::pin(async move {
             self.spoil(None).await?;
-            let theirs = |(owner, authorised, _): &(String, Vec<String>, _)| {
+            let theirs = |(owner, authorised, _): &Held| {
                 let customer = customer.as_str();
                 self.lies_about_accounts || owner == customer || authorised.iter().any(|id| id == customer)
             };
@@ -90,7 +92,7 @@ impl Source for Memory {
 }
 
 fn settings() -> LookupSettings {
-    LookupSettings::parse(include_str!("../../config/lookup.toml"), "lookup.toml").unwrap()
+    LookupSettings::parse("lookup.toml", include_str!("../../config/lookup.toml")).unwrap()
 }
 
 fn lookup(sources: Vec<Memory>) -> Lookup {
@@ -141,7 +143,7 @@ async fn the_worked_example_scores_as_told() {
     let matched: Vec<_> = facts.candidates[0].matched.iter().map(|m| (m.value.as_str(), m.weight)).collect();
     assert_eq!(matched, [("ABC01234", 5), ("Sparkasse Nürnberg", 2), ("Müller", 2), ("Max", 1)]);
     assert_eq!(facts.sources[0].status, SourceStatus::Answered);
-    assert!(facts.records.is_empty());
+    assert!(facts.records.is_empty() && facts.complete());
 }
 
 #[tokio::test]
@@ -170,6 +172,7 @@ async fn a_source_that_fails_or_hangs_is_told_and_the_others_count() {
         let facts = lookup(vec![broken, bank()]).find("t1", &example()).await;
         assert_eq!(facts.sources[0].status, status);
         assert_eq!(facts.sources[1].status, SourceStatus::Answered);
+        assert!(!facts.complete());
         assert_eq!(facts.selected, [RecordId::new("acc_001")]);
     }
 }

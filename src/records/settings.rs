@@ -1,6 +1,6 @@
 //! config/lookup.toml: which fields are looked up, what they weigh and how long it may take.
 
-use super::error::{RecordsError, line_at};
+use crate::base::Finding;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -31,40 +31,37 @@ struct Raw {
 }
 
 impl LookupSettings {
-    /// `file` is named in errors only.
-    pub fn parse(text: &str, file: &str) -> Result<Self, RecordsError> {
-        let raw: Raw = toml::from_str(text).map_err(|error| form(&error, text, file))?;
-        let number = |field: &str, value: &Spanned<i64>, allowed: RangeInclusive<u32>| {
-            u32::try_from(*value.get_ref()).ok().filter(|number| allowed.contains(number)).ok_or_else(|| {
-                RecordsError::Setting {
-                    file: file.to_owned(),
-                    line: line_at(text, value.span().start),
-                    field: field.to_owned(),
-                    value: value.get_ref().to_string(),
-                    allowed: format!("{} to {}", allowed.start(), allowed.end()),
-                }
+    /// `file` is named in findings only.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
+        let raw: Raw = toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let mut findings = Vec::new();
+        let mut number = |field: &str, value: &Spanned<i64>, allowed: RangeInclusive<u32>| {
+            let fits = u32::try_from(*value.get_ref()).ok().filter(|number| allowed.contains(number));
+            fits.unwrap_or_else(|| {
+                let (least, most, given) = (allowed.start(), allowed.end(), value.get_ref());
+                let message = format!("`{field}` cannot be `{given}`; allowed: {least} to {most}");
+                findings.push(Finding::at(file, text, value.span().start, message));
+                *least
             })
         };
-        if raw.weights.get_ref().is_empty() {
-            return Err(RecordsError::Form {
-                file: file.to_owned(),
-                line: line_at(text, raw.weights.span().start),
-                reason: "`[weights]` names no field, so nothing could be looked up; name at least one"
-                    .to_owned(),
-            });
+        let settings = Self {
+            threshold: number("threshold", &raw.threshold, 1..=1000),
+            max_queries: number("max_queries", &raw.max_queries, 1..=10_000) as usize,
+            parallel: number("parallel", &raw.parallel, 1..=256) as usize,
+            deadline_ms: number("deadline_ms", &raw.deadline_ms, 1..=60_000).into(),
+            max_records: number("max_records", &raw.max_records, 1..=1000) as usize,
+            weights: raw
+                .weights
+                .get_ref()
+                .iter()
+                .map(|(field, weight)| (field.clone(), number(field, weight, 1..=100)))
+                .collect(),
+        };
+        if settings.weights.is_empty() {
+            let message = "`[weights]` names no field, so nothing could be looked up; name at least one";
+            findings.push(Finding::at(file, text, raw.weights.span().start, message));
         }
-        let mut weights = BTreeMap::new();
-        for (field, weight) in raw.weights.get_ref() {
-            weights.insert(field.clone(), number(field, weight, 1..=100)?);
-        }
-        Ok(Self {
-            threshold: number("threshold", &raw.threshold, 1..=1000)?,
-            max_queries: number("max_queries", &raw.max_queries, 1..=10_000)? as usize,
-            parallel: number("parallel", &raw.parallel, 1..=256)? as usize,
-            deadline_ms: number("deadline_ms", &raw.deadline_ms, 1..=60_000)?.into(),
-            max_records: number("max_records", &raw.max_records, 1..=1000)? as usize,
-            weights,
-        })
+        if findings.is_empty() { Ok(settings) } else { Err(findings) }
     }
 
     pub fn weight(&self, field: &str) -> Option<u32> {
@@ -77,12 +74,6 @@ impl LookupSettings {
     }
 }
 
-/// A TOML error with the line it is about.
-pub fn form(error: &toml::de::Error, text: &str, file: &str) -> RecordsError {
-    let line = error.span().map_or(1, |span| line_at(text, span.start));
-    RecordsError::Form { file: file.to_owned(), line, reason: error.message().replace('\n', ", ") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_shipped_weights_are_those_of_the_design() {
-        let settings = LookupSettings::parse(SHIPPED, "lookup.toml").unwrap();
+        let settings = LookupSettings::parse("lookup.toml", SHIPPED).unwrap();
         let of = |field| settings.weight(field).unwrap();
         assert_eq!([of("first_name"), of("last_name"), of("branch"), of("account_number")], [1, 2, 2, 5]);
         assert_eq!(settings.threshold, 5);
@@ -104,10 +95,10 @@ mod tests {
     fn an_error_names_file_line_value_and_what_is_allowed() {
         let bad = SHIPPED.replace("branch = 2", "branch = 0");
         let line = bad.lines().position(|line| line == "branch = 0").unwrap() + 1;
-        let error = LookupSettings::parse(&bad, "lookup.toml").unwrap_err().to_string();
+        let error = LookupSettings::parse("lookup.toml", &bad).unwrap_err()[0].to_string();
         assert_eq!(error, format!("lookup.toml:{line}: `branch` cannot be `0`; allowed: 1 to 100"));
         let bad = SHIPPED.replace("parallel = 16", "paralel = 16");
-        let error = LookupSettings::parse(&bad, "lookup.toml").unwrap_err().to_string();
+        let error = LookupSettings::parse("lookup.toml", &bad).unwrap_err()[0].to_string();
         assert!(error.starts_with("lookup.toml:") && error.contains("`paralel`"), "{error}");
     }
 }

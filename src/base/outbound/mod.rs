@@ -80,7 +80,8 @@ impl Outbound {
 
     /// Sends one request and reads the whole answer. Every status is an answer; the caller judges it.
     pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
-        let url = reqwest::Url::parse(&request.url).map_err(|_| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
+        let url = reqwest::Url::parse(&request.url)
+            .map_err(|_| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
         let name = url.host_str().ok_or_else(|| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
         let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
         if !self.allowed.contains(&host) {
@@ -126,6 +127,26 @@ impl From<Method> for reqwest::Method {
     }
 }
 
+/// A value for a place in a URL: everything but unreserved characters (RFC 3986) is encoded, so that the
+/// value stays one value.
+pub fn percent_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = std::fmt::Write::write_fmt(&mut encoded, format_args!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// A value for one segment of a path, or nothing for a value that cannot be one: URL parsers take `.`
+/// and `..` for steps through the path, encoded or not.
+pub fn path_segment(value: &str) -> Option<String> {
+    (!matches!(value, "" | "." | "..")).then(|| percent_encoded(value))
+}
+
 fn scheme_and_host(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or_default().chars().take(60).collect()
 }
@@ -158,7 +179,6 @@ impl Resolve for Pinned {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +200,13 @@ mod tests {
         let error = outbound.send(get("http://127.0.0.1:10/x?name=Huber")).await.unwrap_err();
         assert!(matches!(&error, OutboundError::NotAllowed { host } if host == "127.0.0.1:10"));
         assert!(!error.to_string().contains("Huber"));
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_place_in_a_url() {
+        assert_eq!(percent_encoded("Müller & Söhne/?#%"), "M%C3%BCller%20%26%20S%C3%B6hne%2F%3F%23%25");
+        assert_eq!(path_segment("a/../b").as_deref(), Some("a%2F..%2Fb"));
+        assert_eq!((path_segment(".."), path_segment("."), path_segment("")), (None, None, None));
     }
 
     #[tokio::test]

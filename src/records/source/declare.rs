@@ -1,10 +1,9 @@
 //! config/sources.toml.
 
-use super::super::error::{RecordsError, SourceError, line_at};
-use super::super::settings::form;
+use super::super::error::{RecordsError, SourceError};
 use super::{Entry, FileSource, HttpSource, Source, record_id};
-use crate::base::CustomerId;
 use crate::base::outbound::Outbound;
+use crate::base::{CustomerId, Finding};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,41 +75,30 @@ pub struct Form {
 }
 
 impl SourceDeclarations {
-    /// `file` is named in errors only.
-    pub fn parse(text: &str, file: &str) -> Result<Self, RecordsError> {
-        let declared: Self = toml::from_str(text).map_err(|error| form(&error, text, file))?;
-        let wrong = |at: usize, field: &str, value: &str, allowed: &str| RecordsError::Setting {
-            file: file.to_owned(),
-            line: line_at(text, at),
-            field: field.to_owned(),
-            value: value.to_owned(),
-            allowed: allowed.to_owned(),
+    /// `file` is named in findings only.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
+        let declared: Self =
+            toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let mut findings = Vec::new();
+        let mut wrong = |at: usize, field: &str, value: &str, allowed: &str| {
+            let message = format!("`{field}` cannot be `{value}`; allowed: {allowed}");
+            findings.push(Finding::at(file, text, at, message));
         };
         let mut names = BTreeSet::new();
         for name in declared.http.iter().map(|s| &s.name).chain(declared.file.iter().map(|s| &s.name)) {
             if name.get_ref().is_empty() || !names.insert(name.get_ref().as_str()) {
-                return Err(wrong(
-                    name.span().start,
-                    "name",
-                    name.get_ref(),
-                    "a name that no other source has",
-                ));
+                wrong(name.span().start, "name", name.get_ref(), "a name that no other source has");
             }
         }
         for source in &declared.http {
             let url = source.base_url.get_ref();
             if !(url.starts_with("http://") || url.starts_with("https://")) || url.ends_with('/') {
                 let allowed = "http:// or https:// and a host, without a slash at the end";
-                return Err(wrong(source.base_url.span().start, "base_url", url, allowed));
+                wrong(source.base_url.span().start, "base_url", url, allowed);
             }
             let timeout = source.timeout_ms.get_ref();
             if !(1..=60_000).contains(timeout) {
-                return Err(wrong(
-                    source.timeout_ms.span().start,
-                    "timeout_ms",
-                    &timeout.to_string(),
-                    "1 to 60000",
-                ));
+                wrong(source.timeout_ms.span().start, "timeout_ms", &timeout.to_string(), "1 to 60000");
             }
             let paths = source.find.iter().map(|(field, path)| (field.as_str(), path, "{value}"));
             let fixed =
@@ -119,11 +107,11 @@ impl SourceDeclarations {
                 let text = path.get_ref();
                 if !text.starts_with('/') || text.matches(slot).count() != 1 {
                     let allowed = format!("a path that starts with / and has {slot} once");
-                    return Err(wrong(path.span().start, field, text, &allowed));
+                    wrong(path.span().start, field, text, &allowed);
                 }
             }
         }
-        Ok(declared)
+        if findings.is_empty() { Ok(declared) } else { Err(findings) }
     }
 
     /// Points an HTTP source to another address; `false` when there is none of that name.
@@ -182,12 +170,12 @@ mod tests {
     const SHIPPED: &str = include_str!("../../../config/sources.toml");
 
     fn error(from: &str, to: &str) -> String {
-        SourceDeclarations::parse(&SHIPPED.replacen(from, to, 1), "sources.toml").unwrap_err().to_string()
+        SourceDeclarations::parse("sources.toml", &SHIPPED.replacen(from, to, 1)).unwrap_err()[0].to_string()
     }
 
     #[test]
     fn the_shipped_file_declares_the_core_bank() {
-        let mut declared = SourceDeclarations::parse(SHIPPED, "sources.toml").unwrap();
+        let mut declared = SourceDeclarations::parse("sources.toml", SHIPPED).unwrap();
         assert_eq!(declared.http[0].name.get_ref(), "core_bank");
         assert!(declared.set_base_url("core_bank", "http://127.0.0.1:9/"));
         assert_eq!(declared.http[0].base_url.get_ref(), "http://127.0.0.1:9");
@@ -209,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_record_without_an_owner_is_garbage_and_unlisted_members_are_dropped() {
-        let form = &SourceDeclarations::parse(SHIPPED, "sources.toml").unwrap().http[0].form.clone();
+        let form = &SourceDeclarations::parse("sources.toml", SHIPPED).unwrap().http[0].form.clone();
         let entry = |value: Value| form.entry(value.as_object().unwrap());
         let good =
             entry(serde_json::json!({"id": "a", "customer": "c", "status": "locked", "notes": "hm", "x": 1}));

@@ -158,7 +158,7 @@ mod tests {
              [file.form]\nid = \"id\"\nowner = \"customer\"\nauthorised = \"authorised\"\n\
              system = [\"status\"]\nfree_text = []\n"
         );
-        let declared = SourceDeclarations::parse(&text, "sources.toml").unwrap();
+        let declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
         FileSource::open(&declared.file[0], folder.path())
     }
 

@@ -3,11 +3,10 @@
 use super::super::error::SourceError;
 use super::declare::HttpDeclaration;
 use super::{Entry, Hits, Source, record_id};
-use crate::base::outbound::{Method, Outbound, OutboundError, Request};
+use crate::base::outbound::{Method, Outbound, OutboundError, Request, path_segment};
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
 use serde_json::Value;
-use std::fmt::Write;
 use std::time::Duration;
 
 pub struct HttpSource {
@@ -59,7 +58,8 @@ impl Source for HttpSource {
     fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
         Box::pin(async move {
             let Some(path) = self.declared.find.get(field) else { return Ok(Hits::default()) };
-            let path = path.get_ref().replace("{value}", &percent_encoded(value));
+            let Some(slot) = path_segment(value) else { return Ok(Hits::default()) };
+            let path = path.get_ref().replace("{value}", &slot);
             // A search that is not there is a wrong declaration, not an empty result.
             let answer = self.get(path).await?.ok_or(SourceError::Refused)?;
             let list =
@@ -73,7 +73,8 @@ impl Source for HttpSource {
 
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
         Box::pin(async move {
-            let path = self.declared.record.get_ref().replace("{id}", &percent_encoded(id.as_str()));
+            let Some(slot) = path_segment(id.as_str()) else { return Ok(None) };
+            let path = self.declared.record.get_ref().replace("{id}", &slot);
             let Some(answer) = self.get(path).await? else { return Ok(None) };
             let entry = self.declared.form.entry(answer.as_object().ok_or(SourceError::Garbage)?)?;
             // Another record than the one asked for would carry another owner.
@@ -86,7 +87,7 @@ impl Source for HttpSource {
         customer: &'a CustomerId,
     ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
         Box::pin(async move {
-            let slot = percent_encoded(customer.as_str());
+            let Some(slot) = path_segment(customer.as_str()) else { return Ok(vec![]) };
             let path = self.declared.accounts_of.get_ref().replace("{customer}", &slot);
             let Some(answer) = self.get(path).await? else { return Ok(vec![]) };
             let list = answer.pointer(&self.declared.accounts).and_then(Value::as_array);
@@ -100,24 +101,11 @@ impl Source for HttpSource {
     }
 }
 
-/// RFC 3986: everything but unreserved characters is encoded, so that a value stays one value.
-fn percent_encoded(value: &str) -> String {
-    let mut encoded = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::SourceDeclarations;
     use super::*;
-    use std::io::{Read, Write as _};
+    use std::io::{Read, Write};
 
     /// Answers every connection with the same bytes and gives the request lines it saw.
     fn answering(bytes: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
@@ -141,7 +129,7 @@ mod tests {
     fn source(address: &str) -> HttpSource {
         let text =
             include_str!("../../../config/sources.toml").replace("timeout_ms = 1500", "timeout_ms = 300");
-        let mut declared = SourceDeclarations::parse(&text, "sources.toml").unwrap();
+        let mut declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
         declared.set_base_url("core_bank", &format!("http://{address}"));
         HttpSource::new(declared.http.remove(0), Outbound::new([address.to_owned()]).unwrap())
     }
