@@ -1,17 +1,4 @@
-//! Prokura: autonomous customer-support resolution inside a bank.
-
+//! Prokura (the map comes with the rooms).
 pub mod base;
-pub mod ledger;
 pub mod intake;
-pub mod understanding;
-pub mod records;
-pub mod policy;
-pub mod planning;
-pub mod governance;
-pub mod acting;
-pub mod reply;
-pub mod cases;
-pub mod learning;
-pub mod http;
-pub mod cli;
-pub mod demo;
+pub mod ledger;

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod digest;
+pub mod finding;
 pub mod grants;
 pub mod ids;
 pub mod language;
@@ -15,6 +16,7 @@ pub mod probability;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use digest::Digest;
+pub use finding::Finding;
 pub use ids::{ApprovalId, CallId, CaseId, CustomerId, MessageId, RecordId};
 pub use language::Language;
 pub use money::{Currency, Money};

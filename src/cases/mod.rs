@@ -1,1 +1,21 @@
-//! cases (front page to be written with the room)
+//! The case engine: sequences the rooms, and nothing else.
+//!
+//! Enters: messages, votes, the outcomes of effects. Leaves: events in the ledger, from which a case's
+//! state is folded, and the effects that they call for. `step` is pure and decides; `run` performs and
+//! decides nothing. After a restart the fold says what is still to be done.
+
+mod error;
+mod event;
+mod pack;
+mod run;
+mod state;
+mod step;
+mod view;
+
+pub use error::CaseError;
+pub use event::{Event, ReplyKind};
+pub use pack::{Checked, Pack, PackFiles, load as load_pack};
+pub use run::{Cases, Decide, Incoming, Parts};
+pub use state::{CallState, Effect, Stage, State, Status};
+pub use step::{Input, Now, step};
+pub use view::{PendingApproval, customer_view, staff_view, trace};

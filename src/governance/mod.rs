@@ -1,1 +1,17 @@
-//! governance (front page to be written with the room)
+//! Whether it may be done: a plan's call, a read of account data, a disclosure.
+//!
+//! Enters: a request (who, which tool, which record, in what circumstances), the rules and the autonomy
+//! dial. Leaves: a `Decision`, and for what is permitted one of the three grants. Governance is pure,
+//! and nobody else makes a grant. A rule that errs permits nothing.
+
+mod access;
+mod approval;
+mod autonomy;
+mod decide;
+mod rules;
+
+pub use access::{Principal, Role};
+pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
+pub use autonomy::{Autonomy, Level};
+pub use decide::{Decision, Governance, Request, Verdict};
+pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Risk, Rules, Subject, ToolRisk};

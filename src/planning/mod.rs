@@ -1,1 +1,22 @@
-//! planning (front page to be written with the room)
+//! Reading, facts and grounds become a plan: which steps of the leaf's plan file are taken, and what
+//! is to be done next.
+//!
+//! Enters: the parsed plan files and a view of the case (a JSON value). Leaves: `Next`, one thing to
+//! do, with the path that led there. Planning is pure: no clock, no randomness, no input or output.
+//! A condition that cannot be decided is unknown, and unknown escalates; it is never false.
+
+mod check;
+mod condition;
+mod plan;
+mod shape;
+mod tool;
+mod trial;
+mod walk;
+
+pub use check::{Names, check};
+pub use condition::{Condition, Truth};
+pub use plan::{Branch, Plan, PlanFor, Plans, Step, StepKind};
+pub use shape::Shape;
+pub use tool::*;
+pub use trial::{Trial, TrialOutcome, run as run_trials};
+pub use walk::{Advanced, Cursor, Next, advance};

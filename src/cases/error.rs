@@ -1,0 +1,25 @@
+//! What can go wrong for a caller of the engine.
+
+use crate::base::{ApprovalId, CaseId};
+use crate::governance::ApprovalRefused;
+use crate::ledger::LedgerError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    #[error("there is no case `{0}`")]
+    NoCase(CaseId),
+    #[error("there is no approval `{0}` that waits for a decision")]
+    NoApproval(ApprovalId),
+    #[error(transparent)]
+    Approval(#[from] ApprovalRefused),
+    /// The same key came with another request.
+    #[error("the Idempotency-Key was used before with another request; use a new key for a new request")]
+    KeyReused,
+    /// A token that was used before.
+    #[error("the identity token was used before; ask the channel for a new one")]
+    TokenReplayed,
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("an event of case `{case}` cannot be read: {reason}")]
+    Unreadable { case: CaseId, reason: String },
+}

@@ -1,0 +1,72 @@
+//! What can happen in a case. Stored as it stands here: a field may be added, never renamed.
+
+use crate::acting::Outcome;
+use crate::base::{ApprovalId, CallId, Digest, RecordId};
+use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
+use crate::intake::Message;
+use crate::planning::{Cursor, Next};
+use crate::policy::Grounds;
+use crate::records::Facts;
+use crate::reply::Reply;
+use crate::understanding::Reading;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A message was accepted. The first one opens the case.
+    Received { by: Principal, message: Message },
+    Understood { reading: Reading },
+    Found { facts: Facts },
+    Grounded { grounds: Grounds },
+    /// The plan was walked to its next effect. `path` are the steps of this walk.
+    Planned { leaf: String, plan: Option<Digest>, path: Vec<String>, cursor: Cursor, next: Next },
+    /// Governance judged a call.
+    Decided { call: CallId, step: String, record: Option<RecordId>, arguments: Value, decision: Decision },
+    ApprovalAsked { approval: ApprovalRequest },
+    Voted { approval: ApprovalId, vote: Vote },
+    /// Committed before the call leaves.
+    Intended { call: CallId, step: String, tool: String, record: RecordId, arguments: Value },
+    Returned { call: CallId, outcome: Outcome },
+    /// Handed to a human, with everything found.
+    Escalated { queue: String, reason: String, summary: Vec<String> },
+    Replied { kind: ReplyKind, reply: Reply },
+    /// The engine cannot go on and no text could be made either; an operator must look.
+    Stuck { reason: String },
+}
+
+/// What a reply means for the case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyKind {
+    /// The concern is settled.
+    Resolves,
+    /// The plan waits for the customer's answer.
+    Asks,
+    /// A human goes on.
+    HandsOver,
+    /// The plan goes on after it.
+    Informs,
+}
+
+impl Event {
+    /// The name under which the ledger files it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Received { .. } => "received",
+            Self::Understood { .. } => "understood",
+            Self::Found { .. } => "found",
+            Self::Grounded { .. } => "grounded",
+            Self::Planned { .. } => "planned",
+            Self::Decided { .. } => "decided",
+            Self::ApprovalAsked { .. } => "approval_asked",
+            Self::Voted { .. } => "voted",
+            Self::Intended { .. } => "intended",
+            Self::Returned { .. } => "returned",
+            Self::Escalated { .. } => "escalated",
+            Self::Replied { .. } => "replied",
+            Self::Stuck { .. } => "stuck",
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The pack: everything in config/ that decides, loaded together, checked against each other, digested.
+
+use super::view::plan_shape;
+use crate::base::finding::suggestion;
+use crate::base::{Digest, Finding, Language};
+use crate::governance::{Autonomy, Governance, RULES_FOLDER, Rules, ToolRisk};
+use crate::planning::{self, Names, Plan, Plans, Risk, Shape, Tools};
+use crate::records::{LookupSettings, SourceDeclarations};
+use crate::reply::Templates;
+use crate::understanding::Schema;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A pack that passed every check.
+pub struct Pack {
+    pub schema: Schema,
+    pub plans: Plans,
+    pub tools: Arc<Tools>,
+    pub governance: Governance,
+    pub templates: Templates,
+    pub lookup: LookupSettings,
+    pub sources: SourceDeclarations,
+    pub service: CaseSettings,
+    pub digest: Digest,
+}
+
+/// config/cases.toml.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseSettings {
+    /// A leaf less probable than this is handed to a human.
+    pub hand_over_below: f64,
+    /// Hours until a request for approval expires.
+    pub approval_hours: i64,
+    /// The queues that plans may hand over to.
+    pub queues: BTreeSet<String>,
+}
+
+/// What `check` found besides faults.
+pub struct Checked {
+    pub pack: Pack,
+    pub trials: usize,
+    pub branches_covered: usize,
+    pub branches: usize,
+}
+
+/// The texts of a pack folder, by path relative to it.
+pub struct PackFiles {
+    pub folder: PathBuf,
+    files: Vec<(String, String)>,
+}
+
+impl PackFiles {
+    /// Reads every .toml and .cedar file of the folder and its plans, templates and rules.
+    pub fn read(folder: &Path) -> Result<Self, Vec<Finding>> {
+        let mut files = Vec::new();
+        let mut findings = Vec::new();
+        for part in ["", "plans", "templates", RULES_FOLDER] {
+            let directory = folder.join(part);
+            let listed = match std::fs::read_dir(&directory) {
+                Ok(listed) => listed,
+                Err(error) => {
+                    let message = format!("cannot be read: {error}; a pack has plans, templates and rules beside its files");
+                    findings.push(Finding::new(&directory.display().to_string(), 0, message));
+                    continue;
+                }
+            };
+            for entry in listed.flatten() {
+                let path = entry.path();
+                let known = path.extension().is_some_and(|e| e == "toml" || e == "cedar");
+                if !known || !path.is_file() {
+                    continue;
+                }
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = if part.is_empty() { name } else { format!("{part}/{name}") };
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => files.push((name, text)),
+                    Err(error) => findings.push(Finding::new(&path.display().to_string(), 0, error.to_string())),
+                }
+            }
+        }
+        files.sort();
+        if findings.is_empty() { Ok(Self { folder: folder.to_path_buf(), files }) } else { Err(findings) }
+    }
+
+    /// The service's own file holds addresses and keys; it decides nothing and is not part of the digest.
+    fn digest(&self) -> Digest {
+        let parts: Vec<&[u8]> = self
+            .files
+            .iter()
+            .filter(|(name, _)| name != "prokura.toml")
+            .flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()])
+            .collect();
+        Digest::of_parts(parts)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    fn text(&self, name: &str, findings: &mut Vec<Finding>) -> Option<&str> {
+        let found = self.files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
+        if found.is_none() {
+            findings.push(Finding::new(&self.shown(name), 0, "the file is missing; a pack needs it"));
+        }
+        found
+    }
+
+    fn under(&self, folder: &str) -> Vec<(String, String)> {
+        let prefix = format!("{folder}/");
+        self.files
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .map(|(name, text)| (self.shown(name), text.clone()))
+            .collect()
+    }
+}
+
+/// Loads a pack and checks it whole. `documents` are the ids of the policy documents that plans may cite,
+/// without their language suffix; `None` when no index is at hand, and citations are then not checked.
+pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Checked, Vec<Finding>> {
+    let files = PackFiles::read(folder)?;
+    let mut findings = Vec::new();
+    let schema = collect(&mut findings, Schema::read(folder).map_err(|error| finding(folder, &error)));
+    let plans = parse_plans(&files, &mut findings);
+    let tools = files.text("tools.toml", &mut findings).map(str::to_owned);
+    let tools = tools.and_then(|text| collect(&mut findings, Tools::parse(&files.shown("tools.toml"), &text)));
+    let lookup = files.text("lookup.toml", &mut findings).map(str::to_owned);
+    let lookup =
+        lookup.and_then(|text| collect(&mut findings, LookupSettings::parse(&files.shown("lookup.toml"), &text)));
+    let sources = files.text("sources.toml", &mut findings).map(str::to_owned);
+    let sources = sources
+        .and_then(|text| collect(&mut findings, SourceDeclarations::parse(&files.shown("sources.toml"), &text)));
+    let service = files.text("cases.toml", &mut findings).map(str::to_owned);
+    let service = service.and_then(|text| {
+        let parsed: Result<CaseSettings, _> = toml::from_str(&text);
+        collect(&mut findings, parsed.map_err(|error| vec![Finding::of_toml(&files.shown("cases.toml"), &text, &error)]))
+    });
+    let templates =
+        collect(&mut findings, Templates::load(&folder.join("templates")).map_err(|e| finding(folder, &e)));
+    let (Some(schema), Some(tools), Some(lookup), Some(sources), Some(service), Some(templates)) =
+        (schema, tools, lookup, sources, service, templates)
+    else {
+        return Err(findings);
+    };
+    check_lookup(&files, &schema, &lookup, &mut findings);
+    let governance = govern(&files, &schema, &tools, &mut findings);
+    findings.extend(planning::check(&plans, &names(&schema, &tools, &templates, &service, &sources, documents, &plans)));
+    let (outcomes, branches_covered, branches) = planning::run_trials(&plans);
+    let trials = outcomes.len();
+    for outcome in outcomes {
+        if let Some(failure) = outcome.failure {
+            let message = format!("test `{}` fails: {failure}", outcome.trial.name);
+            findings.push(Finding::new(&outcome.plan.file, outcome.trial.line, message));
+        }
+    }
+    let Some(governance) = governance.filter(|_| findings.is_empty()) else {
+        findings.sort();
+        return Err(findings);
+    };
+    let digest = files.digest();
+    let pack = Pack { schema, plans, tools: Arc::new(tools), governance, templates, lookup, sources, service, digest };
+    Ok(Checked { pack, trials, branches_covered, branches })
+}
+
+fn finding(folder: &Path, error: &dyn std::fmt::Display) -> Vec<Finding> {
+    vec![Finding::new(&folder.display().to_string(), 0, error.to_string())]
+}
+
+fn collect<T>(findings: &mut Vec<Finding>, result: Result<T, Vec<Finding>>) -> Option<T> {
+    result.map_err(|found| findings.extend(found)).ok()
+}
+
+fn parse_plans(files: &PackFiles, findings: &mut Vec<Finding>) -> Plans {
+    let mut plans = Plans::default();
+    for (file, text) in files.under("plans") {
+        let Some(plan) = collect(findings, Plan::parse(&file, &text)) else { continue };
+        if let Some(other) = plans.by_leaf.get(&plan.leaf) {
+            let message = format!("leaf `{}` has a plan already, in {}", plan.leaf, other.file);
+            findings.push(Finding::new(&file, 1, message));
+            continue;
+        }
+        plans.by_leaf.insert(plan.leaf.clone(), plan);
+    }
+    plans
+}
+
+fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, findings: &mut Vec<Finding>) {
+    let known: BTreeSet<String> = schema.extraction.field_ids().into_iter().flat_map(|(_, fields)| fields).collect();
+    for field in lookup.fields() {
+        if !known.contains(field) {
+            let near = suggestion(field, known.iter().map(String::as_str));
+            let message = format!("field `{field}` is not extracted{near}");
+            findings.push(Finding::new(&files.shown("lookup.toml"), 0, message));
+        }
+    }
+}
+
+fn govern(files: &PackFiles, schema: &Schema, tools: &Tools, findings: &mut Vec<Finding>) -> Option<Governance> {
+    let risks: Vec<ToolRisk> =
+        tools.by_name.values().map(|tool| ToolRisk { name: tool.name.clone(), risk: tool.risk }).collect();
+    let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
+    let leaves: BTreeSet<String> = schema.intents.leaf_ids().map(str::to_owned).collect();
+    let names: BTreeSet<String> = tools.by_name.keys().cloned().collect();
+    let money: BTreeSet<String> =
+        tools.by_name.values().filter(|tool| tool.risk == Risk::Money).map(|tool| tool.name.clone()).collect();
+    let text = files.text("autonomy.toml", findings)?.to_owned();
+    let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &names, &money);
+    let autonomy = collect(findings, autonomy);
+    Some(Governance { rules: rules?, autonomy: autonomy? })
+}
+
+fn names(
+    schema: &Schema,
+    tools: &Tools,
+    templates: &Templates,
+    service: &CaseSettings,
+    sources: &SourceDeclarations,
+    documents: Option<&BTreeSet<String>>,
+    plans: &Plans,
+) -> Names {
+    let cited = || plans.by_leaf.values().flat_map(|plan| plan.documents.iter().cloned()).collect();
+    Names {
+        leaves: schema.intents.leaf_ids().map(str::to_owned).collect(),
+        tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
+        templates: templates.names().map(str::to_owned).collect(),
+        queues: service.queues.clone(),
+        documents: documents.cloned().unwrap_or_else(cited),
+        languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),
+        view: plan_shape(Shape::of_paths(sources.system_paths().iter().map(String::as_str))),
+    }
+}

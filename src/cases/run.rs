@@ -1,0 +1,534 @@
+//! Performs the effects of cases and feeds the results back as inputs. Decides nothing.
+
+use super::event::Event;
+use super::pack::Pack;
+use super::state::{CallState, Effect, State, Status};
+use super::step::{Input, Now, call_request, step};
+use super::view::{PendingApproval, circumstances, subject};
+use super::CaseError;
+use crate::acting::{Acting, Call, Outcome};
+use crate::base::{CallId, CaseId, Clock, Digest, Language, MessageId, Timestamp};
+use crate::governance::{Decision, Principal, Verdict, Vote, admit};
+use crate::intake::{Message, recognise};
+use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
+use crate::planning::Next;
+use crate::policy::{Audience, Grounds, Passage, Policies, Question};
+use crate::records::{Facts, Lookup};
+use crate::understanding::{Known, Understanding};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tracing::Instrument;
+
+/// The rooms that the engine drives.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub pack: Arc<Pack>,
+    pub understanding: Arc<Understanding>,
+    pub lookup: Arc<Lookup>,
+    pub policies: Arc<Policies>,
+    pub acting: Arc<Acting>,
+    /// Digest of the program itself.
+    pub program: Digest,
+}
+
+/// The case engine. Cloning shares it.
+#[derive(Clone)]
+pub struct Cases {
+    parts: Arc<Parts>,
+    /// One driver a case at a time.
+    drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
+    changed: broadcast::Sender<CaseId>,
+}
+
+/// An accepted message on its way into a case.
+pub struct Incoming {
+    pub by: Principal,
+    pub message: Message,
+    /// The `jti` of the token that verified the sender.
+    pub token: Option<String>,
+    /// The caller's Idempotency-Key and the digest of the whole request.
+    pub key: Option<(String, Digest)>,
+}
+
+/// A human's decision about an approval.
+pub struct Decide {
+    pub by: Principal,
+    pub approve: bool,
+    pub reason: Option<String>,
+    /// What the approver saw, when they name it.
+    pub binding: Option<Digest>,
+}
+
+/// How many passages a case's search keeps.
+const PASSAGES: usize = 5;
+
+impl Cases {
+    pub fn new(parts: Parts) -> Self {
+        let (changed, _) = broadcast::channel(1024);
+        Self { parts: Arc::new(parts), drivers: Arc::default(), changed }
+    }
+
+    pub fn pack(&self) -> &Pack {
+        &self.parts.pack
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Told the id of every case whose events grew.
+    pub fn subscribe(&self) -> broadcast::Receiver<CaseId> {
+        self.changed.subscribe()
+    }
+
+    /// Writes the message into the ledger and returns the case: a new one, or the one that the same
+    /// Idempotency-Key opened before. The caller then drives it.
+    pub async fn accept(&self, incoming: Incoming) -> Result<CaseId, CaseError> {
+        let scope = format!("idempotency/{}", incoming.by.name);
+        if let Some((key, digest)) = &incoming.key
+            && let Some(case) = self.known_key(&scope, key, digest).await?
+        {
+            return Ok(case);
+        }
+        let case = incoming.message.case.clone();
+        let mut once = Vec::new();
+        if let Some(token) = incoming.token {
+            once.push(Once { scope: "identity token".into(), key: token, value: case.to_string() });
+        }
+        if let Some((key, digest)) = &incoming.key {
+            once.push(Once { scope: scope.clone(), key: key.clone(), value: format!("{case} {digest}") });
+        }
+        let state = self.state(&case).await?;
+        let input = Input::Received { by: incoming.by, message: incoming.message };
+        let at = self.parts.clock.now();
+        let events = step(&state, input, &Now { at, pack: &self.parts.pack });
+        match self.append(&state, &events, at, once).await {
+            Ok(_) => Ok(case),
+            Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => match (&incoming.key, used == scope) {
+                (Some((_, digest)), true) => same_request(&value, digest),
+                _ => Err(CaseError::TokenReplayed),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn known_key(&self, scope: &str, key: &str, digest: &Digest) -> Result<Option<CaseId>, CaseError> {
+        let (store, scope, key) = (Arc::clone(&self.parts.store), scope.to_owned(), key.to_owned());
+        let value = blocking(move || store.claimed(&scope, &key)).await?;
+        value.map(|value| same_request(&value, digest)).transpose()
+    }
+
+    /// Does what is due in a case until it waits for somebody. Errors are of the store: the case stays as
+    /// it is and goes on when it is driven again.
+    pub async fn drive(&self, case: &CaseId) -> Result<State, CaseError> {
+        let lock = {
+            let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            drivers.retain(|id, lock| id == case || Arc::strong_count(lock) > 1);
+            Arc::clone(drivers.entry(case.clone()).or_default())
+        };
+        let _one = lock.lock().await;
+        let mut state = self.state(case).await?;
+        // Only a call whose intent was recorded in this very run is known not to have left yet.
+        let mut fresh: Option<CallId> = None;
+        while let Some(effect) = state.due() {
+            let at = self.parts.clock.now();
+            let room = room_of(&effect);
+            let input = self.perform(&state, effect, fresh.take()).instrument(tracing::info_span!("room", room)).await;
+            let now = self.parts.clock.now();
+            let events = step(&state, input, &Now { at: now, pack: &self.parts.pack });
+            tracing::debug!(case = %state.case, room, milliseconds = now.since(at), "effect performed");
+            if events.is_empty() {
+                break;
+            }
+            fresh = events.iter().rev().find_map(|event| match event {
+                Event::Intended { call, .. } => Some(call.clone()),
+                _ => None,
+            });
+            state = self.append(&state, &events, now, Vec::new()).await?;
+        }
+        Ok(state)
+    }
+
+    /// Drives a case in the background.
+    pub fn start(&self, case: CaseId) {
+        let cases = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = cases.drive(&case).await {
+                tracing::error!(%case, %error, "the case stands still");
+            }
+        });
+    }
+
+    /// Goes on with every case that was under way when the process ended. Returns how many.
+    pub async fn recover(&self) -> Result<usize, CaseError> {
+        let store = Arc::clone(&self.parts.store);
+        let running = blocking(move || store.heads(StreamKind::Case, Some(Status::Running.as_str()))).await?;
+        let count = running.len();
+        for head in running {
+            self.start(CaseId::new(head.name));
+        }
+        Ok(count)
+    }
+
+    /// The state of a case, folded from the ledger. A case without events has length 0.
+    pub async fn state(&self, case: &CaseId) -> Result<State, CaseError> {
+        let entries = self.entries(case).await?;
+        fold(case, &entries)
+    }
+
+    pub async fn entries(&self, case: &CaseId) -> Result<Vec<Entry>, CaseError> {
+        let (store, stream) = (Arc::clone(&self.parts.store), Stream::new(StreamKind::Case, case.as_str()));
+        Ok(blocking(move || store.stream(&stream, 0)).await?)
+    }
+
+    /// A case that exists.
+    pub async fn existing(&self, case: &CaseId) -> Result<State, CaseError> {
+        let state = self.state(case).await?;
+        if state.length == 0 { Err(CaseError::NoCase(case.clone())) } else { Ok(state) }
+    }
+
+    /// Waits until the case needs somebody else, or the time is over.
+    pub async fn wait(&self, case: &CaseId, limit: Duration) -> Result<State, CaseError> {
+        let mut changes = self.subscribe();
+        let waited = tokio::time::timeout(limit, async {
+            loop {
+                let state = self.existing(case).await?;
+                if state.status != Status::Running {
+                    return Ok::<State, CaseError>(state);
+                }
+                loop {
+                    match changes.recv().await {
+                        Ok(changed) if changed == *case => break,
+                        Ok(_) => {}
+                        // Too many changes to keep up with: look again.
+                        Err(broadcast::error::RecvError::Lagged(_)) => break,
+                        Err(broadcast::error::RecvError::Closed) => return self.existing(case).await,
+                    }
+                }
+            }
+        });
+        match waited.await {
+            Ok(result) => result,
+            Err(_) => self.existing(case).await,
+        }
+    }
+
+    /// Every approval that waits for a decision, newest first.
+    pub async fn approvals(&self) -> Result<Vec<PendingApproval>, CaseError> {
+        let store = Arc::clone(&self.parts.store);
+        let waiting = blocking(move || store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
+        let mut pending = Vec::new();
+        for head in waiting {
+            let state = self.state(&CaseId::new(head.name)).await?;
+            pending.extend(PendingApproval::of(&state));
+        }
+        Ok(pending)
+    }
+
+    /// Records a human's decision. When it was the last one needed, the caller drives the case.
+    pub async fn decide(&self, approval: &str, decide: Decide) -> Result<CaseId, CaseError> {
+        let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
+        let pending = self.approvals().await?;
+        let found = pending.into_iter().find(|p| p.request.id.as_str() == approval).ok_or_else(unknown)?;
+        let state = self.existing(&found.case).await?;
+        let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
+        let at = self.parts.clock.now();
+        let initiator = state.opened_by.as_ref().map_or("", |by| by.name.as_str());
+        admit(&request, &votes, initiator, &decide.by, decide.binding.as_ref(), at)?;
+        let vote = Vote { by: decide.by.name, approve: decide.approve, reason: decide.reason, at };
+        let events = step(&state, Input::Voted { vote }, &Now { at, pack: &self.parts.pack });
+        self.append(&state, &events, at, Vec::new()).await?;
+        Ok(found.case)
+    }
+
+    async fn append(
+        &self,
+        state: &State,
+        events: &[Event],
+        at: Timestamp,
+        once: Vec<Once>,
+    ) -> Result<State, CaseError> {
+        let mut next = state.clone();
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            next.apply(event, at);
+            let body = serde_json::to_value(event).map_err(|error| unreadable(&state.case, &error))?;
+            new.push(NewEvent { kind: event.kind(), body });
+        }
+        let batch = Append {
+            stream: Stream::new(StreamKind::Case, state.case.as_str()),
+            expected: state.length,
+            at,
+            digests: self.digests(),
+            events: new,
+            status: next.status.as_str().to_owned(),
+            once,
+        };
+        let store = Arc::clone(&self.parts.store);
+        blocking(move || store.append(&batch)).await?;
+        // Nobody may be listening.
+        let _ = self.changed.send(state.case.clone());
+        Ok(next)
+    }
+
+    /// What is in force now: everything that decides.
+    pub fn digests(&self) -> Digests {
+        let parts = &self.parts;
+        Digests::from([
+            ("program".to_owned(), parts.program.clone()),
+            ("pack".to_owned(), parts.pack.digest.clone()),
+            ("rules".to_owned(), parts.pack.governance.rules.digest().clone()),
+            ("autonomy".to_owned(), parts.pack.governance.autonomy.digest().clone()),
+            ("model".to_owned(), parts.understanding.digest().clone()),
+            ("generation".to_owned(), parts.policies.current().digest().clone()),
+        ])
+    }
+
+    async fn perform(&self, state: &State, effect: Effect, fresh: Option<CallId>) -> Input {
+        let done = match effect {
+            Effect::Understand => self.understand(state).await,
+            Effect::LookUp => self.look_up(state).await,
+            Effect::Search => self.search(state).await,
+            Effect::Compose => self.compose(state),
+            Effect::Call(id) => match state.calls.iter().find(|call| call.id == id) {
+                Some(call) => Ok(self.call(state, call, fresh.as_ref() == Some(&id)).await),
+                None => Err(("acting", "the call is not recorded".to_owned())),
+            },
+        };
+        done.unwrap_or_else(|(room, reason)| Input::Failed { room, reason })
+    }
+
+    async fn understand(&self, state: &State) -> Result<Input, (&'static str, String)> {
+        let Some(message) = state.message().cloned() else { return Err(("understanding", "no message".into())) };
+        let understanding = Arc::clone(&self.parts.understanding);
+        let read = tokio::task::spawn_blocking(move || {
+            let found = recognise(&message.text);
+            let known: Vec<Known<'_>> =
+                found.iter().map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text }).collect();
+            understanding.read(message.id.as_str(), &message.text, message.language, &known)
+        });
+        match read.await {
+            Ok(Ok(reading)) => Ok(Input::Understood(reading)),
+            Ok(Err(error)) => Err(("understanding", error.to_string())),
+            Err(_) => Err(("understanding", "the reading was cut off".to_owned())),
+        }
+    }
+
+    async fn look_up(&self, state: &State) -> Result<Input, (&'static str, String)> {
+        let id = state.message().map_or_else(String::new, |message| message.id.to_string());
+        let mut facts: Facts = self.parts.lookup.find(&id, &state.fields).await;
+        if let Some(circumstances) = circumstances(state, self.parts.clock.now())
+            && let Some(grant) = self.parts.pack.governance.read(&circumstances.customer, &circumstances)
+        {
+            self.parts.lookup.read(&grant, &mut facts, &state.fields).await;
+        }
+        Ok(Input::Found(facts))
+    }
+
+    /// Two searches in one: what the message asks, for the staff, and the documents that the leaf's plan
+    /// rests on. Only public passages: a reply is made of them.
+    async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
+        let Some(message) = state.message() else { return Err(("policy", "no message".into())) };
+        let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
+        let leaf = leaf.or_else(|| state.reading.as_ref().map(crate::understanding::Reading::leaf));
+        let plan = leaf.and_then(|leaf| self.parts.pack.plans.by_leaf.get(leaf));
+        let day = self.parts.clock.now().date();
+        let Some(as_of) = crate::policy::parse_date(&day) else { return Err(("policy", "no date".into())) };
+        let base = Question {
+            id: message.id.to_string(),
+            text: message.text.clone(),
+            language: Some(message.language),
+            audience: Audience::Public,
+            as_of,
+            documents: None,
+            top: PASSAGES,
+        };
+        let mut questions = vec![base.clone()];
+        for (document, question) in plan.into_iter().flat_map(|plan| {
+            plan.documents.iter().filter_map(|document| Some((document, plan.question.get(message.language.code())?)))
+        }) {
+            questions.push(Question {
+                text: question.clone(),
+                documents: Some(vec![localised(document, message.language)]),
+                top: 2,
+                ..base.clone()
+            });
+        }
+        let policies = Arc::clone(&self.parts.policies);
+        let found = tokio::task::spawn_blocking(move || {
+            let generation = policies.current();
+            questions.iter().map(|question| generation.search(question)).collect::<Result<Vec<Grounds>, _>>()
+        });
+        match found.await {
+            Ok(Ok(all)) => merged(all).map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),
+            Ok(Err(error)) => Err(("policy", error.to_string())),
+            Err(_) => Err(("policy", "the search was cut off".to_owned())),
+        }
+    }
+
+    fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
+        let nothing = || ("reply", "there is nothing to compose".to_owned());
+        let Some(next) = &state.next else { return Err(nothing()) };
+        let (template, with, cite) = match next {
+            Next::Ask { template, with, .. } => (template, with.clone(), Vec::new()),
+            Next::Reply { template, with, cite, .. } => (template, with.clone(), cite.clone()),
+            Next::Escalate { template, .. } => (template, json!({}), Vec::new()),
+            Next::Call { .. } => return Err(nothing()),
+        };
+        let language = state.message().map_or(Language::De, |message| message.language);
+        let records = state.facts.as_ref().map_or(&[][..], |facts| facts.records.as_slice());
+        let mut context = with;
+        if let ([record], Value::Object(members)) = (records, &mut context) {
+            let mut fields = record.fields.clone();
+            fields.insert("id".to_owned(), json!(record.id));
+            members.insert("record".to_owned(), Value::Object(fields));
+        }
+        let subjects: Vec<_> = records.iter().map(subject).collect();
+        let grant = circumstances(state, self.parts.clock.now())
+            .and_then(|circumstances| self.parts.pack.governance.disclose(&subjects, &circumstances));
+        let passages = cited(state, &cite, language);
+        if passages.is_empty() && !cite.is_empty() {
+            return Err(("policy", format!("no passage of {} is in force", cite.join(", "))));
+        }
+        let rendered = self.parts.pack.templates.render(language, template, &context, &passages, grant.as_ref());
+        rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
+    }
+
+    async fn call(&self, state: &State, call: &CallState, fresh: bool) -> Input {
+        let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
+        let permit = self.permit(state, call).await;
+        if fresh {
+            return match permit {
+                Ok(permit) => {
+                    let outcome = self.parts.acting.perform(permit, &arguments).await;
+                    Input::Returned { call: call.id.clone(), outcome }
+                }
+                Err(decision) => Input::Stopped { call: call.id.clone(), decision },
+            };
+        }
+        // Intent without result: it may have happened. The tool's own rule settles it.
+        let intended_at = call.intended_at.unwrap_or_else(|| self.parts.clock.now());
+        let outcome: Outcome = self.parts.acting.resolve_ambiguous(permit.ok(), &arguments, intended_at).await;
+        Input::Returned { call: call.id.clone(), outcome }
+    }
+
+    /// The last check, on the record as it is now and the rules and dial in force now.
+    async fn permit(&self, state: &State, call: &CallState) -> Result<crate::base::grants::Permit, Decision> {
+        let refused = |reason: &str| Decision {
+            tool: call.tool.clone(),
+            verdict: Verdict::Refuse,
+            policies: Vec::new(),
+            reason: reason.to_owned(),
+            approvals_needed: 0,
+        };
+        let at = self.parts.clock.now();
+        let circumstances = circumstances(state, at).ok_or_else(|| refused("the sender is not verified"))?;
+        let governance = &self.parts.pack.governance;
+        let grant = governance
+            .read(&circumstances.customer, &circumstances)
+            .ok_or_else(|| refused("account data may not be read"))?;
+        let id = call.record.as_ref().ok_or_else(|| refused("the call has no record"))?;
+        let record = self
+            .parts
+            .lookup
+            .refresh(&grant, id)
+            .await
+            .map_err(|error| refused(&format!("the record cannot be read again: {error}")))?;
+        let mut fresh = state.clone();
+        if let Some(facts) = &mut fresh.facts {
+            facts.records = vec![record];
+        }
+        let votes = match &state.approval {
+            Some((request, votes)) if request.call == call.id => votes.clone(),
+            _ => Vec::new(),
+        };
+        let request = call_request(&fresh, call, &votes, at).ok_or_else(|| refused("the record has changed"))?;
+        let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
+        governance.permit(&request, &call.id, &digest)
+    }
+}
+
+fn room_of(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Understand => "understanding",
+        Effect::LookUp => "records",
+        Effect::Search => "policy",
+        Effect::Call(_) => "acting",
+        Effect::Compose => "reply",
+    }
+}
+
+/// A document is named in plans without its language: `account-unlock` stands for `account-unlock-de`.
+fn localised(document: &str, language: Language) -> String {
+    format!("{document}-{language}")
+}
+
+/// The best passage of each cited document.
+fn cited(state: &State, cite: &[String], language: Language) -> Vec<Passage> {
+    let found = state.grounds.as_ref().map_or(&[][..], |grounds| grounds.passages.as_slice());
+    cite.iter()
+        .filter_map(|document| {
+            let wanted = localised(document, language);
+            // The search for the plan's own question comes last and ranks within the document.
+            let of_document = found.iter().filter(|passage| passage.document == wanted);
+            of_document.max_by(|a, b| a.score.total_cmp(&b.score)).cloned()
+        })
+        .collect()
+}
+
+/// One grounds out of several searches of one generation; a passage that two of them found counts once,
+/// with the better score.
+fn merged(all: Vec<Grounds>) -> Option<Grounds> {
+    let mut all = all.into_iter();
+    let mut first = all.next()?;
+    for further in all {
+        for passage in further.passages {
+            let same = |known: &&mut Passage| {
+                known.document == passage.document && known.start == passage.start && known.version == passage.version
+            };
+            match first.passages.iter_mut().find(same) {
+                Some(known) => known.score = known.score.max(passage.score),
+                None => first.passages.push(passage),
+            }
+        }
+    }
+    Some(first)
+}
+
+fn same_request(value: &str, digest: &Digest) -> Result<CaseId, CaseError> {
+    match value.split_once(' ') {
+        Some((case, known)) if known == digest.as_str() => Ok(CaseId::new(case)),
+        _ => Err(CaseError::KeyReused),
+    }
+}
+
+/// Folds a case's entries.
+pub fn fold(case: &CaseId, entries: &[Entry]) -> Result<State, CaseError> {
+    let mut state = State::new(case.clone());
+    for entry in entries {
+        let event: Event = serde_json::from_value(entry.body.clone()).map_err(|error| unreadable(case, &error))?;
+        state.apply(&event, entry.at);
+    }
+    Ok(state)
+}
+
+fn unreadable(case: &CaseId, error: &serde_json::Error) -> CaseError {
+    CaseError::Unreadable { case: case.clone(), reason: error.to_string() }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(LedgerError::Store("the store's thread ended".to_owned())))
+}
+
+/// A fresh message id.
+pub fn message_id() -> MessageId {
+    MessageId::new(crate::base::ids::fresh("msg"))
+}

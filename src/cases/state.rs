@@ -1,0 +1,317 @@
+//! A case is the fold of its events.
+
+use super::event::{Event, ReplyKind};
+use crate::acting::Outcome;
+use crate::base::{CallId, CaseId, Digest, RecordId, Timestamp};
+use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
+use crate::intake::Message;
+use crate::planning::{Cursor, Next};
+use crate::policy::Grounds;
+use crate::records::Facts;
+use crate::reply::Reply;
+use crate::understanding::Reading;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct State {
+    pub case: CaseId,
+    /// How many events were folded.
+    pub length: u64,
+    pub opened_by: Option<Principal>,
+    pub opened_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
+    pub status: Status,
+    pub stage: Stage,
+    pub messages: Vec<Message>,
+    /// The reading that chose the plan.
+    pub reading: Option<Reading>,
+    /// Every value said in the case so far, by field, variants included: what a look-up asks for.
+    pub fields: BTreeMap<String, Vec<String>>,
+    pub facts: Option<Facts>,
+    pub grounds: Option<Grounds>,
+    pub plan: Option<PlanState>,
+    pub next: Option<Next>,
+    pub decisions: Vec<(CallId, Decision)>,
+    pub calls: Vec<CallState>,
+    pub approval: Option<(ApprovalRequest, Vec<Vote>)>,
+    /// How often each ask step asked.
+    pub asked: BTreeMap<String, u32>,
+    pub replies: Vec<Reply>,
+    pub escalation: Option<Escalation>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PlanState {
+    pub leaf: String,
+    pub digest: Option<Digest>,
+    pub path: Vec<String>,
+    pub cursor: Cursor,
+}
+
+/// A call from proposal to end.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct CallState {
+    pub id: CallId,
+    pub step: String,
+    pub tool: String,
+    pub record: Option<RecordId>,
+    pub arguments: Value,
+    pub intended_at: Option<Timestamp>,
+    pub outcome: Option<Outcome>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Escalation {
+    pub queue: String,
+    pub reason: String,
+    pub summary: Vec<String>,
+}
+
+/// The case as the contract names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Running,
+    Resolved,
+    WaitingCustomer,
+    WaitingApproval,
+    WaitingEvent,
+    WithHuman,
+    Closed,
+    Stuck,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Resolved => "resolved",
+            Self::WaitingCustomer => "waiting_customer",
+            Self::WaitingApproval => "waiting_approval",
+            Self::WaitingEvent => "waiting_event",
+            Self::WithHuman => "with_human",
+            Self::Closed => "closed",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+/// What the case waits for, seen from inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Reading,
+    LookingUp,
+    Searching,
+    /// The plan says what is next and a step has not followed it yet.
+    Composing,
+    Calling,
+    Waiting,
+}
+
+/// What is to be done in the world, derived from the state alone.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    Understand,
+    LookUp,
+    Search,
+    Call(CallId),
+    Compose,
+}
+
+impl State {
+    pub fn new(case: CaseId) -> Self {
+        Self {
+            case,
+            length: 0,
+            opened_by: None,
+            opened_at: None,
+            updated_at: None,
+            status: Status::Running,
+            stage: Stage::Waiting,
+            messages: Vec::new(),
+            reading: None,
+            fields: BTreeMap::new(),
+            facts: None,
+            grounds: None,
+            plan: None,
+            next: None,
+            decisions: Vec::new(),
+            calls: Vec::new(),
+            approval: None,
+            asked: BTreeMap::new(),
+            replies: Vec::new(),
+            escalation: None,
+        }
+    }
+
+    pub fn message(&self) -> Option<&Message> {
+        self.messages.last()
+    }
+
+    /// The call that the case is about: the last one proposed.
+    pub fn call(&self) -> Option<&CallState> {
+        self.calls.last()
+    }
+
+    /// The effect that is due, if any. After a restart this is where the case goes on.
+    pub fn due(&self) -> Option<Effect> {
+        match self.stage {
+            Stage::Reading => Some(Effect::Understand),
+            Stage::LookingUp => Some(Effect::LookUp),
+            Stage::Searching => Some(Effect::Search),
+            Stage::Composing => Some(Effect::Compose),
+            Stage::Calling => self.call().map(|call| Effect::Call(call.id.clone())),
+            Stage::Waiting => None,
+        }
+    }
+
+    /// Folds one event. Every event is accepted in every state: what was recorded has happened.
+    pub fn apply(&mut self, event: &Event, at: Timestamp) {
+        self.length += 1;
+        self.updated_at = Some(at);
+        match event {
+            Event::Received { by, message } => self.received(by, message, at),
+            Event::Understood { reading } => {
+                self.learn_fields(reading);
+                // An answer to a question does not choose another plan.
+                if self.reading.is_none() || !self.is_answer() {
+                    self.reading = Some(reading.clone());
+                }
+                self.stage = Stage::LookingUp;
+            }
+            Event::Found { facts } => {
+                self.facts = Some(facts.clone());
+                self.stage = Stage::Searching;
+            }
+            Event::Grounded { grounds } => self.grounds = Some(grounds.clone()),
+            Event::Planned { leaf, plan, path, cursor, next } => self.planned(leaf, plan.as_ref(), path, cursor, next),
+            Event::Decided { call, step, record, arguments, decision } => {
+                self.decided(call, step, record.as_ref(), arguments, decision);
+            }
+            Event::ApprovalAsked { approval } => {
+                self.approval = Some((approval.clone(), Vec::new()));
+                self.status = Status::WaitingApproval;
+                self.stage = Stage::Waiting;
+            }
+            Event::Voted { vote, .. } => {
+                if let Some((_, votes)) = &mut self.approval {
+                    votes.push(vote.clone());
+                }
+            }
+            Event::Intended { call, .. } => {
+                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+                    known.intended_at = Some(at);
+                }
+                self.status = Status::Running;
+                self.stage = Stage::Calling;
+            }
+            Event::Returned { call, outcome } => {
+                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+                    known.outcome = Some(outcome.clone());
+                }
+            }
+            Event::Escalated { queue, reason, summary } => {
+                self.escalation =
+                    Some(Escalation { queue: queue.clone(), reason: reason.clone(), summary: summary.clone() });
+            }
+            Event::Replied { kind, reply } => self.replied(*kind, reply),
+            Event::Stuck { .. } => {
+                self.status = Status::Stuck;
+                self.stage = Stage::Waiting;
+            }
+        }
+    }
+
+    fn received(&mut self, by: &Principal, message: &Message, at: Timestamp) {
+        if self.messages.is_empty() {
+            self.opened_by = Some(by.clone());
+            self.opened_at = Some(at);
+        }
+        self.messages.push(message.clone());
+        // A human has the case, or is asked about it: the message is theirs to read.
+        if matches!(self.status, Status::WithHuman | Status::WaitingApproval | Status::Stuck) {
+            return;
+        }
+        if self.status != Status::WaitingCustomer {
+            self.reading = None;
+            self.fields.clear();
+            self.next = None;
+            self.asked.clear();
+        }
+        self.status = Status::Running;
+        self.stage = Stage::Reading;
+    }
+
+    /// Whether the message at hand answers a question of the plan.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.next, Some(Next::Ask { .. }))
+    }
+
+    fn learn_fields(&mut self, reading: &Reading) {
+        for (field, values) in reading.lookup_values() {
+            let known = self.fields.entry(field).or_default();
+            for value in values {
+                if !known.contains(&value) {
+                    known.push(value);
+                }
+            }
+        }
+    }
+
+    fn planned(&mut self, leaf: &str, digest: Option<&Digest>, path: &[String], cursor: &Cursor, next: &Next) {
+        let mut whole = self.plan.take().filter(|plan| plan.leaf == leaf).map_or_else(Vec::new, |plan| plan.path);
+        whole.extend(path.iter().cloned());
+        self.plan = Some(PlanState {
+            leaf: leaf.to_owned(),
+            digest: digest.cloned(),
+            path: whole,
+            cursor: cursor.clone(),
+        });
+        if let Next::Ask { step, .. } = next {
+            *self.asked.entry(step.clone()).or_default() += 1;
+        }
+        self.next = Some(next.clone());
+        self.status = Status::Running;
+        self.stage = match next {
+            Next::Call { .. } => Stage::Waiting,
+            Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Stage::Composing,
+        };
+    }
+
+    fn decided(
+        &mut self,
+        call: &CallId,
+        step: &str,
+        record: Option<&RecordId>,
+        arguments: &Value,
+        decision: &Decision,
+    ) {
+        self.decisions.push((call.clone(), decision.clone()));
+        self.approval = self.approval.take().filter(|(approval, _)| approval.call == *call);
+        if self.calls.iter().all(|known| known.id != *call) {
+            self.calls.push(CallState {
+                id: call.clone(),
+                step: step.to_owned(),
+                tool: decision.tool.clone(),
+                record: record.cloned(),
+                arguments: arguments.clone(),
+                intended_at: None,
+                outcome: None,
+            });
+        }
+    }
+
+    fn replied(&mut self, kind: ReplyKind, reply: &Reply) {
+        self.replies.push(reply.clone());
+        self.stage = Stage::Waiting;
+        self.status = match kind {
+            ReplyKind::Resolves => Status::Resolved,
+            ReplyKind::Asks => Status::WaitingCustomer,
+            ReplyKind::HandsOver => Status::WithHuman,
+            ReplyKind::Informs => Status::Running,
+        };
+    }
+}

@@ -1,0 +1,366 @@
+//! Decides what an input means. Pure: time and ids are arguments, and the same input on the same state
+//! gives the same events, bit for bit.
+
+use super::event::{Event, ReplyKind};
+use super::pack::Pack;
+use super::state::{CallState, State};
+use super::view::{circumstances, plan_view, subject, summary};
+use crate::acting::Outcome;
+use crate::base::{ApprovalId, CallId, Digest, Timestamp};
+use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
+use crate::intake::{Identity, Message};
+use crate::planning::{Advanced, Cursor, Next, PlanFor, StepKind, advance};
+use crate::policy::Grounds;
+use crate::records::Facts;
+use crate::reply::Reply;
+use crate::understanding::Reading;
+use serde_json::Value;
+
+/// Something that happened and that a case must answer.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    Received { by: Principal, message: Message },
+    Understood(Reading),
+    Found(Facts),
+    Grounded(Grounds),
+    Composed(Reply),
+    Returned { call: CallId, outcome: Outcome },
+    /// The last check, on freshly read facts, did not let the call go.
+    Stopped { call: CallId, decision: Decision },
+    Voted { vote: Vote },
+    /// A room could not do its work.
+    Failed { room: &'static str, reason: String },
+}
+
+/// What is in force when a step is taken.
+pub struct Now<'a> {
+    pub at: Timestamp,
+    pub pack: &'a Pack,
+}
+
+/// The template that everybody gets who is not verified, whatever the records say.
+const UNVERIFIED: &str = "unverified";
+const HANDOVER: &str = "handover";
+const GENERAL_QUEUE: &str = "support";
+
+/// The events that an input causes. No events: the input changes nothing.
+pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
+    match input {
+        Input::Received { by, message } => vec![Event::Received { by, message }],
+        Input::Understood(reading) => vec![Event::Understood { reading }],
+        Input::Found(facts) => vec![Event::Found { facts }],
+        Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
+        Input::Composed(reply) => composed(state, reply),
+        Input::Returned { call, outcome } => returned(state, call, outcome, now),
+        Input::Stopped { call, decision } => stopped(state, call, decision, now),
+        Input::Voted { vote } => voted(state, vote, now),
+        Input::Failed { room, reason } => failed(state, room, &reason),
+    }
+}
+
+/// Records the grounds and walks the plan.
+fn with_plan(state: &State, grounded: Event, now: &Now<'_>) -> Vec<Event> {
+    let mut next = state.clone();
+    next.apply(&grounded, now.at);
+    let mut events = vec![grounded];
+    events.extend(plan(&next, now));
+    events
+}
+
+fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
+    let Some(reading) = &state.reading else { return escalate_now(state, "the message was not read") };
+    let leaf = reading.leaf().to_owned();
+    if let Some(Next::Ask { then, .. }) = &state.next
+        && let Some(known) = &state.plan
+    {
+        // The customer answered: the plan goes on where it asked.
+        let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
+        return walk(state, &known.leaf.clone(), cursor, now);
+    }
+    if reading.probability().get() < now.pack.service.hand_over_below {
+        return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
+    }
+    match now.pack.plans.by_leaf.get(&leaf) {
+        None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),
+        Some(plan) => {
+            let cursor = Cursor { plan: leaf.clone(), step: plan.start.clone() };
+            walk(state, &leaf, cursor, now)
+        }
+    }
+}
+
+/// Walks from a cursor; a plan for verified customers gives everybody else the uniform answer.
+fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> {
+    let plans = &now.pack.plans;
+    let plan = plans.by_leaf.get(leaf);
+    let verified = matches!(state.message().map(|m| &m.identity), Some(Identity::Verified { .. }));
+    let advanced = if plan.is_some_and(|plan| plan.audience == PlanFor::Verified) && !verified {
+        let start = plan.map_or_else(String::new, |plan| plan.start.clone());
+        let next = Next::Ask {
+            step: UNVERIFIED.to_owned(),
+            template: UNVERIFIED.to_owned(),
+            with: Value::Object(serde_json::Map::new()),
+            then: start,
+        };
+        Advanced { path: vec![UNVERIFIED.to_owned()], cursor, next }
+    } else {
+        advance(plans, &cursor, &plan_view(state, now.at), &state.asked)
+    };
+    planned(state, leaf, advanced, now)
+}
+
+fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<Event> {
+    let digest = now.pack.plans.by_leaf.get(leaf).map(|plan| plan.digest.clone());
+    let next = advanced.next.clone();
+    let mut events = vec![Event::Planned {
+        leaf: leaf.to_owned(),
+        plan: digest,
+        path: advanced.path,
+        cursor: advanced.cursor,
+        next: advanced.next,
+    }];
+    if let Next::Call { step, tool, record, arguments } = next {
+        let mut after = state.clone();
+        for event in &events {
+            after.apply(event, now.at);
+        }
+        let call = CallState {
+            id: CallId::new(format!("{}.c{}", state.case, state.calls.len() + 1)),
+            step,
+            tool,
+            record,
+            arguments,
+            intended_at: None,
+            outcome: None,
+        };
+        events.extend(decide(&after, &call, &[], now));
+    }
+    events
+}
+
+/// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
+fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec<Event> {
+    let request = call_request(state, call, votes, now.at);
+    let decision = match &request {
+        Some(request) => now.pack.governance.decide(request),
+        None => refused(&call.tool, "the call has no record that the customer may act on"),
+    };
+    let mut events = vec![Event::Decided {
+        call: call.id.clone(),
+        step: call.step.clone(),
+        record: call.record.clone(),
+        arguments: call.arguments.clone(),
+        decision: decision.clone(),
+    }];
+    let mut after = state.clone();
+    for event in &events {
+        after.apply(event, now.at);
+    }
+    match (decision.verdict, &call.record) {
+        (Verdict::Permit, Some(record)) => events.push(Event::Intended {
+            call: call.id.clone(),
+            step: call.step.clone(),
+            tool: call.tool.clone(),
+            record: record.clone(),
+            arguments: call.arguments.clone(),
+        }),
+        (Verdict::Ask, _) => events.push(Event::ApprovalAsked {
+            approval: ApprovalRequest {
+                id: ApprovalId::new(format!("{}.a{}", state.case, state.decisions.len() + 1)),
+                call: call.id.clone(),
+                binding: binding(&after, call, now),
+                needed: decision.approvals_needed,
+                expires_at: now.at.plus_millis(now.pack.service.approval_hours.saturating_mul(3_600_000)),
+            },
+        }),
+        _ => events.extend(go_on(&after, call, Way::Refused, &decision.reason, now)),
+    }
+    events
+}
+
+pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote], at: Timestamp) -> Option<Request> {
+    let record = call.record.as_ref()?;
+    let read = state.facts.as_ref()?.records.iter().find(|read| read.id == *record)?;
+    let mut circumstances = circumstances(state, at)?;
+    circumstances.amount =
+        call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
+    circumstances.approvers = votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
+    Some(Request { tool: call.tool.clone(), subject: subject(read), circumstances })
+}
+
+fn refused(tool: &str, reason: &str) -> Decision {
+    Decision {
+        tool: tool.to_owned(),
+        verdict: Verdict::Refuse,
+        policies: Vec::new(),
+        reason: reason.to_owned(),
+        approvals_needed: 0,
+    }
+}
+
+/// Everything that an approver is shown. A change in any of it makes another binding.
+pub(super) fn binding(state: &State, call: &CallState, now: &Now<'_>) -> Digest {
+    let record = call.record.as_ref().and_then(|id| {
+        state.facts.as_ref().and_then(|facts| facts.records.iter().find(|record| record.id == *id))
+    });
+    let shown = serde_json::json!({
+        "plan": state.plan.as_ref().map(|plan| (&plan.leaf, &plan.digest, &plan.path)),
+        "call": [call.id.as_str(), &call.tool],
+        "arguments": call.arguments,
+        "record": record.map(|record| (&record.id, &record.owner, &record.fields)),
+        "identity": state.message().map(|message| &message.identity),
+        "rules": now.pack.governance.rules.digest(),
+        "autonomy": now.pack.governance.autonomy.digest(),
+    });
+    Digest::of(shown.to_string().as_bytes())
+}
+
+/// How a call ended, as far as the plan cares.
+#[derive(Clone, Copy)]
+enum Way {
+    Done,
+    Refused,
+    Failed,
+    Declined,
+}
+
+/// Goes on after a call at the step that the plan names, or hands over when it names none.
+fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>) -> Vec<Event> {
+    let Some(known) = &state.plan else { return escalate_now(state, reason) };
+    let kind = now
+        .pack
+        .plans
+        .by_leaf
+        .get(&known.cursor.plan)
+        .and_then(|plan| plan.steps.get(&call.step))
+        .map(|step| &step.kind);
+    let target = match (kind, way) {
+        (Some(StepKind::Call { done, .. }), Way::Done) => Some(done),
+        (Some(StepKind::Call { refused, .. }), Way::Refused) => refused.as_ref(),
+        (Some(StepKind::Call { failed, .. }), Way::Failed) => failed.as_ref(),
+        (Some(StepKind::Call { declined, .. }), Way::Declined) => declined.as_ref(),
+        _ => None,
+    };
+    match target {
+        Some(step) => {
+            let cursor = Cursor { plan: known.cursor.plan.clone(), step: step.clone() };
+            walk(state, &known.leaf.clone(), cursor, now)
+        }
+        None => escalation(state, &known.leaf.clone(), GENERAL_QUEUE, &format!("`{}`: {reason}", call.tool)),
+    }
+}
+
+fn returned(state: &State, id: CallId, outcome: Outcome, now: &Now<'_>) -> Vec<Event> {
+    let Some(call) = state.calls.iter().find(|call| call.id == id && call.outcome.is_none()) else {
+        // A second answer to a settled call changes nothing.
+        return Vec::new();
+    };
+    let call = call.clone();
+    let event = Event::Returned { call: id, outcome: outcome.clone() };
+    let mut after = state.clone();
+    after.apply(&event, now.at);
+    let mut events = vec![event];
+    events.extend(match outcome {
+        Outcome::Done { .. } => go_on(&after, &call, Way::Done, "", now),
+        Outcome::Failed { reason } => go_on(&after, &call, Way::Failed, &reason, now),
+        Outcome::Compensated { reason } => go_on(&after, &call, Way::Failed, &reason, now),
+        // Nobody knows whether it happened: no plan may guess, a human looks.
+        Outcome::Ambiguous { reason } => {
+            let leaf = after.plan.as_ref().map_or_else(String::new, |plan| plan.leaf.clone());
+            escalation(&after, &leaf, GENERAL_QUEUE, &format!("`{}` is ambiguous: {reason}", call.tool))
+        }
+    });
+    events
+}
+
+/// The world changed between the decision and the call.
+fn stopped(state: &State, id: CallId, decision: Decision, now: &Now<'_>) -> Vec<Event> {
+    let Some(call) = state.calls.iter().find(|call| call.id == id).cloned() else { return Vec::new() };
+    let reason = format!("stopped just before the call: {}", decision.reason);
+    let outcome = Event::Returned { call: id.clone(), outcome: Outcome::Failed { reason: reason.clone() } };
+    let decided = Event::Decided {
+        call: id,
+        step: call.step.clone(),
+        record: call.record.clone(),
+        arguments: call.arguments.clone(),
+        decision,
+    };
+    let mut after = state.clone();
+    after.apply(&decided, now.at);
+    after.apply(&outcome, now.at);
+    let mut events = vec![decided, outcome];
+    events.extend(go_on(&after, &call, Way::Refused, &reason, now));
+    events
+}
+
+fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
+    let Some((request, votes)) = &state.approval else { return Vec::new() };
+    let Some(call) = state.calls.iter().find(|call| call.id == request.call).cloned() else { return Vec::new() };
+    let event = Event::Voted { approval: request.id.clone(), vote: vote.clone() };
+    let mut after = state.clone();
+    after.apply(&event, now.at);
+    let mut events = vec![event];
+    if !vote.approve {
+        let reason = vote.reason.as_deref().unwrap_or("declined without a reason");
+        events.extend(go_on(&after, &call, Way::Declined, reason, now));
+        return events;
+    }
+    let mut votes = votes.clone();
+    votes.push(vote);
+    if (votes.len() as u32) < request.needed {
+        return events;
+    }
+    events.extend(decide(&after, &call, &votes, now));
+    events
+}
+
+fn composed(state: &State, reply: Reply) -> Vec<Event> {
+    match &state.next {
+        Some(Next::Ask { .. }) => vec![Event::Replied { kind: ReplyKind::Asks, reply }],
+        Some(Next::Reply { then: None, .. }) => vec![Event::Replied { kind: ReplyKind::Resolves, reply }],
+        Some(Next::Reply { then: Some(_), .. }) => vec![Event::Replied { kind: ReplyKind::Informs, reply }],
+        Some(Next::Escalate { queue, reason, .. }) => vec![
+            Event::Escalated { queue: queue.clone(), reason: reason.clone(), summary: summary(state) },
+            Event::Replied { kind: ReplyKind::HandsOver, reply },
+        ],
+        Some(Next::Call { .. }) | None => Vec::new(),
+    }
+}
+
+/// A room failed. The customer is handed over; when even that text cannot be made, an operator is told.
+fn failed(state: &State, room: &str, reason: &str) -> Vec<Event> {
+    let reason = format!("{room}: {reason}");
+    if matches!(&state.next, Some(Next::Escalate { template, .. }) if template == HANDOVER) {
+        return vec![Event::Stuck { reason }];
+    }
+    escalate_now(state, &reason)
+}
+
+fn escalate_now(state: &State, reason: &str) -> Vec<Event> {
+    let leaf = state
+        .plan
+        .as_ref()
+        .map(|plan| plan.leaf.clone())
+        .or_else(|| state.reading.as_ref().map(|reading| reading.leaf().to_owned()))
+        .unwrap_or_else(|| "other".to_owned());
+    escalation(state, &leaf, GENERAL_QUEUE, reason)
+}
+
+fn escalation(state: &State, leaf: &str, queue: &str, reason: &str) -> Vec<Event> {
+    let cursor = state
+        .plan
+        .as_ref()
+        .map_or_else(|| Cursor { plan: leaf.to_owned(), step: String::new() }, |plan| plan.cursor.clone());
+    vec![Event::Planned {
+        leaf: leaf.to_owned(),
+        plan: state.plan.as_ref().and_then(|plan| plan.digest.clone()),
+        path: Vec::new(),
+        cursor,
+        next: Next::Escalate {
+            step: String::new(),
+            queue: queue.to_owned(),
+            reason: reason.to_owned(),
+            template: HANDOVER.to_owned(),
+        },
+    }]
+}

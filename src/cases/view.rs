@@ -1,0 +1,267 @@
+//! What others get to see of a case: plans and rules, staff, the customer.
+
+use super::state::{CallState, State, Status};
+use crate::acting::Outcome;
+use crate::base::Timestamp;
+use crate::governance::{ApprovalRequest, Circumstances, Subject, Vote};
+use crate::intake::Identity;
+use crate::ledger::Entry;
+use crate::planning::Shape;
+use crate::records::{Basis, Record, Relation, SourceStatus};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The variables that plans' conditions see. `record` is there only when exactly one record is left.
+pub fn plan_view(state: &State, at: Timestamp) -> Value {
+    let facts = state.facts.clone().unwrap_or_default();
+    let records: Vec<Value> = facts.records.iter().map(record_view).collect();
+    let identity = state.message().map(|message| &message.identity);
+    let assurance = match identity {
+        Some(Identity::Verified { assurance, .. }) => assurance.as_str(),
+        _ => "none",
+    };
+    let calls: Map<String, Value> =
+        state.calls.iter().map(|call| (call.step.clone(), call_view(call))).collect();
+    let mut view = json!({
+        "now": at,
+        "facts": {
+            "selected": facts.selected.len(),
+            "basis": facts.basis,
+            "complete": facts.sources.iter().all(|source| source.status == SourceStatus::Answered),
+            "differs": differing(&facts.records),
+        },
+        "records": records,
+        "identity": {"verified": assurance != "none", "assurance": assurance},
+        "calls": calls,
+    });
+    if let Some(reading) = &state.reading {
+        view["reading"] = reading.condition_view();
+    }
+    if let [record] = facts.records.as_slice() {
+        view["record"] = record_view(record);
+    }
+    view
+}
+
+/// The names in `plan_view`, for checking plans. `record` is the shape of one record's fields.
+pub fn plan_shape(record: Shape) -> Shape {
+    let record = record.with("id", Shape::Scalar).with("relation", Shape::Scalar);
+    Shape::object([
+        ("now", Shape::Scalar),
+        ("facts", Shape::of_paths(["selected", "basis", "complete", "differs.field", "differs.count"])),
+        ("records", Shape::List(Box::new(record.clone()))),
+        ("record", record),
+        ("identity", Shape::of_paths(["verified", "assurance"])),
+        ("reading", Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"])),
+        ("calls", Shape::Any),
+    ])
+}
+
+fn record_view(record: &Record) -> Value {
+    let mut fields = record.fields.clone();
+    fields.insert("id".to_owned(), json!(record.id));
+    fields.insert("relation".to_owned(), json!(record.relation));
+    Value::Object(fields)
+}
+
+/// Fields that a customer can be asked for, in order of preference: the first in which all candidates
+/// differ tells them apart without naming any.
+const ASKABLE: [&str; 4] = ["iban", "account_number", "date_of_birth", "postcode"];
+
+fn differing(records: &[Record]) -> Value {
+    let distinct = |field: &str| {
+        let values: std::collections::BTreeSet<String> =
+            records.iter().filter_map(|record| record.fields.get(field)).map(ToString::to_string).collect();
+        values.len()
+    };
+    ASKABLE
+        .iter()
+        .map(|field| (distinct(field), *field))
+        .filter(|(count, _)| *count > 1)
+        // The first field with the most different values.
+        .max_by_key(|(count, field)| (*count, std::cmp::Reverse(ASKABLE.iter().position(|known| known == field))))
+        .map_or(json!({}), |(count, field)| json!({"field": field, "count": count}))
+}
+
+fn call_view(call: &CallState) -> Value {
+    match &call.outcome {
+        Some(Outcome::Done { result }) => json!({"outcome": "done", "result": result}),
+        Some(Outcome::Failed { .. }) => json!({"outcome": "failed"}),
+        Some(Outcome::Ambiguous { .. }) => json!({"outcome": "ambiguous"}),
+        Some(Outcome::Compensated { .. }) => json!({"outcome": "compensated"}),
+        None => json!({"outcome": "intended"}),
+    }
+}
+
+/// A record as the rules see it. A flag that is missing counts as set: nothing is done on an account
+/// whose state is not known.
+pub(super) fn subject(record: &Record) -> Subject {
+    let flagged = record.fields.get("flags").and_then(|flags| flags.get("fraud")).and_then(Value::as_bool);
+    Subject::Record {
+        id: record.id.clone(),
+        owner: record.owner.clone(),
+        authorised: record.relation == Relation::Authorised,
+        flagged: flagged.unwrap_or(true),
+    }
+}
+
+/// The circumstances of the message at hand; `None` unless its sender is verified.
+pub(super) fn circumstances(state: &State, at: Timestamp) -> Option<Circumstances> {
+    let Identity::Verified { customer, assurance, at: verified_at } = &state.message()?.identity else {
+        return None;
+    };
+    let reading = state.reading.as_ref();
+    Some(Circumstances {
+        customer: customer.clone(),
+        assurance: assurance.as_str(),
+        identity_age_seconds: at.since(*verified_at).max(0) / 1000,
+        confidence: reading.map(crate::understanding::Reading::probability).unwrap_or(crate::base::Probability::ZERO),
+        leaf: state
+            .plan
+            .as_ref()
+            .map(|plan| plan.leaf.clone())
+            .or_else(|| reading.map(|reading| reading.leaf().to_owned()))
+            .unwrap_or_default(),
+        amount: None,
+        approvers: Vec::new(),
+    })
+}
+
+/// What was found, in a few lines for the person who takes over.
+pub(super) fn summary(state: &State) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(reading) = &state.reading {
+        let percent = reading.probability().get() * 100.0;
+        lines.push(format!("read as `{}` ({percent:.0} %)", reading.leaf()));
+        lines.push(format!("cannot be excluded: {}", reading.prediction_set.join(", ")));
+    }
+    if let Some(facts) = &state.facts {
+        let best: Vec<String> =
+            facts.candidates.iter().take(3).map(|found| format!("{} ({})", found.id, found.score)).collect();
+        lines.push(format!("candidates: {}", if best.is_empty() { "none".to_owned() } else { best.join(", ") }));
+        if facts.basis == Basis::Identity {
+            lines.push("the message names no account; the verified customer's own were taken".to_owned());
+        }
+        for source in facts.sources.iter().filter(|source| source.status != SourceStatus::Answered) {
+            lines.push(format!("source `{}` did not answer fully", source.name));
+        }
+    }
+    if let Some(plan) = &state.plan {
+        lines.push(format!("plan `{}`: {}", plan.leaf, plan.path.join(" > ")));
+    }
+    for call in &state.calls {
+        lines.push(format!("`{}`: {}", call.tool, call_view(call)["outcome"].as_str().unwrap_or("proposed")));
+    }
+    lines
+}
+
+/// The contract's staff view of a case.
+pub fn staff_view(state: &State) -> Value {
+    let decisions: Vec<Value> = state
+        .decisions
+        .iter()
+        .map(|(call, decision)| {
+            json!({"tool": decision.tool, "verdict": decision.verdict, "policies": decision.policies,
+                   "reason": decision.reason, "call": call})
+        })
+        .collect();
+    let calls: Vec<Value> = state
+        .calls
+        .iter()
+        .filter(|call| call.intended_at.is_some())
+        .map(|call| {
+            let mut view = call_view(call);
+            view["tool"] = json!(call.tool);
+            view["key"] = json!(call.id);
+            view["record"] = json!(call.record);
+            if let Some(Outcome::Failed { reason } | Outcome::Ambiguous { reason }) = &call.outcome {
+                view["reason"] = json!(reason);
+            }
+            view
+        })
+        .collect();
+    json!({
+        "case": state.case,
+        "status": state.status,
+        "opened_at": state.opened_at,
+        "updated_at": state.updated_at,
+        "messages": state.messages,
+        "reading": state.reading,
+        "facts": state.facts,
+        "grounds": state.grounds,
+        "plan": state.plan.as_ref().map(|plan| json!({"leaf": plan.leaf, "path": plan.path, "digest": plan.digest})),
+        "decisions": decisions,
+        "calls": calls,
+        "approval": state.approval.as_ref().map(|(request, votes)| json!({"request": request, "votes": votes})),
+        "reply": state.replies.last(),
+        "escalation": state.escalation.as_ref().map(|escalation| json!({
+            "queue": escalation.queue,
+            "reason": escalation.reason,
+            "summary": escalation.summary,
+            "investigation": {
+                "messages": state.messages, "reading": state.reading, "facts": state.facts,
+                "grounds": state.grounds, "decisions": decisions, "calls": calls,
+            },
+        })),
+    })
+}
+
+/// All that a channel gets to see. Why a human has the case, and that an approval is waited for, stay
+/// inside.
+pub fn customer_view(state: &State) -> Value {
+    let status = match state.status {
+        Status::WaitingApproval | Status::Stuck => Status::WithHuman,
+        other => other,
+    };
+    json!({"case": state.case, "status": status, "reply": state.replies.last()})
+}
+
+/// One line of an approver's list.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PendingApproval {
+    pub request: ApprovalRequest,
+    pub votes: Vec<Vote>,
+    pub case: crate::base::CaseId,
+    pub leaf: String,
+    pub path: Vec<String>,
+    pub tool: String,
+    pub arguments: Value,
+    pub record: Value,
+    pub summary: Vec<String>,
+}
+
+impl PendingApproval {
+    pub(super) fn of(state: &State) -> Option<Self> {
+        let (request, votes) = state.approval.as_ref()?;
+        let call = state.calls.iter().find(|call| call.id == request.call)?;
+        let record = state.facts.as_ref()?.records.iter().find(|record| Some(&record.id) == call.record.as_ref());
+        Some(Self {
+            request: request.clone(),
+            votes: votes.clone(),
+            case: state.case.clone(),
+            leaf: state.plan.as_ref()?.leaf.clone(),
+            path: state.plan.as_ref()?.path.clone(),
+            tool: call.tool.clone(),
+            arguments: call.arguments.clone(),
+            record: record.map_or(Value::Null, record_view),
+            summary: summary(state),
+        })
+    }
+}
+
+/// Every step with its inputs, outputs, digests and times, as the ledger has them.
+pub fn trace(entries: &[Entry]) -> Vec<Value> {
+    let mut previous: Option<Timestamp> = None;
+    entries
+        .iter()
+        .map(|entry| {
+            let millis = previous.map_or(0, |before| entry.at.since(before));
+            previous = Some(entry.at);
+            json!({
+                "seq": entry.seq, "position": entry.position, "event": entry.kind, "at": entry.at,
+                "milliseconds_since_previous": millis, "digests": entry.digests, "hash": entry.hash,
+                "body": entry.body,
+            })
+        })
+        .collect()
+}

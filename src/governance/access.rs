@@ -1,0 +1,96 @@
+//! Who may ask the service for what. Roles come from API keys, never from a request's body.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An authenticated caller. Two keys of one person name the same principal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Principal {
+    pub name: String,
+    pub role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A channel of the bank (chat, app, e-mail gateway). Opens cases, sends messages, sees the
+    /// customer's view of the cases that it opened.
+    Channel,
+    Agent,
+    Supervisor,
+    PolicyAdmin,
+    ModelAdmin,
+    Auditor,
+    Operator,
+}
+
+impl Role {
+    pub const ALL: [Self; 7] = [
+        Self::Channel,
+        Self::Agent,
+        Self::Supervisor,
+        Self::PolicyAdmin,
+        Self::ModelAdmin,
+        Self::Auditor,
+        Self::Operator,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Agent => "agent",
+            Self::Supervisor => "supervisor",
+            Self::PolicyAdmin => "policy_admin",
+            Self::ModelAdmin => "model_admin",
+            Self::Auditor => "auditor",
+            Self::Operator => "operator",
+        }
+    }
+
+    pub const fn may_open_cases(self) -> bool {
+        matches!(self, Self::Channel | Self::Operator)
+    }
+
+    /// The staff view of a case: reading, facts, decisions, trace.
+    pub const fn sees_cases(self) -> bool {
+        matches!(self, Self::Agent | Self::Supervisor | Self::Auditor | Self::Operator)
+    }
+
+    pub const fn sees_approvals(self) -> bool {
+        matches!(self, Self::Agent | Self::Supervisor | Self::Auditor)
+    }
+
+    pub const fn may_approve(self) -> bool {
+        matches!(self, Self::Agent | Self::Supervisor)
+    }
+
+    /// Internal documents, in a search.
+    pub const fn sees_internal_documents(self) -> bool {
+        !matches!(self, Self::Channel)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_reaches_nothing_of_the_staff() {
+        let channel = Role::Channel;
+        assert!(channel.may_open_cases());
+        assert!(!channel.sees_cases() && !channel.sees_approvals());
+        assert!(!channel.may_approve() && !channel.sees_internal_documents());
+    }
+
+    #[test]
+    fn only_people_who_serve_customers_approve() {
+        let approving: Vec<Role> = Role::ALL.into_iter().filter(|role| role.may_approve()).collect();
+        assert_eq!(approving, [Role::Agent, Role::Supervisor]);
+    }
+}

@@ -1,0 +1,350 @@
+//! The rules: Cedar policies (default deny, forbid wins) over a schema made from the tools.
+
+use crate::base::finding::line_of;
+use crate::base::{CustomerId, Digest, Finding, Money, Probability, RecordId};
+use cedar_policy::{
+    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
+    Request as CedarRequest, Schema, ValidationMode, Validator,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+/// Where a pack keeps its rules.
+pub const RULES_FOLDER: &str = "rules";
+
+/// What kind of harm a tool can do, rising.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    Read,
+    Protective,
+    Reversible,
+    Money,
+    Irreversible,
+}
+
+impl Risk {
+    pub const ALL: [Self; 5] = [Self::Read, Self::Protective, Self::Reversible, Self::Money, Self::Irreversible];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Protective => "protective",
+            Self::Reversible => "reversible",
+            Self::Money => "money",
+            Self::Irreversible => "irreversible",
+        }
+    }
+}
+
+/// A tool as far as the rules need to know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToolRisk {
+    pub name: String,
+    pub risk: Risk,
+}
+
+/// The two actions that are no tools: reading a customer's account data, and telling it to them.
+const READ_ACCOUNT: &str = "read_account";
+const DISCLOSE: &str = "disclose";
+
+/// What a request is about.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Subject {
+    /// All account data of the verified customer.
+    Customer(CustomerId),
+    /// One record, as it was read.
+    Record { id: RecordId, owner: CustomerId, authorised: bool, flagged: bool },
+}
+
+/// In what circumstances something is asked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Circumstances {
+    /// The verified customer; empty for everybody else.
+    pub customer: CustomerId,
+    /// `none`, `login` or `sca`.
+    pub assurance: &'static str,
+    /// Seconds since the channel verified the customer.
+    pub identity_age_seconds: i64,
+    pub confidence: Probability,
+    pub leaf: String,
+    pub amount: Option<Money>,
+    /// The people who approved this call, at most two, different from each other and from whoever
+    /// opened the case.
+    pub approvers: Vec<String>,
+}
+
+/// What the rules say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evaluation {
+    pub allowed: bool,
+    /// The ids (`@id`) of the policies that determined it; empty when none permits.
+    pub policies: Vec<String>,
+    /// A policy that erred; then nothing is allowed.
+    pub erred: bool,
+}
+
+/// Parsed and validated rules.
+pub struct Rules {
+    policies: PolicySet,
+    schema: Schema,
+    digest: Digest,
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rules({})", self.digest)
+    }
+}
+
+impl Rules {
+    /// Parses rule files and validates them strictly against the schema that the tools give.
+    pub fn parse(files: &[(String, String)], tools: &[ToolRisk]) -> Result<Self, Vec<Finding>> {
+        let source = schema_source(tools);
+        let (schema, _) = Schema::from_cedarschema_str(&source)
+            .map_err(|error| vec![Finding::new("tools.toml", 0, format!("tools give no valid schema: {error}"))])?;
+        let mut findings = Vec::new();
+        let mut policies = PolicySet::new();
+        let mut names = BTreeSet::new();
+        for (file, text) in files {
+            let parsed = match PolicySet::from_str(text) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    findings.extend(parse_findings(file, text, &error));
+                    continue;
+                }
+            };
+            for policy in parsed.policies() {
+                let Some(name) = policy.annotation("id") else {
+                    let message = "every policy needs `@id(\"…\")`: it is what a trace shows";
+                    findings.push(Finding::new(file, 0, message));
+                    continue;
+                };
+                if policy.annotation("reason").is_none() {
+                    findings.push(Finding::new(file, 0, format!("policy `{name}` needs `@reason(\"…\")`")));
+                }
+                if !names.insert(name.to_owned()) {
+                    findings.push(Finding::new(file, 0, format!("policy id `{name}` is used twice")));
+                    continue;
+                }
+                if let Err(error) = policies.add(policy.new_id(PolicyId::new(name))) {
+                    findings.push(Finding::new(file, 0, error.to_string()));
+                }
+            }
+        }
+        let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+        for error in result.validation_errors() {
+            let id = error.policy_id().to_string();
+            let (file, line) = place_of(files, &id);
+            findings.push(Finding::new(&file, line, format!("policy `{id}`: {error}")));
+        }
+        if !findings.is_empty() {
+            return Err(findings);
+        }
+        let texts: Vec<&[u8]> =
+            files.iter().map(|(_, text)| text.as_bytes()).chain(std::iter::once(source.as_bytes())).collect();
+        Ok(Self { policies, schema, digest: Digest::of_parts(texts) })
+    }
+
+    /// Digest over the rule files and the schema.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    pub fn len(&self) -> usize {
+        self.policies.policies().count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn may_read(&self, customer: &CustomerId, circumstances: &Circumstances) -> Evaluation {
+        self.evaluate(READ_ACCOUNT, &Subject::Customer(customer.clone()), circumstances)
+    }
+
+    pub fn may_disclose(&self, subject: &Subject, circumstances: &Circumstances) -> Evaluation {
+        self.evaluate(DISCLOSE, subject, circumstances)
+    }
+
+    /// Judges one action. Whatever cannot be put to the rules is not allowed.
+    pub fn evaluate(&self, action: &str, subject: &Subject, circumstances: &Circumstances) -> Evaluation {
+        let refused = Evaluation { allowed: false, policies: Vec::new(), erred: true };
+        let Ok((request, entities)) = self.request(action, subject, circumstances) else { return refused };
+        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+        policies.sort();
+        // Cedar skips a policy that errs; an erring forbid must not become a permission.
+        let erred = response.diagnostics().errors().next().is_some();
+        Evaluation { allowed: response.decision() == Cedar::Allow && !erred, policies, erred }
+    }
+
+    fn request(
+        &self,
+        action: &str,
+        subject: &Subject,
+        circumstances: &Circumstances,
+    ) -> Result<(CedarRequest, Entities), Box<dyn std::error::Error>> {
+        let action = uid("Action", action)?;
+        let (resource, entities) = match subject {
+            Subject::Customer(customer) => (uid("Customer", customer.as_str())?, json!([])),
+            Subject::Record { id, owner, authorised, flagged } => {
+                let customer = json!({"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}});
+                let authorised = if *authorised { json!([customer]) } else { json!([]) };
+                let entity = json!([{
+                    "uid": {"type": "Record", "id": id.as_str()},
+                    "attrs": {
+                        "owner": {"__entity": {"type": "Customer", "id": owner.as_str()}},
+                        "authorised": authorised,
+                        "flagged": flagged,
+                    },
+                    "parents": [],
+                }]);
+                (uid("Record", id.as_str())?, entity)
+            }
+        };
+        let mut context = json!({
+            "customer": {"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}},
+            "assurance": circumstances.assurance,
+            "identity_age_seconds": circumstances.identity_age_seconds,
+            "confidence": circumstances.confidence.basis_points(),
+            "leaf": circumstances.leaf,
+        });
+        if let Some(amount) = circumstances.amount {
+            context["amount"] = json!(amount.minor);
+            context["currency"] = json!(amount.currency.code());
+        }
+        for (name, approver) in ["approver_1", "approver_2"].into_iter().zip(&circumstances.approvers) {
+            context[name] = json!(approver);
+        }
+        let context = Context::from_json_value(context, Some((&self.schema, &action)))?;
+        let principal = uid("Agent", "prokura")?;
+        let request = CedarRequest::new(principal, action, resource, context, Some(&self.schema))?;
+        Ok((request, Entities::from_json_value(entities, Some(&self.schema))?))
+    }
+}
+
+fn uid(kind: &str, name: &str) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    Ok(EntityUid::from_type_name_and_id(EntityTypeName::from_str(kind)?, EntityId::new(name)))
+}
+
+/// One declaration: a tool's name and risk give its action; there is no second list to forget.
+fn schema_source(tools: &[ToolRisk]) -> String {
+    let mut source = String::from(
+        "entity Agent;\nentity Customer;\n\
+         entity Record { owner: Customer, authorised: Set<Customer>, flagged: Bool };\n\
+         type Circumstances = { customer: Customer, assurance: String, identity_age_seconds: Long, \
+         confidence: Long, leaf: String, amount?: Long, currency?: String, approver_1?: String, \
+         approver_2?: String };\n",
+    );
+    for risk in Risk::ALL {
+        source.push_str(&format!("action {};\n", risk.as_str()));
+    }
+    source.push_str(&format!(
+        "action {READ_ACCOUNT} appliesTo {{ principal: [Agent], resource: [Customer], context: Circumstances }};\n\
+         action {DISCLOSE} appliesTo {{ principal: [Agent], resource: [Record], context: Circumstances }};\n"
+    ));
+    for tool in tools {
+        source.push_str(&format!(
+            "action {:?} in [Action::{:?}] appliesTo {{ principal: [Agent], resource: [Record], context: Circumstances }};\n",
+            tool.name,
+            tool.risk.as_str()
+        ));
+    }
+    source
+}
+
+fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> Vec<Finding> {
+    use cedar_policy::ffi::DetailedError;
+    error
+        .iter()
+        .map(|error| {
+            let detailed = DetailedError::from_str(&error.to_string()).ok();
+            let offset = detailed.and_then(|d| d.source_locations.first().map(|l| l.loc.start)).unwrap_or(0);
+            Finding::new(file, line_of(text, offset), error.to_string())
+        })
+        .collect()
+}
+
+fn place_of(files: &[(String, String)], id: &str) -> (String, usize) {
+    let wanted = format!("@id(\"{id}\")");
+    files
+        .iter()
+        .find_map(|(file, text)| text.find(&wanted).map(|offset| (file.clone(), line_of(text, offset))))
+        .unwrap_or_else(|| ("rules".to_owned(), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = r#"
+@id("protect-own-cards")
+@reason("waiting would harm the customer")
+permit (principal, action in Action::"protective", resource)
+when { context.assurance == "sca" && resource.owner == context.customer };
+
+@id("never-on-flagged")
+@reason("security decides")
+forbid (principal, action, resource is Record) when { resource.flagged };
+"#;
+
+    fn tools() -> Vec<ToolRisk> {
+        vec![ToolRisk { name: "card_block".into(), risk: Risk::Protective }]
+    }
+
+    fn rules(text: &str) -> Result<Rules, Vec<Finding>> {
+        Rules::parse(&[("rules/default.cedar".into(), text.into())], &tools())
+    }
+
+    fn circumstances(customer: &str, assurance: &'static str) -> Circumstances {
+        Circumstances {
+            customer: CustomerId::new(customer),
+            assurance,
+            identity_age_seconds: 5,
+            confidence: Probability::new(0.9),
+            leaf: "lost_or_stolen_card".into(),
+            amount: None,
+            approvers: vec![],
+        }
+    }
+
+    fn record(flagged: bool) -> Subject {
+        Subject::Record { id: RecordId::new("acc_1"), owner: CustomerId::new("cus_1"), authorised: false, flagged }
+    }
+
+    #[test]
+    fn the_owner_may_and_nobody_else() {
+        let rules = rules(RULES).unwrap();
+        let own = rules.evaluate("card_block", &record(false), &circumstances("cus_1", "sca"));
+        assert!(own.allowed);
+        assert_eq!(own.policies, ["protect-own-cards"]);
+        assert!(!rules.evaluate("card_block", &record(false), &circumstances("cus_2", "sca")).allowed);
+        assert!(!rules.evaluate("card_block", &record(false), &circumstances("cus_1", "login")).allowed);
+    }
+
+    #[test]
+    fn forbid_wins() {
+        let evaluation = rules(RULES).unwrap().evaluate("card_block", &record(true), &circumstances("cus_1", "sca"));
+        assert!(!evaluation.allowed);
+        assert_eq!(evaluation.policies, ["never-on-flagged"]);
+    }
+
+    #[test]
+    fn an_action_that_is_not_declared_is_refused() {
+        let evaluation = rules(RULES).unwrap().evaluate("launch", &record(false), &circumstances("cus_1", "sca"));
+        assert!(!evaluation.allowed && evaluation.erred);
+    }
+
+    #[test]
+    fn unknown_names_in_rules_are_found_with_file_and_line() {
+        let found = rules(&RULES.replace("context.assurance", "context.asurance")).unwrap_err();
+        assert_eq!((found[0].file.as_str(), found[0].line), ("rules/default.cedar", 2));
+        let found = rules("permit (principal, action, resource;").unwrap_err();
+        assert_eq!(found[0].line, 1);
+        let found = rules("permit (principal, action, resource);").unwrap_err();
+        assert!(found[0].message.contains("@id"));
+    }
+}

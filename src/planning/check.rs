@@ -1,0 +1,277 @@
+//! Finds what is wrong with a plan before it runs: unknown names, steps that nothing reaches,
+//! arguments of a call that do not come from a record.
+
+use super::plan::{Plan, Plans, StepKind};
+use super::shape::Shape;
+use super::Condition;
+use crate::base::Finding;
+use crate::base::finding::suggestion;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The names of the rest of the pack that plans may use.
+pub struct Names {
+    pub leaves: BTreeSet<String>,
+    /// Tool name to the names of its arguments.
+    pub tools: BTreeMap<String, BTreeSet<String>>,
+    pub templates: BTreeSet<String>,
+    pub queues: BTreeSet<String>,
+    /// Policy documents without their language suffix.
+    pub documents: BTreeSet<String>,
+    pub languages: Vec<String>,
+    /// The shape of the view that conditions see.
+    pub view: Shape,
+}
+
+/// Roots whose values the bank's own systems own. Only these, and bindings made of them, may become an
+/// argument of a call.
+const SYSTEM_OWNED: [&str; 3] = ["record", "records", "identity"];
+
+/// Every fault of every plan, in order of file and line.
+pub fn check(plans: &Plans, names: &Names) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        plans.by_leaf.values().flat_map(|plan| Checker::new(plan, plans, names).run()).collect();
+    findings.sort();
+    findings
+}
+
+struct Checker<'a> {
+    plan: &'a Plan,
+    plans: &'a Plans,
+    names: &'a Names,
+    view: Shape,
+    /// Bindings made of system-owned values only.
+    owned: BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(plan: &'a Plan, plans: &'a Plans, names: &'a Names) -> Self {
+        Self { plan, plans, names, view: names.view.clone(), owned: BTreeSet::new(), findings: Vec::new() }
+    }
+
+    fn fault(&mut self, line: usize, message: String) {
+        self.findings.push(Finding::new(&self.plan.file, line, message));
+    }
+
+    fn known<'n>(&mut self, line: usize, what: &str, name: &str, known: impl IntoIterator<Item = &'n str> + Clone) {
+        if !known.clone().into_iter().any(|candidate| candidate == name) {
+            self.fault(line, format!("{what} `{name}` is not known{}", suggestion(name, known)));
+        }
+    }
+
+    fn expression(&mut self, line: usize, condition: &Condition) -> Shape {
+        let (faults, shape) = self.view.check(condition);
+        for fault in faults {
+            self.fault(line, format!("in `{}`: {fault}", condition.source()));
+        }
+        shape
+    }
+
+    fn run(mut self) -> Vec<Finding> {
+        let plan = self.plan;
+        let names = self.names;
+        self.known(1, "leaf", &plan.leaf, names.leaves.iter().map(String::as_str));
+        self.known(1, "`start` step", &plan.start, plan.steps.keys().map(String::as_str));
+        for document in &plan.documents {
+            self.known(1, "policy document", document, names.documents.iter().map(String::as_str));
+        }
+        for language in &names.languages {
+            if !plan.documents.is_empty() && !plan.question.contains_key(language) {
+                self.fault(1, format!("`policy.question` has no `{language}`; every language needs one"));
+            }
+        }
+        for (name, condition, line) in &plan.bindings {
+            let shape = self.expression(*line, condition);
+            if self.is_owned(condition) {
+                self.owned.insert(name.clone());
+            }
+            self.view = std::mem::replace(&mut self.view, Shape::Any).with(name, shape);
+        }
+        for (name, step) in &plan.steps {
+            self.step(name, step.line, &step.kind);
+        }
+        self.reachable();
+        if plan.trials.is_empty() {
+            self.fault(1, "the plan has no `[[test]]`; add at least one for each end".to_owned());
+        }
+        self.findings
+    }
+
+    fn is_owned(&self, condition: &Condition) -> bool {
+        condition.roots().iter().all(|root| SYSTEM_OWNED.contains(&root.as_str()) || self.owned.contains(root))
+    }
+
+    fn step(&mut self, name: &str, line: usize, kind: &StepKind) {
+        let plan = self.plan;
+        for target in kind.targets() {
+            self.known(line, &format!("step `{name}` goes to"), target, plan.steps.keys().map(String::as_str));
+        }
+        match kind {
+            StepKind::Branch(branches) => {
+                for branch in branches {
+                    if let Some(condition) = &branch.when {
+                        self.expression(branch.line, condition);
+                    }
+                }
+            }
+            StepKind::Call { tool, arguments, .. } => self.call(name, line, tool, arguments),
+            StepKind::Ask { template, with, .. } => self.text(line, template, with),
+            StepKind::Reply { template, with, cite, .. } => {
+                self.text(line, template, with);
+                for document in cite {
+                    self.known(line, "cited document", document, plan.documents.iter().map(String::as_str));
+                }
+            }
+            StepKind::Escalate { queue, template, .. } => {
+                let names = self.names;
+                self.known(line, "queue", queue, names.queues.iter().map(String::as_str));
+                self.known(line, "template", template, names.templates.iter().map(String::as_str));
+            }
+            StepKind::Plan(leaf) => {
+                let plans = self.plans;
+                self.known(line, "plan", leaf, plans.by_leaf.keys().map(String::as_str));
+            }
+        }
+    }
+
+    fn text(&mut self, line: usize, template: &str, with: &BTreeMap<String, Condition>) {
+        let names = self.names;
+        self.known(line, "template", template, names.templates.iter().map(String::as_str));
+        for condition in with.values() {
+            self.expression(line, condition);
+        }
+    }
+
+    fn call(&mut self, name: &str, line: usize, tool: &str, arguments: &BTreeMap<String, Condition>) {
+        let names = self.names;
+        self.known(line, "tool", tool, names.tools.keys().map(String::as_str));
+        for (argument, condition) in arguments {
+            self.expression(line, condition);
+            if let Some(declared) = names.tools.get(tool) {
+                self.known(line, &format!("argument of `{tool}`"), argument, declared.iter().map(String::as_str));
+            }
+            if !self.is_owned(condition) {
+                let message = format!(
+                    "step `{name}`: argument `{argument}` = `{}` does not come from a record alone; \
+                     only {} and bindings of them may become an argument",
+                    condition.source(),
+                    SYSTEM_OWNED.join(", ")
+                );
+                self.fault(line, message);
+            }
+        }
+    }
+
+    fn reachable(&mut self) {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![self.plan.start.as_str()];
+        while let Some(name) = open.pop() {
+            if reached.insert(name) && let Some(step) = self.plan.steps.get(name) {
+                open.extend(step.kind.targets());
+            }
+        }
+        for (name, step) in &self.plan.steps {
+            if !reached.contains(name.as_str()) {
+                let message = format!("step `{name}` is never reached; remove it or lead a step to it");
+                self.fault(step.line, message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"leaf = "door"
+summary = "opens a door"
+start = "known"
+policy = { documents = ["doors"], question = { en = "How do I open a door?" } }
+[steps.known]
+branch = [{ when = "record.status == 'open'", to = "open" }, { to = "human" }]
+[steps.open]
+call = "open_door"
+arguments = { key = "record.status" }
+done = "tell"
+[steps.tell]
+reply = "opened"
+cite = ["doors"]
+[steps.human]
+escalate = "locksmith"
+reason = "no_key"
+[[test]]
+name = "t"
+given = {}
+expect = { escalate = "locksmith" }
+"#;
+
+    fn findings(text: &str) -> Vec<Finding> {
+        let plan = match Plan::parse("door.toml", text) {
+            Ok(plan) => plan,
+            Err(findings) => return findings,
+        };
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let names = Names {
+            leaves: set(&["door", "window"]),
+            tools: [("open_door".to_owned(), set(&["key"]))].into(),
+            templates: set(&["opened", "handover"]),
+            queues: set(&["locksmith"]),
+            documents: set(&["doors"]),
+            languages: vec!["en".into()],
+            view: Shape::object([
+                ("record", Shape::of_paths(["status"])),
+                ("reading", Shape::of_paths(["leaf"])),
+            ]),
+        };
+        check(&Plans { by_leaf: [("door".to_owned(), plan)].into() }, &names)
+    }
+
+    #[test]
+    fn a_sound_plan_has_no_findings() {
+        assert_eq!(findings(PLAN), []);
+    }
+
+    #[test]
+    fn every_name_misspelt_once_is_found_with_its_line() {
+        for (right, wrong, line) in [
+            ("leaf = \"door\"", "leaf = \"dor\"", 1),
+            ("start = \"known\"", "start = \"know\"", 1),
+            ("documents = [\"doors\"]", "documents = [\"dors\"]", 1),
+            ("record.status == 'open'", "record.sttus == 'open'", 6),
+            ("to = \"open\"", "to = \"opne\"", 5),
+            ("\"open_door\"", "\"open_dor\"", 7),
+            ("key = \"record.status\"", "kye = \"record.status\"", 7),
+            ("key = \"record.status\"", "key = \"record.stauts\"", 7),
+            ("done = \"tell\"", "done = \"tel\"", 7),
+            ("reply = \"opened\"", "reply = \"openend\"", 11),
+            ("cite = [\"doors\"]", "cite = [\"dors\"]", 11),
+            ("\"locksmith\"\nreason", "\"lock\"\nreason", 14),
+        ] {
+            assert!(PLAN.contains(right), "{right}");
+            let found = findings(&PLAN.replacen(right, wrong, 1));
+            assert!(!found.is_empty(), "{wrong} went unnoticed");
+            assert!(found.iter().any(|finding| finding.line == line), "{wrong}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_from_the_message_is_refused() {
+        let found = findings(&PLAN.replace("key = \"record.status\"", "key = \"reading.leaf\""));
+        assert!(found.iter().any(|f| f.message.contains("does not come from a record")), "{found:?}");
+    }
+
+    #[test]
+    fn a_step_that_nothing_reaches_is_found() {
+        let found = findings(&format!("{PLAN}[steps.attic]\nreply = \"opened\"\n"));
+        assert!(found.iter().any(|f| f.message.contains("`attic` is never reached")), "{found:?}");
+    }
+
+    #[test]
+    fn unknown_keys_and_mixed_kinds_are_refused() {
+        assert!(findings(&PLAN.replace("done =", "doen ="))[0].message.contains("doen"));
+        assert!(findings(&PLAN.replace("reply = \"opened\"", "reply = \"opened\"\nask = \"opened\""))[0]
+            .message
+            .contains("exactly one"));
+        assert!(findings(&PLAN.replace("reason = \"no_key\"", "limit = 2"))[0].message.contains("limit"));
+    }
+}

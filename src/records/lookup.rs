@@ -1,0 +1,357 @@
+//! The look-up: one query per value to each source, all at once, and what the verified customer may read.
+
+use super::error::{ReadError, RecordsError, SourceError};
+use super::facts::{Basis, Facts, Record, Relation, SourceReport, SourceStatus};
+use super::score::{Hit, candidates, select};
+use super::settings::LookupSettings;
+use super::source::{Entry, Source};
+use crate::base::grants::ReadGrant;
+use crate::base::{Clock, CustomerId, RecordId};
+use futures::StreamExt;
+use futures::future::join_all;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Values, variants included, by field id.
+pub type Fields = BTreeMap<String, Vec<String>>;
+
+/// A longer value is no value of any field.
+const LONGEST_VALUE: usize = 200;
+
+/// One line of `prokura lookup --input`.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub id: String,
+    pub fields: Fields,
+}
+
+impl Question {
+    /// `line` is the line's number, for the error, which does not repeat the content.
+    pub fn parse(text: &str, line: usize) -> Result<Self, RecordsError> {
+        serde_json::from_str(text).map_err(|error| {
+            let reason = match error.classify() {
+                serde_json::error::Category::Data => format!("another form at column {}", error.column()),
+                _ => format!("not JSON at column {}", error.column()),
+            };
+            RecordsError::Question { line, reason }
+        })
+    }
+}
+
+/// Looks up in all sources with one set of weights.
+pub struct Lookup {
+    settings: LookupSettings,
+    /// In the order in which a record is looked for.
+    sources: Vec<Arc<dyn Source>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// One value to search for.
+#[derive(Clone)]
+struct Query {
+    field: String,
+    value: String,
+    weight: u32,
+}
+
+impl Lookup {
+    pub fn new(settings: LookupSettings, sources: Vec<Arc<dyn Source>>, clock: Arc<dyn Clock>) -> Self {
+        Self { settings, sources, clock }
+    }
+
+    pub const fn settings(&self) -> &LookupSettings {
+        &self.settings
+    }
+
+    /// Scores only: who asks plays no part, and no record is read.
+    pub async fn find(&self, id: &str, fields: &Fields) -> Facts {
+        let (queries, dropped) = self.queries(fields);
+        let asked = self.sources.iter().map(|source| self.search(source.as_ref(), &queries, dropped));
+        let mut hits = Vec::new();
+        let mut sources = Vec::new();
+        for (found, report) in join_all(asked).await {
+            hits.extend(found);
+            sources.extend(report);
+        }
+        let candidates = candidates(&hits);
+        let selected = select(&candidates, self.settings.threshold);
+        Facts { id: id.to_owned(), candidates, selected, sources, basis: Basis::Values, records: vec![] }
+    }
+
+    /// Whether one of the given fields identifies an account by itself.
+    pub fn identifies(&self, fields: &Fields) -> bool {
+        fields.iter().any(|(field, values)| {
+            self.settings.identifies(field) && values.iter().any(|value| usable(value).is_some())
+        })
+    }
+
+    /// Fills `facts.records` with those selected records that the grant's customer owns or is registered
+    /// to act for, as the records themselves say; of all others nothing is given. When no given field
+    /// identifies an account by itself, the customer's own accounts are selected instead.
+    pub async fn read(&self, grant: &ReadGrant, facts: &mut Facts, fields: &Fields) {
+        let customer = grant.customer();
+        let mut sums = Sums::default();
+        let by_identity = !self.identifies(fields);
+        let wanted =
+            if by_identity { self.accounts_of(customer, &mut sums).await } else { facts.selected.clone() };
+        let deadline = self.deadline();
+        let wanted: Vec<RecordId> = wanted.into_iter().take(self.settings.max_records).collect();
+        let entries: Vec<_> = futures::stream::iter(wanted)
+            .map(|id| async move { self.entry(&id, deadline).await })
+            .buffered(self.settings.parallel)
+            .collect()
+            .await;
+        facts.records.clear();
+        for (entry, asked) in entries {
+            sums.add_all(asked);
+            facts.records.extend(entry.and_then(|entry| self.record(customer, entry)));
+        }
+        if by_identity {
+            facts.records.retain(|record| record.relation == Relation::Owner);
+            facts.selected = facts.records.iter().map(|record| record.id.clone()).collect();
+            facts.basis = Basis::Identity;
+        }
+        sums.into_reports(&mut facts.sources);
+    }
+
+    /// Reads one record again, for a check on fresh facts just before a call.
+    pub async fn refresh(&self, grant: &ReadGrant, id: &RecordId) -> Result<Record, ReadError> {
+        let (entry, asked) = self.entry(id, self.deadline()).await;
+        match entry {
+            Some(entry) => self.record(grant.customer(), entry).ok_or(ReadError::NotTheirs),
+            None if asked.iter().all(|asked| asked.result.is_ok()) => Err(ReadError::NotTheirs),
+            None => {
+                let mut sums = Sums::default();
+                sums.add_all(asked);
+                let mut reports = Vec::new();
+                sums.into_reports(&mut reports);
+                Err(ReadError::Unavailable(reports))
+            }
+        }
+    }
+
+    /// Every distinct value of a weighted field, the heaviest fields first, and whether some had to be
+    /// left out.
+    fn queries(&self, fields: &Fields) -> (Vec<Query>, bool) {
+        let mut seen = BTreeSet::new();
+        let mut queries = Vec::new();
+        for (field, values) in fields {
+            let Some(weight) = self.settings.weight(field) else { continue };
+            for value in values.iter().filter_map(|value| usable(value)) {
+                if seen.insert((field, value)) {
+                    queries.push(Query { field: field.clone(), value: value.to_owned(), weight });
+                }
+            }
+        }
+        queries.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
+        let dropped = queries.len() > self.settings.max_queries;
+        queries.truncate(self.settings.max_queries);
+        (queries, dropped)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.settings.deadline_ms)
+    }
+
+    /// All queries that one source can answer, some at a time. No report when there is none.
+    async fn search(
+        &self,
+        source: &dyn Source,
+        queries: &[Query],
+        dropped: bool,
+    ) -> (Vec<Hit>, Option<SourceReport>) {
+        let (start, deadline) = (Instant::now(), self.deadline());
+        let fitting: Vec<Query> =
+            queries.iter().filter(|query| source.searches(&query.field)).cloned().collect();
+        if fitting.is_empty() {
+            return (vec![], None);
+        }
+        let answers: Vec<_> = futures::stream::iter(fitting)
+            .map(|query| async move {
+                let found = within(source, deadline, source.find(&query.field, &query.value)).await;
+                (query, found)
+            })
+            .buffered(self.settings.parallel)
+            .collect()
+            .await;
+        let mut hits = Vec::new();
+        let mut tally = Tally { incomplete: dropped, ..Tally::default() };
+        for (Query { field, value, weight }, found) in answers {
+            tally.add(found.as_ref().map(|_| ()).map_err(|error| *error));
+            if let Ok(found) = found {
+                tally.incomplete |= found.more;
+                hits.push(Hit { field, value, weight, ids: found.ids });
+            }
+        }
+        let report = SourceReport {
+            name: source.name().to_owned(),
+            status: tally.status(),
+            milliseconds: milliseconds(start.elapsed()),
+            cached_at: None,
+        };
+        (hits, Some(report))
+    }
+
+    /// The accounts that the sources list for a customer, sorted. What they are to the customer is read
+    /// from each record, not from this list.
+    async fn accounts_of(&self, customer: &CustomerId, sums: &mut Sums) -> Vec<RecordId> {
+        let deadline = self.deadline();
+        let asked = self.sources.iter().map(|source| async move {
+            let start = Instant::now();
+            let found = within(source.as_ref(), deadline, source.accounts_of(customer)).await;
+            (source.name(), found, start.elapsed())
+        });
+        let mut ids = BTreeSet::new();
+        for (name, found, took) in join_all(asked).await {
+            sums.add(Asked {
+                source: name.to_owned(),
+                result: found.as_ref().map(|_| ()).map_err(|e| *e),
+                took,
+            });
+            ids.extend(found.unwrap_or_default());
+        }
+        ids.into_iter().collect()
+    }
+
+    /// The record from the first source that has it, and which sources were asked.
+    async fn entry(&self, id: &RecordId, deadline: Instant) -> (Option<Entry>, Vec<Asked>) {
+        let mut asked = Vec::new();
+        for source in &self.sources {
+            let start = Instant::now();
+            let found = within(source.as_ref(), deadline, source.entry(id)).await;
+            asked.push(Asked {
+                source: source.name().to_owned(),
+                result: found.as_ref().map(|_| ()).map_err(|error| *error),
+                took: start.elapsed(),
+            });
+            match found {
+                Ok(Some(entry)) if entry.id == *id => return (Some(entry), asked),
+                // A source that fails may be the one that would have the record: a later one does not
+                // stand in for it.
+                Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        (None, asked)
+    }
+
+    /// The record as the customer may have it, or nothing.
+    fn record(&self, customer: &CustomerId, entry: Entry) -> Option<Record> {
+        let relation = if entry.owner == *customer {
+            Relation::Owner
+        } else if entry.authorised.contains(customer) {
+            Relation::Authorised
+        } else {
+            return None;
+        };
+        Some(Record {
+            id: entry.id,
+            owner: entry.owner,
+            relation,
+            fields: entry.fields,
+            notes: entry.notes,
+            read_at: self.clock.now(),
+        })
+    }
+}
+
+fn usable(value: &str) -> Option<&str> {
+    let value = value.trim();
+    (!value.is_empty() && value.len() <= LONGEST_VALUE).then_some(value)
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+/// The answer, unless the source's time or the look-up's is over first.
+async fn within<T>(
+    source: &dyn Source,
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
+    let until = deadline.min(Instant::now() + source.timeout());
+    tokio::time::timeout_at(until, answer).await.unwrap_or(Err(SourceError::TimedOut))
+}
+
+/// One query to one source.
+struct Asked {
+    source: String,
+    result: Result<(), SourceError>,
+    took: Duration,
+}
+
+/// How many queries ended how.
+#[derive(Default)]
+struct Tally {
+    answered: usize,
+    failed: Option<SourceError>,
+    incomplete: bool,
+}
+
+impl Tally {
+    fn add(&mut self, result: Result<(), SourceError>) {
+        match result {
+            Ok(()) => self.answered += 1,
+            // The first failure is told; a source rarely fails in two ways at once.
+            Err(error) => self.failed = self.failed.or(Some(error)),
+        }
+    }
+
+    const fn status(&self) -> SourceStatus {
+        match (self.answered, self.failed) {
+            (_, None) if !self.incomplete => SourceStatus::Answered,
+            (0, Some(SourceError::TimedOut)) => SourceStatus::TimedOut,
+            (0, Some(SourceError::Refused)) => SourceStatus::Refused,
+            (0, Some(SourceError::Garbage)) => SourceStatus::Garbage,
+            _ => SourceStatus::Partial,
+        }
+    }
+}
+
+/// What the sources did while records were read, to be added to what they did before.
+#[derive(Default)]
+struct Sums(BTreeMap<String, (Tally, Duration)>);
+
+impl Sums {
+    fn add(&mut self, asked: Asked) {
+        let (tally, took) = self.0.entry(asked.source).or_default();
+        tally.add(asked.result);
+        *took = (*took).max(asked.took);
+    }
+
+    fn add_all(&mut self, asked: Vec<Asked>) {
+        asked.into_iter().for_each(|asked| self.add(asked));
+    }
+
+    /// Equal statuses stay; of two different ones the source did some and not all.
+    fn into_reports(self, reports: &mut Vec<SourceReport>) {
+        for (name, (tally, took)) in self.0 {
+            let status = tally.status();
+            match reports.iter_mut().find(|report| report.name == name) {
+                Some(report) => {
+                    report.milliseconds += milliseconds(took);
+                    if report.status != status {
+                        report.status = SourceStatus::Partial;
+                    }
+                }
+                None => {
+                    reports.push(SourceReport {
+                        name,
+                        status,
+                        milliseconds: milliseconds(took),
+                        cached_at: None,
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;

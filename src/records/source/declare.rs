@@ -1,0 +1,224 @@
+//! config/sources.toml.
+
+use super::super::error::{RecordsError, SourceError, line_at};
+use super::super::settings::form;
+use super::{Entry, FileSource, HttpSource, Source, record_id};
+use crate::base::CustomerId;
+use crate::base::outbound::Outbound;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::Spanned;
+
+/// All declared sources, in the order in which a record is looked for: HTTP first, then files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceDeclarations {
+    #[serde(default)]
+    pub http: Vec<HttpDeclaration>,
+    #[serde(default)]
+    pub file: Vec<FileDeclaration>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpDeclaration {
+    pub name: Spanned<String>,
+    pub base_url: Spanned<String>,
+    pub timeout_ms: Spanned<u64>,
+    pub max_bytes: usize,
+    /// JSON pointers (RFC 6901).
+    pub ids: String,
+    pub more: Option<String>,
+    /// Path with `{id}`.
+    pub record: Spanned<String>,
+    /// Path with `{customer}`.
+    pub accounts_of: Spanned<String>,
+    pub accounts: String,
+    pub account_id: String,
+    /// Path with `{value}`, by field.
+    pub find: BTreeMap<String, Spanned<String>>,
+    pub form: Form,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDeclaration {
+    pub name: Spanned<String>,
+    pub path: PathBuf,
+    pub format: FileFormat,
+    /// Fields whose spaces do not matter.
+    #[serde(default)]
+    pub compact: BTreeSet<String>,
+    /// Column (or JSON member) by field.
+    pub find: BTreeMap<String, String>,
+    pub form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileFormat {
+    Jsonl,
+    Csv,
+}
+
+/// Which members of a record are what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    pub id: String,
+    pub owner: String,
+    pub authorised: String,
+    pub system: Vec<String>,
+    pub free_text: Vec<String>,
+}
+
+impl SourceDeclarations {
+    /// `file` is named in errors only.
+    pub fn parse(text: &str, file: &str) -> Result<Self, RecordsError> {
+        let declared: Self = toml::from_str(text).map_err(|error| form(&error, text, file))?;
+        let wrong = |at: usize, field: &str, value: &str, allowed: &str| RecordsError::Setting {
+            file: file.to_owned(),
+            line: line_at(text, at),
+            field: field.to_owned(),
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        let mut names = BTreeSet::new();
+        for name in declared.http.iter().map(|s| &s.name).chain(declared.file.iter().map(|s| &s.name)) {
+            if name.get_ref().is_empty() || !names.insert(name.get_ref().as_str()) {
+                return Err(wrong(
+                    name.span().start,
+                    "name",
+                    name.get_ref(),
+                    "a name that no other source has",
+                ));
+            }
+        }
+        for source in &declared.http {
+            let url = source.base_url.get_ref();
+            if !(url.starts_with("http://") || url.starts_with("https://")) || url.ends_with('/') {
+                let allowed = "http:// or https:// and a host, without a slash at the end";
+                return Err(wrong(source.base_url.span().start, "base_url", url, allowed));
+            }
+            let timeout = source.timeout_ms.get_ref();
+            if !(1..=60_000).contains(timeout) {
+                return Err(wrong(
+                    source.timeout_ms.span().start,
+                    "timeout_ms",
+                    &timeout.to_string(),
+                    "1 to 60000",
+                ));
+            }
+            let paths = source.find.iter().map(|(field, path)| (field.as_str(), path, "{value}"));
+            let fixed =
+                [("record", &source.record, "{id}"), ("accounts_of", &source.accounts_of, "{customer}")];
+            for (field, path, slot) in paths.chain(fixed) {
+                let text = path.get_ref();
+                if !text.starts_with('/') || text.matches(slot).count() != 1 {
+                    let allowed = format!("a path that starts with / and has {slot} once");
+                    return Err(wrong(path.span().start, field, text, &allowed));
+                }
+            }
+        }
+        Ok(declared)
+    }
+
+    /// Points an HTTP source to another address; `false` when there is none of that name.
+    pub fn set_base_url(&mut self, name: &str, base_url: &str) -> bool {
+        let found = self.http.iter_mut().find(|source| source.name.get_ref() == name);
+        found.is_some_and(|source| {
+            base_url.trim_end_matches('/').clone_into(source.base_url.get_mut());
+            true
+        })
+    }
+
+    /// The sources, ready to be asked. Paths of files are relative to `folder`; files are read here.
+    pub fn open(&self, folder: &Path, outbound: &Outbound) -> Result<Vec<Arc<dyn Source>>, RecordsError> {
+        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        for declared in &self.http {
+            sources.push(Arc::new(HttpSource::new(declared.clone(), outbound.clone())));
+        }
+        for declared in &self.file {
+            sources.push(Arc::new(FileSource::open(declared, folder)?));
+        }
+        Ok(sources)
+    }
+}
+
+impl Form {
+    /// Sorts a record's members. Without an owner there is no telling whose it is, so that is garbage.
+    pub fn entry(&self, object: &Map<String, Value>) -> Result<Entry, SourceError> {
+        let garbage = SourceError::Garbage;
+        let id = object.get(&self.id).and_then(record_id).ok_or(garbage)?;
+        let owner = object.get(&self.owner).and_then(Value::as_str).filter(|owner| !owner.is_empty());
+        let authorised = match object.get(&self.authorised) {
+            None | Some(Value::Null) => vec![],
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|id| id.as_str().map(CustomerId::new).ok_or(garbage))
+                .collect::<Result<Vec<_>, _>>()?,
+            Some(_) => return Err(garbage),
+        };
+        let pick = |names: &[String]| {
+            names.iter().filter_map(|name| Some((name.clone(), object.get(name)?.clone()))).collect()
+        };
+        Ok(Entry {
+            id,
+            owner: CustomerId::new(owner.ok_or(garbage)?),
+            authorised,
+            fields: pick(&self.system),
+            notes: pick(&self.free_text),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/sources.toml");
+
+    fn error(from: &str, to: &str) -> String {
+        SourceDeclarations::parse(&SHIPPED.replacen(from, to, 1), "sources.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_shipped_file_declares_the_core_bank() {
+        let mut declared = SourceDeclarations::parse(SHIPPED, "sources.toml").unwrap();
+        assert_eq!(declared.http[0].name.get_ref(), "core_bank");
+        assert!(declared.set_base_url("core_bank", "http://127.0.0.1:9/"));
+        assert_eq!(declared.http[0].base_url.get_ref(), "http://127.0.0.1:9");
+        assert!(!declared.set_base_url("other", "http://127.0.0.1:9"));
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_is_allowed() {
+        let line = SHIPPED.lines().position(|line| line.starts_with("record =")).unwrap() + 1;
+        let told = error("record = \"/accounts/{id}\"", "record = \"/accounts/{di}\"");
+        assert!(
+            told.starts_with(&format!("sources.toml:{line}: `record`")) && told.contains("{id}"),
+            "{told}"
+        );
+        assert!(error("timeout_ms = 1500", "timeout_ms = 0").contains("1 to 60000"));
+        assert!(error("http://127.0.0.1:4380", "ftp://x").contains("http://"));
+        assert!(error("max_bytes =", "max_byte =").contains("max_byte"));
+    }
+
+    #[test]
+    fn a_record_without_an_owner_is_garbage_and_unlisted_members_are_dropped() {
+        let form = &SourceDeclarations::parse(SHIPPED, "sources.toml").unwrap().http[0].form.clone();
+        let entry = |value: Value| form.entry(value.as_object().unwrap());
+        let good =
+            entry(serde_json::json!({"id": "a", "customer": "c", "status": "locked", "notes": "hm", "x": 1}));
+        let good = good.unwrap();
+        assert_eq!(good.fields.keys().collect::<Vec<_>>(), ["status"]);
+        assert_eq!(good.notes.keys().collect::<Vec<_>>(), ["notes"]);
+        assert!(entry(serde_json::json!({"id": "a"})).is_err());
+        assert!(entry(serde_json::json!({"id": "", "customer": "c"})).is_err());
+        assert!(entry(serde_json::json!({"id": "a", "customer": "c", "authorised": "all"})).is_err());
+        assert!(entry(serde_json::json!({"id": "a", "customer": "c", "authorised": [7]})).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! A source that is a file: JSON lines or CSV, read once at start.
+
+use super::super::error::{RecordsError, SourceError};
+use super::declare::{FileDeclaration, FileFormat};
+use super::{Entry, Hits, Source, csv};
+use crate::base::{CustomerId, RecordId};
+use futures::future::BoxFuture;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+pub struct FileSource {
+    name: String,
+    searched: BTreeSet<String>,
+    compact: BTreeSet<String>,
+    entries: BTreeMap<RecordId, Entry>,
+    /// Ids by field and comparable value.
+    index: HashMap<(String, String), Vec<RecordId>>,
+}
+
+impl FileSource {
+    pub fn open(declared: &FileDeclaration, folder: &Path) -> Result<Self, RecordsError> {
+        let path = folder.join(&declared.path);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| RecordsError::Unreadable { path: path.clone(), source })?;
+        let wrong =
+            |line, reason: &str| RecordsError::Line { path: path.clone(), line, reason: reason.to_owned() };
+        let objects = match declared.format {
+            FileFormat::Jsonl => json_lines(&text).map_err(|line| wrong(line, "not a JSON object"))?,
+            FileFormat::Csv => {
+                table(&text, &declared.form.authorised).map_err(|(line, reason)| wrong(line, reason))?
+            }
+        };
+        let mut source = Self {
+            name: declared.name.get_ref().clone(),
+            searched: declared.find.keys().cloned().collect(),
+            compact: declared.compact.clone(),
+            entries: BTreeMap::new(),
+            index: HashMap::new(),
+        };
+        for (line, object) in objects {
+            let form = &declared.form;
+            let entry = form.entry(&object).map_err(|_| {
+                wrong(
+                    line,
+                    &format!(
+                        "a record needs `{}` and `{}` as non-empty strings, and `{}` as a list of strings",
+                        form.id, form.owner, form.authorised
+                    ),
+                )
+            })?;
+            for (field, column) in &declared.find {
+                if let Some(value) = object.get(column).and_then(text_of) {
+                    let key = (field.clone(), source.comparable(field, &value));
+                    source.index.entry(key).or_default().push(entry.id.clone());
+                }
+            }
+            if source.entries.insert(entry.id.clone(), entry).is_some() {
+                return Err(wrong(line, "a record with this id came before; ids must be unique"));
+            }
+        }
+        Ok(source)
+    }
+
+    /// Upper and lower case are the same; runs of spaces are one space, or none in compact fields.
+    fn comparable(&self, field: &str, value: &str) -> String {
+        let separator = if self.compact.contains(field) { "" } else { " " };
+        value.to_lowercase().split_whitespace().collect::<Vec<_>>().join(separator)
+    }
+}
+
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn searches(&self, field: &str) -> bool {
+        self.searched.contains(field)
+    }
+
+    fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
+        let key = (field.to_owned(), self.comparable(field, value));
+        let ids = self.index.get(&key).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(Hits { ids, more: false }) })
+    }
+
+    fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
+        Box::pin(async move { Ok(self.entries.get(id).cloned()) })
+    }
+
+    fn accounts_of<'a>(
+        &'a self,
+        customer: &'a CustomerId,
+    ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
+        let theirs = |entry: &&Entry| entry.owner == *customer || entry.authorised.contains(customer);
+        Box::pin(
+            async move { Ok(self.entries.values().filter(theirs).map(|entry| entry.id.clone()).collect()) },
+        )
+    }
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+type Objects = Vec<(usize, Map<String, Value>)>;
+
+fn json_lines(text: &str) -> Result<Objects, usize> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(at, line)| serde_json::from_str(line).map(|object| (at + 1, object)).map_err(|_| at + 1))
+        .collect()
+}
+
+/// Rows as objects named by the first row; empty cells are absent, `authorised` is split at semicolons.
+fn table(text: &str, authorised: &str) -> Result<Objects, (usize, &'static str)> {
+    let rows = csv::rows(text).map_err(|line| (line, "a quoted field does not end properly"))?;
+    let mut rows = rows.into_iter();
+    let Some((_, header)) = rows.next() else { return Ok(vec![]) };
+    rows.map(|(line, row)| {
+        if row.len() != header.len() {
+            return Err((line, "the row has another number of fields than the first line"));
+        }
+        let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
+        let object = cells.map(|(column, cell)| {
+            let value = if column == authorised {
+                cell.split(';').map(str::trim).filter(|id| !id.is_empty()).map(Value::from).collect()
+            } else {
+                Value::from(cell)
+            };
+            (column.clone(), value)
+        });
+        Ok((line, object.collect()))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SourceDeclarations;
+    use super::*;
+
+    fn open(format: &str, content: &str) -> Result<FileSource, RecordsError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("data"), content).unwrap();
+        let text = format!(
+            "[[file]]\nname = \"f\"\npath = \"data\"\nformat = \"{format}\"\ncompact = [\"iban\"]\n\
+             find = {{ iban = \"iban\", last_name = \"surname\" }}\n\
+             [file.form]\nid = \"id\"\nowner = \"customer\"\nauthorised = \"authorised\"\n\
+             system = [\"status\"]\nfree_text = []\n"
+        );
+        let declared = SourceDeclarations::parse(&text, "sources.toml").unwrap();
+        FileSource::open(&declared.file[0], folder.path())
+    }
+
+    async fn check(source: &FileSource) {
+        let ids = |hits: Hits| hits.ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(ids(source.find("iban", "de12 3456").await.unwrap()), ["a1"]);
+        assert_eq!(ids(source.find("last_name", "VON  BERG").await.unwrap()), ["a1", "a2"]);
+        assert!(source.find("last_name", "vonberg").await.unwrap().ids.is_empty());
+        let entry = source.entry(&RecordId::new("a2")).await.unwrap().unwrap();
+        assert_eq!(entry.authorised, [CustomerId::new("c1"), CustomerId::new("c9")]);
+        assert_eq!(source.accounts_of(&CustomerId::new("c1")).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn both_formats_answer_alike() {
+        check(&open("csv", "id,customer,authorised,surname,iban,status\na1,c1,,von Berg,DE123456,active\na2,c2,c1; c9,von Berg,DE9,locked\n").unwrap()).await;
+        check(&open("jsonl", concat!(
+            "{\"id\":\"a1\",\"customer\":\"c1\",\"surname\":\"von Berg\",\"iban\":\"DE123456\"}\n\n",
+            "{\"id\":\"a2\",\"customer\":\"c2\",\"authorised\":[\"c1\",\"c9\"],\"surname\":\"von Berg\",\"iban\":\"DE9\"}\n",
+        )).unwrap()).await;
+    }
+
+    #[test]
+    fn a_bad_line_is_named_without_its_content() {
+        let told = |format, content| open(format, content).err().unwrap().to_string();
+        let bad = told("jsonl", "{\"id\":\"a\",\"customer\":\"c\"}\n{Huber\n");
+        assert!(bad.contains("data:2:") && !bad.contains("Huber"), "{bad}");
+        assert!(told("csv", "id,customer\na,c,Huber\n").contains("data:2:"));
+        assert!(told("csv", "id,customer\na,\n").contains("`customer`"));
+        assert!(told("csv", "id,customer\na,c\na,d\n").contains("data:3:"));
+    }
+}
