@@ -161,10 +161,11 @@ impl File {
         Some(if matches!(first, "main" | "lib") { "app" } else { first })
     }
 
-    /// How many modules below the crate's root the file is.
+    /// How many modules below the crate's root the file is. `x_tests.rs` is taken to be the tests inside x.
     fn depth(&self) -> usize {
+        let inside = usize::from(self.path.ends_with("_tests.rs"));
         let parts = self.path.trim_start_matches("src/").trim_end_matches(".rs").split('/');
-        parts.filter(|part| !matches!(*part, "mod" | "lib" | "main")).count()
+        parts.filter(|part| !matches!(*part, "mod" | "lib" | "main")).count() + inside
     }
 
     /// The bytes of everything under `#[cfg(test)]`; a file that is a test module itself is all test.
