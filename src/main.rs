@@ -1,1 +1,5 @@
-fn main(){}
+//! The program: parse, run, exit.
+
+fn main() -> std::process::ExitCode {
+    prokura::app::run(prokura::cli::parse())
+}

@@ -9,7 +9,7 @@ use crate::cases::{Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
-use crate::records::Lookup;
+use crate::records::{Lookup, LookupSettings, SourceDeclarations};
 use crate::understanding::Understanding;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,24 @@ pub fn understanding(settings: &Settings, checked: &Checked) -> Result<Understan
     Understanding::load(&folder, &checked.pack.schema).map_err(Failure::input)
 }
 
+/// The two files that a look-up needs, without the rest of the pack.
+pub fn lookup_files(settings: &Settings) -> Result<(LookupSettings, SourceDeclarations), Failure> {
+    let read = |name: &str| {
+        let path = settings.folder.join(name);
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+        Ok::<_, Failure>((shown, text))
+    };
+    let (file, text) = read("lookup.toml")?;
+    let lookup = LookupSettings::parse(&file, &text)?;
+    let (file, text) = read("sources.toml")?;
+    let mut sources = SourceDeclarations::parse(&file, &text)?;
+    for (name, url) in &settings.systems {
+        sources.set_base_url(name, url);
+    }
+    Ok((lookup, sources))
+}
+
 pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> Result<Lookup, Failure> {
     let sources =
         checked.pack.sources.open(&settings.folder, &outbound(settings)?).map_err(Failure::input)?;
@@ -78,7 +96,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let understanding = understanding(settings, &checked)?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     let tools = Arc::clone(&checked.pack.tools);
-    let connector = Arc::new(HttpConnector::new(Arc::clone(&tools), outbound(settings)?));
+    let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
     let cases = Cases::new(Parts {
         store: Arc::clone(&store),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),

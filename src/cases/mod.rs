@@ -7,6 +7,7 @@
 mod error;
 mod event;
 mod pack;
+mod replay;
 mod run;
 mod state;
 mod step;
@@ -15,6 +16,7 @@ mod view;
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
+pub use replay::{Difference, Replayed, replay};
 pub use run::{Cases, Decide, Incoming, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
 pub use step::{Input, Now, step};

@@ -7,7 +7,7 @@ use super::step::{Input, Now, call_request, step};
 use super::view::{PendingApproval, circumstances, leaf_of, subject};
 use super::CaseError;
 use crate::acting::{Acting, Call, Outcome};
-use crate::base::{CallId, CaseId, Clock, Digest, Language, MessageId, Timestamp};
+use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Verdict, Vote, admit};
 use crate::intake::{Message, recognise};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
@@ -510,10 +510,13 @@ fn same_request(value: &str, digest: &Digest) -> Result<CaseId, CaseError> {
 pub fn fold(case: &CaseId, entries: &[Entry]) -> Result<State, CaseError> {
     let mut state = State::new(case.clone());
     for entry in entries {
-        let event: Event = serde_json::from_value(entry.body.clone()).map_err(|error| unreadable(case, &error))?;
-        state.apply(&event, entry.at);
+        state.apply(&event_of(case, entry)?, entry.at);
     }
     Ok(state)
+}
+
+pub(super) fn event_of(case: &CaseId, entry: &Entry) -> Result<Event, CaseError> {
+    serde_json::from_value(entry.body.clone()).map_err(|error| unreadable(case, &error))
 }
 
 fn unreadable(case: &CaseId, error: &serde_json::Error) -> CaseError {
@@ -526,9 +529,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(LedgerError::Store("the store's thread ended".to_owned())))
-}
-
-/// A fresh message id.
-pub fn message_id() -> MessageId {
-    MessageId::new(crate::base::ids::fresh("msg"))
 }

@@ -1,0 +1,324 @@
+//! Commands that answer and end.
+
+use super::serve::{DemoProcess, fresh_key};
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
+use crate::cases::{State, replay as decide_again};
+use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
+use crate::governance::Role;
+use crate::intake::{Envelope, Identity, Limits, Message, RawMessage, accept, recognise};
+use crate::ledger::{self, Store, Stream, StreamKind, store::Sqlite};
+use crate::policy::{self, Audience, Policies, Question};
+use crate::records::{self, Fields};
+use crate::understanding::{Known, Reading, Understanding};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One JSON line longer than this is refused.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// Calls `each` with every non-empty line of a file, or of standard input for `-`, and its number.
+fn lines(input: &Path, mut each: impl FnMut(&str, usize) -> Result<(), Failure>) -> Result<(), Failure> {
+    let shown = input.display().to_string();
+    let reader: Box<dyn Read> = if shown == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(input).map_err(|error| Failure::Input(format!("{shown}: {error}")))?)
+    };
+    let mut reader = BufReader::new(reader);
+    let mut number = 0;
+    loop {
+        let mut bytes = Vec::new();
+        let limit = LONGEST_LINE as u64 + 1;
+        let read = reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Failure::input)?;
+        if read == 0 {
+            return Ok(());
+        }
+        number += 1;
+        if read > LONGEST_LINE {
+            return Err(Failure::Input(format!("{shown}:{number}: the line is longer than {LONGEST_LINE} bytes")));
+        }
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Failure::Input(format!("{shown}:{number}: the line is not UTF-8; convert the file")))?;
+        if !text.trim().is_empty() {
+            each(text.trim(), number)?;
+        }
+    }
+}
+
+fn parse_line<'a, T: Deserialize<'a>>(input: &Path, text: &'a str, number: usize) -> Result<T, Failure> {
+    serde_json::from_str(text)
+        .map_err(|error| Failure::Input(format!("{}:{number}: {error}", input.display())))
+}
+
+fn language(code: Option<&str>) -> Result<Option<Language>, Failure> {
+    code.map(|code| {
+        Language::parse(code).ok_or_else(|| Failure::Input(format!("language `{code}` is not known; allowed: de, en")))
+    })
+    .transpose()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextLine {
+    id: String,
+    text: String,
+    language: Option<String>,
+}
+
+pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let schema = crate::understanding::Schema::read(&settings.folder).map_err(Failure::input)?;
+    let bundle = settings.beside(&settings.models.bundle);
+    let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
+    let hint = language(options.language.as_deref())?;
+    let limits = settings.limits();
+    match (&options.input, options.text) {
+        (Some(input), _) => lines(input, |line, number| {
+            let line: TextLine = parse_line(input, line, number)?;
+            let hint = language(line.language.as_deref())?.or(hint);
+            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &limits);
+            output::json_line(&reading.map_err(|error| match error {
+                Failure::Input(message) => Failure::Input(format!("{}:{number}: {message}", input.display())),
+                other => other,
+            })?)
+        }),
+        (None, Some(text)) => {
+            let mut bytes = text.into_bytes();
+            if bytes == b"-" {
+                bytes.clear();
+                std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::input)?;
+            }
+            output::json_pretty(&read(&understanding, "1", &bytes, hint, &limits)?)
+        }
+        (None, None) => Err(Failure::Input("a text or --input FILE is needed".to_owned())),
+    }
+}
+
+/// Intake and understanding of a text that belongs to no case.
+fn read(
+    understanding: &Understanding,
+    id: &str,
+    text: &[u8],
+    hint: Option<Language>,
+    limits: &Limits,
+) -> Result<Reading, Failure> {
+    let envelope = Envelope {
+        id: crate::base::MessageId::new(id),
+        case: CaseId::new("none"),
+        channel: "command-line".to_owned(),
+        identity: Identity::Anonymous,
+        received_at: SystemClock.now(),
+    };
+    let raw = RawMessage { text, language: hint, attachments: vec![] };
+    let message: Message = accept(&raw, envelope, limits).map_err(Failure::input)?;
+    let found = recognise(&message.text);
+    let known: Vec<Known<'_>> =
+        found.iter().map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text }).collect();
+    understanding.read(id, &message.text, hint.unwrap_or(message.language), &known).map_err(Failure::input)
+}
+
+pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {
+    let mut settings = Settings::read(&place.config)?;
+    let mut bank = None;
+    let mut throwaway = None;
+    let mut place = place.clone();
+    if options.demo {
+        if place.state.is_none() {
+            let directory = super::resolve::Throwaway::new()?;
+            place.state = Some(directory.0.clone());
+            throwaway = Some(directory);
+        }
+        let started = DemoProcess::start(&place, &settings, None, &options.switches).await?;
+        started.point(&mut settings);
+        bank = Some(started);
+    }
+    let (lookup_settings, sources) = wire::lookup_files(&settings)?;
+    let opened = sources.open(&settings.folder, &wire::outbound(&settings)?).map_err(Failure::input)?;
+    let lookup = records::Lookup::new(lookup_settings, opened, Arc::new(SystemClock));
+    let mut questions = Vec::new();
+    match &options.input {
+        Some(input) => lines(input, |line, number| {
+            let question = records::Question::parse(line, number)
+                .map_err(|error| Failure::Input(format!("{}: {error}", input.display())))?;
+            questions.push(question);
+            Ok(())
+        })?,
+        None => questions.push(records::Question { id: "1".to_owned(), fields: values(&options.values)? }),
+    }
+    for question in questions {
+        let facts = lookup.find(&question.id, &question.fields).await;
+        output::json_line(&facts)?;
+    }
+    drop(bank);
+    drop(throwaway);
+    Ok(())
+}
+
+fn values(pairs: &[String]) -> Result<Fields, Failure> {
+    let mut fields = Fields::new();
+    for pair in pairs {
+        let (field, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::Input(format!("`{pair}` is not FIELD=VALUE, as in last_name=Müller"))
+        })?;
+        fields.entry(field.to_owned()).or_default().push(value.to_owned());
+    }
+    Ok(fields)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QueryLine {
+    id: String,
+    query: String,
+    as_of: Option<String>,
+    audience: Option<String>,
+    language: Option<String>,
+}
+
+pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let policies = Policies::open(&wire::state(place, &settings)).map_err(Failure::input)?;
+    let ask = |line: QueryLine| -> Result<policy::Grounds, Failure> {
+        let day = line.as_of.or_else(|| options.as_of.clone()).unwrap_or_else(|| SystemClock.now().date());
+        let as_of = policy::parse_date(&day)
+            .ok_or_else(|| Failure::Input(format!("`{day}` is not a date; write YYYY-MM-DD")))?;
+        let audience = match line.audience.as_deref().unwrap_or(&options.audience) {
+            "public" => Audience::Public,
+            "internal" | "all" => Audience::Internal,
+            other => {
+                return Err(Failure::Input(format!("audience `{other}` is not known; allowed: public, internal, all")));
+            }
+        };
+        let language = language(line.language.as_deref().or(options.language.as_deref()))?;
+        let question = Question { id: line.id, text: line.query, language, audience, as_of, documents: None, top: options.top };
+        policies.search(&question).map_err(Failure::input)
+    };
+    match (&options.input, &options.query) {
+        (Some(input), _) => lines(input, |line, number| output::json_line(&ask(parse_line(input, line, number)?)?)),
+        (None, Some(query)) => {
+            let line = QueryLine { id: "1".to_owned(), query: query.clone(), as_of: None, audience: None, language: None };
+            output::json_pretty(&ask(line)?)
+        }
+        (None, None) => Err(Failure::Input("a query or --input FILE is needed".to_owned())),
+    }
+}
+
+pub fn policies(place: &Place, command: PoliciesCommand) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let state = wire::state(place, &settings);
+    match command {
+        PoliciesCommand::Index { paths, language: code } => {
+            let code = language(Some(&code))?.unwrap_or(Language::En);
+            let options = policy::Options { language: code, now: SystemClock.now() };
+            let progress = output::progress("indexing");
+            let published = policy::index(&state, &paths, options, &progress).map_err(Failure::input)?;
+            for skipped in &published.skipped {
+                eprintln!("skipped {}: its format is not read", skipped.display());
+            }
+            output::json_pretty(&published)
+        }
+        PoliciesCommand::List => {
+            policy::list(&state).map_err(Failure::input)?.iter().try_for_each(output::json_line)
+        }
+        PoliciesCommand::Rollback { generation } => {
+            let current = policy::rollback(&state, &generation).map_err(Failure::input)?;
+            output::json_line(&json!({"current": current}))
+        }
+        PoliciesCommand::Diff { from, to } => {
+            output::json_pretty(&policy::diff(&state, &from, &to).map_err(Failure::input)?)
+        }
+    }
+}
+
+pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let policies = Policies::open(&wire::state(place, &settings)).ok();
+    let documents = policies.as_ref().map(wire::documents);
+    let checked = wire::pack(&settings, documents.as_ref())?;
+    let pack = &checked.pack;
+    let counts = json!({
+        "pack": pack.digest,
+        "leaves": pack.schema.intents.leaves.len(),
+        "plans": pack.plans.by_leaf.len(),
+        "tools": pack.tools.by_name.len(),
+        "rules": pack.governance.rules.len(),
+        "templates": pack.templates.names().count(),
+        "tests": checked.trials,
+        "branches": checked.branches,
+        "branches_covered": checked.branches_covered,
+        "citations_checked": documents.is_some(),
+    });
+    if as_json {
+        return output::json_pretty(&counts);
+    }
+    if documents.is_none() {
+        eprintln!("there is no index yet: cited documents were not checked (prokura policies index index/policies)");
+    }
+    output::line_out(&format!(
+        "the pack is sound: {} leaves, {} plans with {} tests ({} of {} branches taken), {} tools, {} rules, {} templates",
+        counts["leaves"], counts["plans"], checked.trials, checked.branches_covered, checked.branches,
+        counts["tools"], counts["rules"], counts["templates"],
+    ))
+}
+
+pub fn audit_verify(place: &Place) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let store = open_store(place, &settings)?;
+    match ledger::verify(&store).map_err(Failure::input)? {
+        None => output::line_out("every entry of the log is as it was written"),
+        Some(damage) => Err(Failure::Check(format!("entry {}: {}", damage.position, damage.reason))),
+    }
+}
+
+/// Reading beside a running service is safe: the store lets readers in while one process writes.
+fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
+    let state = wire::state(place, settings);
+    if !state.join("ledger.sqlite").exists() {
+        return Err(Failure::Input(format!("there is no ledger in `{}`; name it with --state", state.display())));
+    }
+    Sqlite::open(&state).map_err(Failure::input)
+}
+
+pub async fn replay(place: &Place, case: &str) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let store = open_store(place, &settings)?;
+    let entries =
+        store.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
+    if entries.is_empty() {
+        return Err(Failure::Input(format!("there is no case `{case}`")));
+    }
+    let checked = wire::pack(&settings, None)?;
+    let replayed = decide_again(&CaseId::new(case), &entries, &checked.pack).map_err(Failure::input)?;
+    let state: &State = &replayed.state;
+    output::json_pretty(&json!({
+        "case": case, "events": entries.len(), "status": state.status, "pack": checked.pack.digest,
+        "same_pack": replayed.same_pack, "differences": replayed.differences,
+    }))?;
+    if replayed.differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Check("the record was decided otherwise than this program and pack decide it".to_owned()))
+    }
+}
+
+pub fn key(options: &Key) -> Result<(), Failure> {
+    let role = Role::ALL.into_iter().find(|role| role.as_str() == options.role).ok_or_else(|| {
+        let allowed: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+        Failure::Input(format!("role `{}` is not known; allowed: {}", options.role, allowed.join(", ")))
+    })?;
+    let key = fresh_key();
+    eprintln!("the key, shown once; give it to its holder:");
+    output::line_out(&key)?;
+    let hash = Digest::of(key.as_bytes());
+    eprintln!(
+        "\nfor prokura.toml:\n\n[[key]]\nname = \"{0}\"\nprincipal = \"{0}\"\nrole = \"{role}\"\nsha256 = \"{1}\"",
+        options.principal,
+        hash.hex()
+    );
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! One message through the whole pipeline, in this process.
+
+use super::serve::DemoProcess;
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::{CaseId, CustomerId, ids};
+use crate::cases::{Incoming, staff_view};
+use crate::cli::{Place, Resolve};
+use crate::governance::{Principal, Role};
+use crate::intake::{Assurance, Envelope, Identity, RawMessage, accept};
+use std::io::Read;
+
+/// The owner of acc_001 at the demonstration bank.
+const DEMO_CUSTOMER: &str = "cus_001";
+
+pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
+    let mut settings = Settings::read(&place.config)?;
+    let mut place = place.clone();
+    let text = if options.text == "-" { stdin()? } else { options.text.clone().into_bytes() };
+    // A demonstration leaves nothing behind, and does not get in the way of a running service.
+    let mut throwaway = None;
+    let mut bank = None;
+    if options.demo {
+        if place.state.is_none() {
+            let directory = Throwaway::new()?;
+            place.state = Some(directory.0.clone());
+            throwaway = Some(directory);
+        }
+        let started = DemoProcess::start(&place, &settings, None, &options.switches).await?;
+        started.point(&mut settings);
+        bank = Some(started);
+        wire::index_if_missing(&wire::state(&place, &settings), &settings)?;
+    }
+    let engine = wire::engine(&place, &settings)?;
+    let at = engine.cases.parts().clock.now();
+    let customer = options.customer.as_deref().or(options.demo.then_some(DEMO_CUSTOMER));
+    let identity = match (options.anonymous, options.claimed, customer) {
+        (true, _, _) => Identity::Anonymous,
+        (_, Some(from), _) => Identity::Claimed { from },
+        (_, _, Some(customer)) => Identity::Verified {
+            customer: CustomerId::new(customer),
+            assurance: if options.assurance == "login" { Assurance::Login } else { Assurance::Sca },
+            at,
+        },
+        _ => Identity::Anonymous,
+    };
+    let envelope = Envelope {
+        id: crate::base::MessageId::new(ids::fresh("msg")),
+        case: CaseId::new(ids::fresh("case")),
+        channel: "command-line".to_owned(),
+        identity,
+        received_at: at,
+    };
+    let raw = RawMessage { text: &text, language: None, attachments: vec![] };
+    let message = accept(&raw, envelope, &settings.limits()).map_err(Failure::input)?;
+    let by = Principal { name: "command-line".to_owned(), role: Role::Operator };
+    let incoming = Incoming { by, message, token: None, key: None };
+    let case = engine.cases.accept(incoming).await.map_err(Failure::input)?;
+    let state = engine.cases.drive(&case).await.map_err(Failure::input)?;
+    if options.json {
+        output::json_pretty(&staff_view(&state))?;
+    } else {
+        let reply = state.replies.last().map_or("(no reply yet)", |reply| reply.text.as_str());
+        output::line_out(reply)?;
+        let path = state.plan.as_ref().map_or_else(String::new, |plan| plan.path.join(" > "));
+        let leaf = state.plan.as_ref().map_or("none", |plan| plan.leaf.as_str());
+        eprintln!("\n{} {}; plan {leaf}: {path}", state.case, state.status.as_str());
+    }
+    drop(engine);
+    drop(bank);
+    drop(throwaway);
+    Ok(())
+}
+
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::input)?;
+    Ok(bytes)
+}
+
+/// A state directory that is removed at the end.
+pub struct Throwaway(pub std::path::PathBuf);
+
+impl Throwaway {
+    pub fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(ids::fresh("prokura"));
+        std::fs::create_dir_all(&path).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        // Nothing depends on it; the system's own cleaning of temporary files is the second chance.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
