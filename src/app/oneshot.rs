@@ -40,10 +40,13 @@ fn lines(input: &Path, mut each: impl FnMut(&str, usize) -> Result<(), Failure>)
         }
         number += 1;
         if read > LONGEST_LINE {
-            return Err(Failure::Input(format!("{shown}:{number}: the line is longer than {LONGEST_LINE} bytes")));
+            return Err(Failure::Input(format!(
+                "{shown}:{number}: the line is longer than {LONGEST_LINE} bytes"
+            )));
         }
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| Failure::Input(format!("{shown}:{number}: the line is not UTF-8; convert the file")))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            Failure::Input(format!("{shown}:{number}: the line is not UTF-8; convert the file"))
+        })?;
         if !text.trim().is_empty() {
             each(text.trim(), number)?;
         }
@@ -57,7 +60,8 @@ fn parse_line<'a, T: Deserialize<'a>>(input: &Path, text: &'a str, number: usize
 
 fn language(code: Option<&str>) -> Result<Option<Language>, Failure> {
     code.map(|code| {
-        Language::parse(code).ok_or_else(|| Failure::Input(format!("language `{code}` is not known; allowed: de, en")))
+        Language::parse(code)
+            .ok_or_else(|| Failure::Input(format!("language `{code}` is not known; allowed: de, en")))
     })
     .transpose()
 }
@@ -162,9 +166,9 @@ pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {
 fn values(pairs: &[String]) -> Result<Fields, Failure> {
     let mut fields = Fields::new();
     for pair in pairs {
-        let (field, value) = pair.split_once('=').ok_or_else(|| {
-            Failure::Input(format!("`{pair}` is not FIELD=VALUE, as in last_name=Müller"))
-        })?;
+        let (field, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::Input(format!("`{pair}` is not FIELD=VALUE, as in last_name=Müller")))?;
         fields.entry(field.to_owned()).or_default().push(value.to_owned());
     }
     Ok(fields)
@@ -191,17 +195,35 @@ pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
             "public" => Audience::Public,
             "internal" | "all" => Audience::Internal,
             other => {
-                return Err(Failure::Input(format!("audience `{other}` is not known; allowed: public, internal, all")));
+                return Err(Failure::Input(format!(
+                    "audience `{other}` is not known; allowed: public, internal, all"
+                )));
             }
         };
         let language = language(line.language.as_deref().or(options.language.as_deref()))?;
-        let question = Question { id: line.id, text: line.query, language, audience, as_of, documents: None, top: options.top };
+        let question = Question {
+            id: line.id,
+            text: line.query,
+            language,
+            audience,
+            as_of,
+            documents: None,
+            top: options.top,
+        };
         policies.search(&question).map_err(Failure::input)
     };
     match (&options.input, &options.query) {
-        (Some(input), _) => lines(input, |line, number| output::json_line(&ask(parse_line(input, line, number)?)?)),
+        (Some(input), _) => {
+            lines(input, |line, number| output::json_line(&ask(parse_line(input, line, number)?)?))
+        }
         (None, Some(query)) => {
-            let line = QueryLine { id: "1".to_owned(), query: query.clone(), as_of: None, audience: None, language: None };
+            let line = QueryLine {
+                id: "1".to_owned(),
+                query: query.clone(),
+                as_of: None,
+                audience: None,
+                language: None,
+            };
             output::json_pretty(&ask(line)?)
         }
         (None, None) => Err(Failure::Input("a query or --input FILE is needed".to_owned())),
@@ -257,12 +279,20 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
         return output::json_pretty(&counts);
     }
     if documents.is_none() {
-        eprintln!("there is no index yet: cited documents were not checked (prokura policies index index/policies)");
+        eprintln!(
+            "there is no index yet: cited documents were not checked (prokura policies index index/policies)"
+        );
     }
     output::line_out(&format!(
         "the pack is sound: {} leaves, {} plans with {} tests ({} of {} branches taken), {} tools, {} rules, {} templates",
-        counts["leaves"], counts["plans"], checked.trials, checked.branches_covered, checked.branches,
-        counts["tools"], counts["rules"], counts["templates"],
+        counts["leaves"],
+        counts["plans"],
+        checked.trials,
+        checked.branches_covered,
+        checked.branches,
+        counts["tools"],
+        counts["rules"],
+        counts["templates"],
     ))
 }
 
@@ -279,7 +309,10 @@ pub fn audit_verify(place: &Place) -> Result<(), Failure> {
 fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
     let state = wire::state(place, settings);
     if !state.join("ledger.sqlite").exists() {
-        return Err(Failure::Input(format!("there is no ledger in `{}`; name it with --state", state.display())));
+        return Err(Failure::Input(format!(
+            "there is no ledger in `{}`; name it with --state",
+            state.display()
+        )));
     }
     Sqlite::open(&state).map_err(Failure::input)
 }
@@ -287,8 +320,7 @@ fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
 pub async fn replay(place: &Place, case: &str) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let store = open_store(place, &settings)?;
-    let entries =
-        store.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
+    let entries = store.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
     if entries.is_empty() {
         return Err(Failure::Input(format!("there is no case `{case}`")));
     }
@@ -302,7 +334,9 @@ pub async fn replay(place: &Place, case: &str) -> Result<(), Failure> {
     if replayed.differences.is_empty() {
         Ok(())
     } else {
-        Err(Failure::Check("the record was decided otherwise than this program and pack decide it".to_owned()))
+        Err(Failure::Check(
+            "the record was decided otherwise than this program and pack decide it".to_owned(),
+        ))
     }
 }
 

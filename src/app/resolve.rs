@@ -84,7 +84,8 @@ pub struct Throwaway(pub std::path::PathBuf);
 impl Throwaway {
     pub fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(ids::fresh("prokura"));
-        std::fs::create_dir_all(&path).map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }
 }

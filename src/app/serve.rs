@@ -5,7 +5,7 @@ use super::{Failure, wire};
 use crate::base::{SystemClock, ids};
 use crate::cli::{Demo, DemoBank, Place};
 use crate::governance::{Principal, Role};
-use crate::http::{self, ApiKey, Service};
+use crate::http::{self, Api, ApiKey};
 use crate::intake::{Algorithm, IdentityConfig, IdentityKeys};
 use crate::{base::Digest, demo};
 use std::net::SocketAddr;
@@ -24,7 +24,9 @@ pub async fn serve(place: &Place, listen: Option<SocketAddr>) -> Result<(), Fail
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|error| {
-        Failure::Input(format!("cannot listen on {listen}: {error}; stop what uses it, or choose another with --listen"))
+        Failure::Input(format!(
+            "cannot listen on {listen}: {error}; stop what uses it, or choose another with --listen"
+        ))
     })
 }
 
@@ -37,27 +39,27 @@ async fn run(
     let engine = wire::engine(place, settings)?;
     let identity = settings.identity.as_ref().map(IdentityKeys::new).transpose().map_err(Failure::input)?;
     let keys = settings.keys.iter().map(api_key).collect();
-    let service = Service::new(http::Settings {
+    let api = Api {
         cases: engine.cases.clone(),
-        store: Arc::clone(&engine.store),
         keys,
         identity,
         limits: settings.limits(),
         wait: settings.wait(),
-    });
+        state: wire::state(place, settings),
+    };
     let recovered = engine.cases.recover().await.map_err(Failure::input)?;
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
     ready(listener.local_addr().map_err(Failure::input)?);
-    http::serve(listener, service, shutdown()).await.map_err(Failure::input)
+    http::serve(listener, api, shutdown()).await.map_err(Failure::input)
 }
 
 fn api_key(key: &Key) -> ApiKey {
     ApiKey {
         name: key.name.clone(),
         principal: Principal { name: key.principal.clone(), role: key.role },
-        sha256: key.sha256.clone(),
+        sha256: key.sha256.to_lowercase(),
     }
 }
 
@@ -161,7 +163,8 @@ impl DemoProcess {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::Input(format!("the demonstration bank cannot start: {error}")))?;
-        let failed = || Failure::Input("the demonstration bank did not start; its message is above".to_owned());
+        let failed =
+            || Failure::Input("the demonstration bank did not start; its message is above".to_owned());
         let stdout = child.stdout.take().ok_or_else(failed)?;
         let line = BufReader::new(stdout).lines().next_line().await.map_err(Failure::input)?;
         let address = line.and_then(|line| line.parse().ok()).ok_or_else(failed)?;
@@ -188,7 +191,8 @@ impl DemoProcess {
         };
         let response = outbound.send(request).await.map_err(Failure::input)?;
         let key: serde_json::Value = serde_json::from_slice(&response.body).map_err(Failure::input)?;
-        let text = |name: &str| key.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |name: &str| key.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         Ok(IdentityConfig {
             issuer: text("issuer"),
             audience: text("audience"),

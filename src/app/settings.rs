@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    pub service: Service,
+    pub service: ServiceSettings,
     #[serde(default)]
     pub intake: Intake,
     pub models: Models,
@@ -34,7 +34,7 @@ pub struct Settings {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Service {
+pub struct ServiceSettings {
     pub listen: SocketAddr,
     /// How long a request that opens a case waits for its outcome.
     pub wait_ms: u64,
@@ -93,14 +93,16 @@ impl Settings {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Failure::Input(format!("{shown}: {error}; name the settings with --config FILE"))
         })?;
-        let mut settings: Self =
-            toml::from_str(&text).map_err(|error| Failure::Findings(vec![Finding::of_toml(&shown, &text, &error)]))?;
+        let mut settings: Self = toml::from_str(&text)
+            .map_err(|error| Failure::Findings(vec![Finding::of_toml(&shown, &text, &error)]))?;
         settings.folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         for (i, key) in settings.keys.iter().enumerate() {
             let wrong = key.sha256.len() != 64 || !key.sha256.bytes().all(|b| b.is_ascii_hexdigit());
             if wrong || settings.keys.iter().take(i).any(|earlier| earlier.name == key.name) {
-                let message =
-                    format!("key `{}`: `sha256` must be 64 hexadecimal digits and names must differ", key.name);
+                let message = format!(
+                    "key `{}`: `sha256` must be 64 hexadecimal digits and names must differ",
+                    key.name
+                );
                 return Err(Failure::Findings(vec![Finding::new(&shown, 0, message)]));
             }
         }

@@ -18,7 +18,6 @@ use std::sync::Arc;
 /// A running engine and what keeps its state directory to itself.
 pub struct Engine {
     pub cases: Cases,
-    pub store: Arc<dyn Store>,
     _lock: StateLock,
 }
 
@@ -56,7 +55,8 @@ pub fn lookup_files(settings: &Settings) -> Result<(LookupSettings, SourceDeclar
     let read = |name: &str| {
         let path = settings.folder.join(name);
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
         Ok::<_, Failure>((shown, text))
     };
     let (file, text) = read("lookup.toml")?;
@@ -98,7 +98,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
     let cases = Cases::new(Parts {
-        store: Arc::clone(&store),
+        store,
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack: Arc::new(checked.pack),
@@ -107,7 +107,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         policies: Arc::new(policies),
         program: program_digest()?,
     });
-    Ok(Engine { cases, store, _lock: lock })
+    Ok(Engine { cases, _lock: lock })
 }
 
 /// Indexes the sample documents when the state directory has no index yet.

@@ -54,7 +54,10 @@ id!(
 
 /// A fresh id with the given prefix: `prefix_` and a UUIDv7 (RFC 9562) in hexadecimal, so that ids sort
 /// by creation. The only place in the product that draws ids at random.
-#[expect(clippy::disallowed_methods, reason = "this is the one place with randomness that the lint points to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place with randomness that the lint points to"
+)]
 pub fn fresh(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }

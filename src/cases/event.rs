@@ -16,24 +16,68 @@ use serde_json::Value;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A message was accepted. The first one opens the case.
-    Received { by: Principal, message: Message },
-    Understood { reading: Reading },
-    Found { facts: Facts },
-    Grounded { grounds: Grounds },
+    Received {
+        by: Principal,
+        message: Message,
+    },
+    Understood {
+        reading: Reading,
+    },
+    Found {
+        facts: Facts,
+    },
+    Grounded {
+        grounds: Grounds,
+    },
     /// The plan was walked to its next effect. `path` are the steps of this walk.
-    Planned { leaf: String, plan: Option<Digest>, path: Vec<String>, cursor: Cursor, next: Next },
+    Planned {
+        leaf: String,
+        plan: Option<Digest>,
+        path: Vec<String>,
+        cursor: Cursor,
+        next: Next,
+    },
     /// Governance judged a call.
-    Decided { call: CallId, step: String, record: Option<RecordId>, arguments: Value, decision: Decision },
-    ApprovalAsked { approval: ApprovalRequest },
-    Voted { approval: ApprovalId, vote: Vote },
+    Decided {
+        call: CallId,
+        step: String,
+        record: Option<RecordId>,
+        arguments: Value,
+        decision: Decision,
+    },
+    ApprovalAsked {
+        approval: ApprovalRequest,
+    },
+    Voted {
+        approval: ApprovalId,
+        vote: Vote,
+    },
     /// Committed before the call leaves.
-    Intended { call: CallId, step: String, tool: String, record: RecordId, arguments: Value },
-    Returned { call: CallId, outcome: Outcome },
+    Intended {
+        call: CallId,
+        step: String,
+        tool: String,
+        record: RecordId,
+        arguments: Value,
+    },
+    Returned {
+        call: CallId,
+        outcome: Outcome,
+    },
     /// Handed to a human, with everything found.
-    Escalated { queue: String, reason: String, summary: Vec<String> },
-    Replied { kind: ReplyKind, reply: Reply },
+    Escalated {
+        queue: String,
+        reason: String,
+        summary: Vec<String>,
+    },
+    Replied {
+        kind: ReplyKind,
+        reply: Reply,
+    },
     /// The engine cannot go on and no text could be made either; an operator must look.
-    Stuck { reason: String },
+    Stuck {
+        reason: String,
+    },
 }
 
 /// What a reply means for the case.
@@ -48,6 +92,8 @@ pub enum ReplyKind {
     HandsOver,
     /// The plan goes on after it.
     Informs,
+    /// A human is asked first; the customer is told that the matter is being looked at.
+    Waits,
 }
 
 impl Event {

@@ -62,7 +62,9 @@ impl PackFiles {
             let listed = match std::fs::read_dir(&directory) {
                 Ok(listed) => listed,
                 Err(error) => {
-                    let message = format!("cannot be read: {error}; a pack has plans, templates and rules beside its files");
+                    let message = format!(
+                        "cannot be read: {error}; a pack has plans, templates and rules beside its files"
+                    );
                     findings.push(Finding::new(&directory.display().to_string(), 0, message));
                     continue;
                 }
@@ -77,7 +79,9 @@ impl PackFiles {
                 let name = if part.is_empty() { name } else { format!("{part}/{name}") };
                 match std::fs::read_to_string(&path) {
                     Ok(text) => files.push((name, text)),
-                    Err(error) => findings.push(Finding::new(&path.display().to_string(), 0, error.to_string())),
+                    Err(error) => {
+                        findings.push(Finding::new(&path.display().to_string(), 0, error.to_string()))
+                    }
                 }
             }
         }
@@ -126,17 +130,22 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
     let schema = collect(&mut findings, Schema::read(folder).map_err(|error| finding(folder, &error)));
     let plans = parse_plans(&files, &mut findings);
     let tools = files.text("tools.toml", &mut findings).map(str::to_owned);
-    let tools = tools.and_then(|text| collect(&mut findings, Tools::parse(&files.shown("tools.toml"), &text)));
+    let tools =
+        tools.and_then(|text| collect(&mut findings, Tools::parse(&files.shown("tools.toml"), &text)));
     let lookup = files.text("lookup.toml", &mut findings).map(str::to_owned);
-    let lookup =
-        lookup.and_then(|text| collect(&mut findings, LookupSettings::parse(&files.shown("lookup.toml"), &text)));
+    let lookup = lookup
+        .and_then(|text| collect(&mut findings, LookupSettings::parse(&files.shown("lookup.toml"), &text)));
     let sources = files.text("sources.toml", &mut findings).map(str::to_owned);
-    let sources = sources
-        .and_then(|text| collect(&mut findings, SourceDeclarations::parse(&files.shown("sources.toml"), &text)));
+    let sources = sources.and_then(|text| {
+        collect(&mut findings, SourceDeclarations::parse(&files.shown("sources.toml"), &text))
+    });
     let service = files.text("cases.toml", &mut findings).map(str::to_owned);
     let service = service.and_then(|text| {
         let parsed: Result<CaseSettings, _> = toml::from_str(&text);
-        collect(&mut findings, parsed.map_err(|error| vec![Finding::of_toml(&files.shown("cases.toml"), &text, &error)]))
+        collect(
+            &mut findings,
+            parsed.map_err(|error| vec![Finding::of_toml(&files.shown("cases.toml"), &text, &error)]),
+        )
     });
     let templates =
         collect(&mut findings, Templates::load(&folder.join("templates")).map_err(|e| finding(folder, &e)));
@@ -147,7 +156,10 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
     };
     check_lookup(&files, &schema, &lookup, &mut findings);
     let governance = govern(&files, &schema, &tools, &mut findings);
-    findings.extend(planning::check(&plans, &names(&schema, &tools, &templates, &service, &sources, documents, &plans)));
+    findings.extend(planning::check(
+        &plans,
+        &names(&schema, &tools, &templates, &service, &sources, documents, &plans),
+    ));
     let (outcomes, branches_covered, branches) = planning::run_trials(&plans);
     let trials = outcomes.len();
     for outcome in outcomes {
@@ -161,7 +173,17 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         return Err(findings);
     };
     let digest = files.digest();
-    let pack = Pack { schema, plans, tools: Arc::new(tools), governance, templates, lookup, sources, service, digest };
+    let pack = Pack {
+        schema,
+        plans,
+        tools: Arc::new(tools),
+        governance,
+        templates,
+        lookup,
+        sources,
+        service,
+        digest,
+    };
     Ok(Checked { pack, trials, branches_covered, branches })
 }
 
@@ -188,7 +210,8 @@ fn parse_plans(files: &PackFiles, findings: &mut Vec<Finding>) -> Plans {
 }
 
 fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, findings: &mut Vec<Finding>) {
-    let known: BTreeSet<String> = schema.extraction.field_ids().into_iter().flat_map(|(_, fields)| fields).collect();
+    let known: BTreeSet<String> =
+        schema.extraction.field_ids().into_iter().flat_map(|(_, fields)| fields).collect();
     for field in lookup.weights.keys() {
         if !known.contains(field) {
             let near = suggestion(field, known.iter().map(String::as_str));
@@ -198,14 +221,23 @@ fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, fin
     }
 }
 
-fn govern(files: &PackFiles, schema: &Schema, tools: &Tools, findings: &mut Vec<Finding>) -> Option<Governance> {
+fn govern(
+    files: &PackFiles,
+    schema: &Schema,
+    tools: &Tools,
+    findings: &mut Vec<Finding>,
+) -> Option<Governance> {
     let risks: Vec<ToolRisk> =
         tools.by_name.values().map(|tool| ToolRisk { name: tool.name.clone(), risk: tool.risk }).collect();
     let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
     let leaves: BTreeSet<String> = schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect();
     let names: BTreeSet<String> = tools.by_name.keys().cloned().collect();
-    let money: BTreeSet<String> =
-        tools.by_name.values().filter(|tool| tool.risk == Risk::Money).map(|tool| tool.name.clone()).collect();
+    let money: BTreeSet<String> = tools
+        .by_name
+        .values()
+        .filter(|tool| tool.risk == Risk::Money)
+        .map(|tool| tool.name.clone())
+        .collect();
     let text = files.text("autonomy.toml", findings)?.to_owned();
     let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &names, &money);
     let autonomy = collect(findings, autonomy);
@@ -229,6 +261,6 @@ fn names(
         queues: service.queues.clone(),
         documents: documents.cloned().unwrap_or_else(cited),
         languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),
-        view: plan_shape(Shape::of_paths(sources.http.iter().map(|s| &s.form).chain(sources.file.iter().map(|s| &s.form)).flat_map(|form| form.system.iter().map(String::as_str)))),
+        view: plan_shape(Shape::of_paths(sources.shape_paths())),
     }
 }

@@ -78,6 +78,9 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Decided { call, decision, .. } => {
             Some(Input::Stopped { call: call.clone(), decision: decision.clone() })
         }
-        Event::Planned { .. } | Event::ApprovalAsked { .. } | Event::Intended { .. } | Event::Stuck { .. } => None,
+        Event::Planned { .. }
+        | Event::ApprovalAsked { .. }
+        | Event::Intended { .. }
+        | Event::Stuck { .. } => None,
     }
 }

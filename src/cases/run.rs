@@ -1,17 +1,17 @@
 //! Performs the effects of cases and feeds the results back as inputs. Decides nothing.
 
+use super::CaseError;
 use super::event::Event;
 use super::pack::Pack;
 use super::state::{CallState, Effect, State, Status};
 use super::step::{Input, Now, call_request, step};
-use super::view::{PendingApproval, circumstances, leaf_of, subject};
-use super::CaseError;
+use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Verdict, Vote, admit};
 use crate::intake::{Message, recognise};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
-use crate::planning::Next;
+use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
 use crate::understanding::{Known, Understanding};
@@ -63,6 +63,8 @@ pub struct Decide {
     pub binding: Option<Digest>,
 }
 
+/// The text for a customer whose request waits for a human's approval.
+const WORKING: &str = "working";
 /// How many passages a case's search keeps.
 const PASSAGES: usize = 5;
 
@@ -102,16 +104,20 @@ impl Cases {
         if let Some((key, digest)) = &incoming.key {
             once.push(Once { scope: scope.clone(), key: key.clone(), value: format!("{case} {digest}") });
         }
+        let lock = self.lock_of(&case);
+        let _one = lock.lock().await;
         let state = self.state(&case).await?;
         let input = Input::Received { by: incoming.by, message: incoming.message };
         let at = self.parts.clock.now();
         let events = step(&state, input, &Now { at, pack: &self.parts.pack });
         match self.append(&state, &events, at, once).await {
             Ok(_) => Ok(case),
-            Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => match (&incoming.key, used == scope) {
-                (Some((_, digest)), true) => same_request(&value, digest),
-                _ => Err(CaseError::TokenReplayed),
-            },
+            Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => {
+                match (&incoming.key, used == scope) {
+                    (Some((_, digest)), true) => same_request(&value, digest),
+                    _ => Err(CaseError::TokenReplayed),
+                }
+            }
             Err(error) => Err(error),
         }
     }
@@ -122,14 +128,17 @@ impl Cases {
         value.map(|value| same_request(&value, digest)).transpose()
     }
 
+    /// Whoever writes to a case holds this, so that nobody's events come between a step and its record.
+    fn lock_of(&self, case: &CaseId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        drivers.retain(|id, lock| id == case || Arc::strong_count(lock) > 1);
+        Arc::clone(drivers.entry(case.clone()).or_default())
+    }
+
     /// Does what is due in a case until it waits for somebody. Errors are of the store: the case stays as
     /// it is and goes on when it is driven again.
     pub async fn drive(&self, case: &CaseId) -> Result<State, CaseError> {
-        let lock = {
-            let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-            drivers.retain(|id, lock| id == case || Arc::strong_count(lock) > 1);
-            Arc::clone(drivers.entry(case.clone()).or_default())
-        };
+        let lock = self.lock_of(case);
         let _one = lock.lock().await;
         let mut state = self.state(case).await?;
         // Only a call whose intent was recorded in this very run is known not to have left yet.
@@ -137,7 +146,10 @@ impl Cases {
         while let Some(effect) = state.due() {
             let at = self.parts.clock.now();
             let room = room_of(&effect);
-            let input = self.perform(&state, effect, fresh.take()).instrument(tracing::info_span!("room", room)).await;
+            let input = self
+                .perform(&state, effect, fresh.take())
+                .instrument(tracing::info_span!("room", room))
+                .await;
             let now = self.parts.clock.now();
             let events = step(&state, input, &Now { at: now, pack: &self.parts.pack });
             tracing::debug!(case = %state.case, room, milliseconds = now.since(at), "effect performed");
@@ -166,10 +178,20 @@ impl Cases {
     /// Goes on with every case that was under way when the process ended. Returns how many.
     pub async fn recover(&self) -> Result<usize, CaseError> {
         let store = Arc::clone(&self.parts.store);
-        let running = blocking(move || store.heads(StreamKind::Case, Some(Status::Running.as_str()))).await?;
-        let count = running.len();
-        for head in running {
-            self.start(CaseId::new(head.name));
+        let open = blocking(move || {
+            let mut open = store.heads(StreamKind::Case, Some(Status::Running.as_str()))?;
+            // One that waits for approval may still owe the customer a word.
+            open.extend(store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))?);
+            Ok(open)
+        })
+        .await?;
+        let mut count = 0;
+        for head in open {
+            let case = CaseId::new(head.name);
+            if self.state(&case).await?.due().is_some() {
+                count += 1;
+                self.start(case);
+            }
         }
         Ok(count)
     }
@@ -220,7 +242,8 @@ impl Cases {
     /// Every approval that waits for a decision, newest first.
     pub async fn approvals(&self) -> Result<Vec<PendingApproval>, CaseError> {
         let store = Arc::clone(&self.parts.store);
-        let waiting = blocking(move || store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
+        let waiting =
+            blocking(move || store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
         let mut pending = Vec::new();
         for head in waiting {
             let state = self.state(&CaseId::new(head.name)).await?;
@@ -234,6 +257,8 @@ impl Cases {
         let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
         let pending = self.approvals().await?;
         let found = pending.into_iter().find(|p| p.request.id.as_str() == approval).ok_or_else(unknown)?;
+        let lock = self.lock_of(&found.case);
+        let _one = lock.lock().await;
         let state = self.existing(&found.case).await?;
         let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
         let at = self.parts.clock.now();
@@ -303,12 +328,16 @@ impl Cases {
     }
 
     async fn understand(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let Some(message) = state.message().cloned() else { return Err(("understanding", "no message".into())) };
+        let Some(message) = state.message().cloned() else {
+            return Err(("understanding", "no message".into()));
+        };
         let understanding = Arc::clone(&self.parts.understanding);
         let read = tokio::task::spawn_blocking(move || {
             let found = recognise(&message.text);
-            let known: Vec<Known<'_>> =
-                found.iter().map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text }).collect();
+            let known: Vec<Known<'_>> = found
+                .iter()
+                .map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text })
+                .collect();
             understanding.read(message.id.as_str(), &message.text, message.language, &known)
         });
         match read.await {
@@ -321,7 +350,7 @@ impl Cases {
     async fn look_up(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let id = state.message().map_or_else(String::new, |message| message.id.to_string());
         let mut facts: Facts = self.parts.lookup.find(&id, &state.fields).await;
-        if let Some(circumstances) = circumstances(state, self.parts.clock.now())
+        if let Some(circumstances) = circumstances(state)
             && let Some(grant) = self.parts.pack.governance.read(&circumstances.customer, &circumstances)
         {
             self.parts.lookup.read(&grant, &mut facts, &state.fields).await;
@@ -349,7 +378,9 @@ impl Cases {
         };
         let mut questions = vec![base.clone()];
         for (document, question) in plan.into_iter().flat_map(|plan| {
-            plan.documents.iter().filter_map(|document| Some((document, plan.question.get(message.language.code())?)))
+            plan.documents
+                .iter()
+                .filter_map(|document| Some((document, plan.question.get(message.language.code())?)))
         }) {
             questions.push(Question {
                 text: question.clone(),
@@ -373,11 +404,12 @@ impl Cases {
     fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let nothing = || ("reply", "there is nothing to compose".to_owned());
         let Some(next) = &state.next else { return Err(nothing()) };
+        let working = WORKING.to_owned();
         let (template, with, cite) = match next {
             Next::Ask { template, with, .. } => (template, with.clone(), Vec::new()),
             Next::Reply { template, with, cite, .. } => (template, with.clone(), cite.clone()),
             Next::Escalate { template, .. } => (template, json!({}), Vec::new()),
-            Next::Call { .. } => return Err(nothing()),
+            Next::Call { .. } => (&working, json!({}), Vec::new()),
         };
         let language = state.message().map_or(Language::De, |message| message.language);
         let records = state.facts.as_ref().map_or(&[][..], |facts| facts.records.as_slice());
@@ -388,13 +420,14 @@ impl Cases {
             members.insert("record".to_owned(), Value::Object(fields));
         }
         let subjects: Vec<_> = records.iter().map(subject).collect();
-        let grant = circumstances(state, self.parts.clock.now())
+        let grant = circumstances(state)
             .and_then(|circumstances| self.parts.pack.governance.disclose(&subjects, &circumstances));
         let passages = cited(state, &cite, language);
         if passages.is_empty() && !cite.is_empty() {
             return Err(("policy", format!("no passage of {} is in force", cite.join(", "))));
         }
-        let rendered = self.parts.pack.templates.render(language, template, &context, &passages, grant.as_ref());
+        let rendered =
+            self.parts.pack.templates.render(language, template, &context, &passages, grant.as_ref());
         rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
     }
 
@@ -412,7 +445,8 @@ impl Cases {
         }
         // Intent without result: it may have happened. The tool's own rule settles it.
         let intended_at = call.intended_at.unwrap_or_else(|| self.parts.clock.now());
-        let outcome: Outcome = self.parts.acting.resolve_ambiguous(permit.ok(), &arguments, intended_at).await;
+        let outcome: Outcome =
+            self.parts.acting.resolve_ambiguous(permit.ok(), &arguments, intended_at).await;
         Input::Returned { call: call.id.clone(), outcome }
     }
 
@@ -426,7 +460,7 @@ impl Cases {
             approvals_needed: 0,
         };
         let at = self.parts.clock.now();
-        let circumstances = circumstances(state, at).ok_or_else(|| refused("the sender is not verified"))?;
+        let circumstances = circumstances(state).ok_or_else(|| refused("the sender is not verified"))?;
         let governance = &self.parts.pack.governance;
         let grant = governance
             .read(&circumstances.customer, &circumstances)
@@ -442,11 +476,19 @@ impl Cases {
         if let Some(facts) = &mut fresh.facts {
             facts.records = vec![record];
         }
+        // The same arguments must follow from the record as it is now: what was judged is what is done.
+        if let Some(plan) = &fresh.plan {
+            let again = advance(&self.parts.pack.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
+            if !matches!(&again.next, Next::Call { arguments, .. } if *arguments == call.arguments) {
+                return Err(refused("the record has changed since the call was proposed"));
+            }
+        }
         let votes = match &state.approval {
             Some((request, votes)) if request.call == call.id => votes.clone(),
             _ => Vec::new(),
         };
-        let request = call_request(&fresh, call, &votes, at).ok_or_else(|| refused("the record has changed"))?;
+        let request =
+            call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
         let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
         governance.permit(&request, &call.id, &digest)
     }
@@ -488,7 +530,9 @@ fn merged(all: Vec<Grounds>) -> Option<Grounds> {
     for further in all {
         for passage in further.passages {
             let same = |known: &&mut Passage| {
-                known.document == passage.document && known.start == passage.start && known.version == passage.version
+                known.document == passage.document
+                    && known.start == passage.start
+                    && known.version == passage.version
             };
             match first.passages.iter_mut().find(same) {
                 Some(known) => known.score = known.score.max(passage.score),

@@ -26,6 +26,8 @@ pub struct State {
     pub status: Status,
     pub stage: Stage,
     pub messages: Vec<Message>,
+    /// Position of the message at hand.
+    pub working_on: usize,
     /// The reading that chose the plan.
     pub reading: Option<Reading>,
     /// Every value said in the case so far, by field, variants included: what a look-up asks for.
@@ -40,6 +42,8 @@ pub struct State {
     /// How often each ask step asked.
     pub asked: BTreeMap<String, u32>,
     pub replies: Vec<Reply>,
+    /// Whether the message at hand got a reply.
+    pub answered: bool,
     pub escalation: Option<Escalation>,
 }
 
@@ -133,6 +137,7 @@ impl State {
             status: Status::Running,
             stage: Stage::Waiting,
             messages: Vec::new(),
+            working_on: 0,
             reading: None,
             fields: BTreeMap::new(),
             facts: None,
@@ -144,12 +149,15 @@ impl State {
             approval: None,
             asked: BTreeMap::new(),
             replies: Vec::new(),
+            answered: false,
             escalation: None,
         }
     }
 
+    /// The message that the case works on. One that came while a human had the case, or while a call was
+    /// under way, is not worked on: its sender's identity must not stand behind what was begun before.
     pub fn message(&self) -> Option<&Message> {
-        self.messages.last()
+        self.messages.get(self.working_on)
     }
 
     /// The call that the case is about: the last one proposed.
@@ -188,14 +196,17 @@ impl State {
                 self.stage = Stage::Searching;
             }
             Event::Grounded { grounds } => self.grounds = Some(grounds.clone()),
-            Event::Planned { leaf, plan, path, cursor, next } => self.planned(leaf, plan.as_ref(), path, cursor, next),
+            Event::Planned { leaf, plan, path, cursor, next } => {
+                self.planned(leaf, plan.as_ref(), path, cursor, next)
+            }
             Event::Decided { call, step, record, arguments, decision } => {
                 self.decided(call, step, record.as_ref(), arguments, decision);
             }
             Event::ApprovalAsked { approval } => {
                 self.approval = Some((approval.clone(), Vec::new()));
                 self.status = Status::WaitingApproval;
-                self.stage = Stage::Waiting;
+                // The customer hears something before a human gets round to it.
+                self.stage = if self.answered { Stage::Waiting } else { Stage::Composing };
             }
             Event::Voted { vote, .. } => {
                 if let Some((_, votes)) = &mut self.approval {
@@ -215,8 +226,11 @@ impl State {
                 }
             }
             Event::Escalated { queue, reason, summary } => {
-                self.escalation =
-                    Some(Escalation { queue: queue.clone(), reason: reason.clone(), summary: summary.clone() });
+                self.escalation = Some(Escalation {
+                    queue: queue.clone(),
+                    reason: reason.clone(),
+                    summary: summary.clone(),
+                });
             }
             Event::Replied { kind, reply } => self.replied(*kind, reply),
             Event::Stuck { .. } => {
@@ -232,10 +246,15 @@ impl State {
             self.opened_at = Some(at);
         }
         self.messages.push(message.clone());
-        // A human has the case, or is asked about it: the message is theirs to read.
-        if matches!(self.status, Status::WithHuman | Status::WaitingApproval | Status::Stuck) {
+        // A human has the case, or is asked about it: the message is theirs to read. And a call whose end is
+        // not known is settled before anything else.
+        if matches!(self.status, Status::WithHuman | Status::WaitingApproval | Status::Stuck)
+            || self.stage == Stage::Calling
+        {
             return;
         }
+        self.answered = false;
+        self.working_on = self.messages.len() - 1;
         if self.status != Status::WaitingCustomer {
             self.reading = None;
             self.fields.clear();
@@ -262,8 +281,16 @@ impl State {
         }
     }
 
-    fn planned(&mut self, leaf: &str, digest: Option<&Digest>, path: &[String], cursor: &Cursor, next: &Next) {
-        let mut whole = self.plan.take().filter(|plan| plan.leaf == leaf).map_or_else(Vec::new, |plan| plan.path);
+    fn planned(
+        &mut self,
+        leaf: &str,
+        digest: Option<&Digest>,
+        path: &[String],
+        cursor: &Cursor,
+        next: &Next,
+    ) {
+        let mut whole =
+            self.plan.take().filter(|plan| plan.leaf == leaf).map_or_else(Vec::new, |plan| plan.path);
         whole.extend(path.iter().cloned());
         self.plan = Some(PlanState {
             leaf: leaf.to_owned(),
@@ -307,12 +334,14 @@ impl State {
 
     fn replied(&mut self, kind: ReplyKind, reply: &Reply) {
         self.replies.push(reply.clone());
+        self.answered = true;
         self.stage = Stage::Waiting;
         self.status = match kind {
             ReplyKind::Resolves => Status::Resolved,
             ReplyKind::Asks => Status::WaitingCustomer,
             ReplyKind::HandsOver => Status::WithHuman,
             ReplyKind::Informs => Status::Running,
+            ReplyKind::Waits => Status::WaitingApproval,
         };
     }
 }

@@ -3,10 +3,10 @@
 
 use super::event::{Event, ReplyKind};
 use super::pack::Pack;
-use super::state::{CallState, State};
+use super::state::{CallState, State, Status};
 use super::view::{circumstances, leaf_of, plan_view, probability, subject, summary};
 use crate::acting::Outcome;
-use crate::base::{ApprovalId, CallId, Digest, Timestamp};
+use crate::base::{ApprovalId, CallId, Digest, Money, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
 use crate::intake::{Identity, Message};
 use crate::planning::{Advanced, Cursor, Next, PlanFor, StepKind, advance};
@@ -19,17 +19,31 @@ use serde_json::Value;
 /// Something that happened and that a case must answer.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Input {
-    Received { by: Principal, message: Message },
+    Received {
+        by: Principal,
+        message: Message,
+    },
     Understood(Reading),
     Found(Facts),
     Grounded(Grounds),
     Composed(Reply),
-    Returned { call: CallId, outcome: Outcome },
+    Returned {
+        call: CallId,
+        outcome: Outcome,
+    },
     /// The last check, on freshly read facts, did not let the call go.
-    Stopped { call: CallId, decision: Decision },
-    Voted { vote: Vote },
+    Stopped {
+        call: CallId,
+        decision: Decision,
+    },
+    Voted {
+        vote: Vote,
+    },
     /// A room could not do its work.
-    Failed { room: &'static str, reason: String },
+    Failed {
+        room: &'static str,
+        reason: String,
+    },
 }
 
 /// What is in force when a step is taken.
@@ -50,7 +64,7 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Understood(reading) => vec![Event::Understood { reading }],
         Input::Found(facts) => vec![Event::Found { facts }],
         Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
-        Input::Composed(reply) => composed(state, reply),
+        Input::Composed(reply) => composed(state, reply, now),
         Input::Returned { call, outcome } => returned(state, call, outcome, now),
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
         Input::Voted { vote } => voted(state, vote, now),
@@ -140,8 +154,12 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
 
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
 fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec<Event> {
-    let request = call_request(state, call, votes, now.at);
+    let request = call_request(state, call, votes);
+    let limit = now.pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit);
     let decision = match &request {
+        Some(request) if above(request.circumstances.amount, limit) => {
+            refused(&call.tool, "above the tool's own limit")
+        }
         Some(request) => now.pack.governance.decide(request),
         None => refused(&call.tool, "the call has no record that the customer may act on"),
     };
@@ -178,10 +196,18 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
     events
 }
 
-pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote], at: Timestamp) -> Option<Request> {
+/// A limit in another currency allows nothing.
+fn above(amount: Option<Money>, limit: Option<Money>) -> bool {
+    match (amount, limit) {
+        (Some(amount), Some(limit)) => amount.currency != limit.currency || amount.minor > limit.minor,
+        _ => false,
+    }
+}
+
+pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> Option<Request> {
     let record = call.record.as_ref()?;
     let read = state.facts.as_ref()?.records.iter().find(|read| read.id == *record)?;
-    let mut circumstances = circumstances(state, at)?;
+    let mut circumstances = circumstances(state)?;
     circumstances.amount =
         call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
     circumstances.approvers = votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
@@ -295,7 +321,9 @@ fn stopped(state: &State, id: CallId, decision: Decision, now: &Now<'_>) -> Vec<
 
 fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
     let Some((request, votes)) = &state.approval else { return Vec::new() };
-    let Some(call) = state.calls.iter().find(|call| call.id == request.call).cloned() else { return Vec::new() };
+    let Some(call) = state.calls.iter().find(|call| call.id == request.call).cloned() else {
+        return Vec::new();
+    };
     let event = Event::Voted { approval: request.id.clone(), vote: vote.clone() };
     let mut after = state.clone();
     after.apply(&event, now.at);
@@ -314,15 +342,27 @@ fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
     events
 }
 
-fn composed(state: &State, reply: Reply) -> Vec<Event> {
+fn composed(state: &State, reply: Reply, now: &Now<'_>) -> Vec<Event> {
     match &state.next {
         Some(Next::Ask { .. }) => vec![Event::Replied { kind: ReplyKind::Asks, reply }],
         Some(Next::Reply { then: None, .. }) => vec![Event::Replied { kind: ReplyKind::Resolves, reply }],
-        Some(Next::Reply { then: Some(_), .. }) => vec![Event::Replied { kind: ReplyKind::Informs, reply }],
+        // The plan goes on after the text.
+        Some(Next::Reply { then: Some(step), .. }) => {
+            let mut events = vec![Event::Replied { kind: ReplyKind::Informs, reply }];
+            let Some(known) = state.plan.clone() else { return events };
+            let mut after = state.clone();
+            events.iter().for_each(|event| after.apply(event, now.at));
+            let cursor = Cursor { plan: known.cursor.plan, step: step.clone() };
+            events.extend(walk(&after, &known.leaf, cursor, now));
+            events
+        }
         Some(Next::Escalate { queue, reason, .. }) => vec![
             Event::Escalated { queue: queue.clone(), reason: reason.clone(), summary: summary(state) },
             Event::Replied { kind: ReplyKind::HandsOver, reply },
         ],
+        Some(Next::Call { .. }) if state.status == Status::WaitingApproval => {
+            vec![Event::Replied { kind: ReplyKind::Waits, reply }]
+        }
         Some(Next::Call { .. }) | None => Vec::new(),
     }
 }

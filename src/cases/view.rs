@@ -54,7 +54,10 @@ pub fn plan_shape(record: Shape) -> Shape {
         ("records", Shape::List(Box::new(record.clone()))),
         ("record", record),
         ("identity", Shape::of_paths(["verified", "assurance"])),
-        ("reading", Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"])),
+        (
+            "reading",
+            Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"]),
+        ),
         ("calls", Shape::Any),
     ])
 }
@@ -81,7 +84,9 @@ fn differing(records: &[Record]) -> Value {
         .map(|field| (distinct(field), *field))
         .filter(|(count, _)| *count > 1)
         // The first field with the most different values.
-        .max_by_key(|(count, field)| (*count, std::cmp::Reverse(ASKABLE.iter().position(|known| known == field))))
+        .max_by_key(|(count, field)| {
+            (*count, std::cmp::Reverse(ASKABLE.iter().position(|known| known == field)))
+        })
         .map_or(json!({}), |(count, field)| json!({"field": field, "count": count}))
 }
 
@@ -107,16 +112,18 @@ pub(super) fn subject(record: &Record) -> Subject {
     }
 }
 
-/// The circumstances of the message at hand; `None` unless its sender is verified.
-pub(super) fn circumstances(state: &State, at: Timestamp) -> Option<Circumstances> {
-    let Identity::Verified { customer, assurance, at: verified_at } = &state.message()?.identity else {
+/// The circumstances of the message at hand; `None` unless its sender is verified. What counts is how fresh
+/// the identity was when the customer asked, not when somebody got round to approving.
+pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
+    let message = state.message()?;
+    let Identity::Verified { customer, assurance, at: verified_at } = &message.identity else {
         return None;
     };
     let reading = state.reading.as_ref();
     Some(Circumstances {
         customer: customer.clone(),
         assurance: assurance.as_str(),
-        identity_age_seconds: at.since(*verified_at).max(0) / 1000,
+        identity_age_seconds: message.received_at.since(*verified_at).max(0) / 1000,
         confidence: reading.map_or(Probability::ZERO, probability),
         leaf: state
             .plan
@@ -140,7 +147,10 @@ pub(super) fn summary(state: &State) -> Vec<String> {
     if let Some(facts) = &state.facts {
         let best: Vec<String> =
             facts.candidates.iter().take(3).map(|found| format!("{} ({})", found.id, found.score)).collect();
-        lines.push(format!("candidates: {}", if best.is_empty() { "none".to_owned() } else { best.join(", ") }));
+        lines.push(format!(
+            "candidates: {}",
+            if best.is_empty() { "none".to_owned() } else { best.join(", ") }
+        ));
         if facts.basis == Basis::Identity {
             lines.push("the message names no account; the verified customer's own were taken".to_owned());
         }
@@ -236,7 +246,8 @@ impl PendingApproval {
     pub(super) fn of(state: &State) -> Option<Self> {
         let (request, votes) = state.approval.as_ref()?;
         let call = state.calls.iter().find(|call| call.id == request.call)?;
-        let record = state.facts.as_ref()?.records.iter().find(|record| Some(&record.id) == call.record.as_ref());
+        let record =
+            state.facts.as_ref()?.records.iter().find(|record| Some(&record.id) == call.record.as_ref());
         Some(Self {
             request: request.clone(),
             votes: votes.clone(),

@@ -10,8 +10,13 @@ use std::path::PathBuf;
 /// Resolves customers' messages inside a bank: reads them, looks the facts up, finds the bank's policy,
 /// plans, checks the plan against rules, acts, answers, and keeps a record that can be replayed.
 #[derive(Parser, Debug)]
-#[command(name = "prokura", version, about, after_help = "JSON goes to stdout, everything else to stderr.\n\
-    Exit codes: 0 done, 1 the check failed, 2 bad usage or bad input.")]
+#[command(
+    name = "prokura",
+    version,
+    about,
+    after_help = "JSON goes to stdout, everything else to stderr.\n\
+    Exit codes: 0 done, 1 the check failed, 2 bad usage or bad input."
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub place: Place,
@@ -288,7 +293,8 @@ mod tests {
     #[test]
     fn settings_may_stand_behind_the_command() {
         let parsed =
-            Arguments::try_parse_from(["prokura", "resolve", "--demo", "--json", "hello", "--state", "s"]).unwrap();
+            Arguments::try_parse_from(["prokura", "resolve", "--demo", "--json", "hello", "--state", "s"])
+                .unwrap();
         assert_eq!(parsed.place.state, Some(PathBuf::from("s")));
         assert!(matches!(parsed.command, Command::Resolve(Resolve { json: true, demo: true, .. })));
     }

@@ -57,7 +57,8 @@ impl Autonomy {
         tools: &BTreeSet<String>,
         moves_money: &BTreeSet<String>,
     ) -> Result<Self, Vec<Finding>> {
-        let raw: RawAutonomy = toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let raw: RawAutonomy =
+            toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
         let mut findings = Vec::new();
         let mut dials = Vec::new();
         for dial in raw.dial {
@@ -75,7 +76,11 @@ impl Autonomy {
             }
             dials.push(Dial { leaf, tool, level: dial.level, limit: dial.limit });
         }
-        if findings.is_empty() { Ok(Self { dials, digest: Digest::of(text.as_bytes()) }) } else { Err(findings) }
+        if findings.is_empty() {
+            Ok(Self { dials, digest: Digest::of(text.as_bytes()) })
+        } else {
+            Err(findings)
+        }
     }
 
     pub fn digest(&self) -> &Digest {
@@ -122,7 +127,9 @@ limit = { minor = 15000, currency = "EUR" }
     #[test]
     fn the_limit_holds_to_the_cent() {
         let autonomy = parse(TEXT).unwrap();
-        let level = |minor| autonomy.level("transaction_charged_twice", "refund", Some(Money::new(minor, Currency::EUR)));
+        let level = |minor| {
+            autonomy.level("transaction_charged_twice", "refund", Some(Money::new(minor, Currency::EUR)))
+        };
         assert_eq!(level(15_000), Level::Auto);
         assert_eq!(level(15_001), Level::Suggest);
         let francs = Money::new(1, Currency::parse("CHF").unwrap());

@@ -58,9 +58,12 @@ impl Governance {
         }
         if !now.allowed {
             return match self.approvals_that_help(request) {
-                Some((needed, evaluation)) => {
-                    decision(Verdict::Ask, evaluation.policies, "the rules want a human's approval", needed - given)
-                }
+                Some((needed, evaluation)) => decision(
+                    Verdict::Ask,
+                    evaluation.policies,
+                    "the rules want a human's approval",
+                    needed - given,
+                ),
                 None => decision(Verdict::Refuse, now.policies, "no rule permits it", 0),
             };
         }
@@ -123,9 +126,9 @@ impl Governance {
 #[cfg(test)]
 mod tests {
     use super::super::ToolRisk;
-    use crate::planning::Risk;
     use super::*;
     use crate::base::{Currency, Money, Probability};
+    use crate::planning::Risk;
 
     const RULES: &str = r#"
 @id("small") @reason("r")
@@ -166,7 +169,12 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
     }
 
     fn subject() -> Subject {
-        Subject::Record { id: RecordId::new("a"), owner: CustomerId::new("cus_1"), authorised: false, flagged: false }
+        Subject::Record {
+            id: RecordId::new("a"),
+            owner: CustomerId::new("cus_1"),
+            authorised: false,
+            flagged: false,
+        }
     }
 
     fn verdict(dial: &str, customer: &str, minor: i64, approvers: &[&str]) -> (Verdict, u32) {

@@ -4,8 +4,8 @@ use crate::base::finding::line_of;
 use crate::base::{CustomerId, Digest, Finding, Money, Probability, RecordId};
 use crate::planning::Risk;
 use cedar_policy::{
-    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
-    Request as CedarRequest, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
+    PolicySet, Request as CedarRequest, Schema, ValidationMode, Validator,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -91,8 +91,9 @@ impl Rules {
     /// Parses rule files and validates them strictly against the schema that the tools give.
     pub fn parse(files: &[(String, String)], tools: &[ToolRisk]) -> Result<Self, Vec<Finding>> {
         let source = schema_source(tools);
-        let (schema, _) = Schema::from_cedarschema_str(&source)
-            .map_err(|error| vec![Finding::new("tools.toml", 0, format!("tools give no valid schema: {error}"))])?;
+        let (schema, _) = Schema::from_cedarschema_str(&source).map_err(|error| {
+            vec![Finding::new("tools.toml", 0, format!("tools give no valid schema: {error}"))]
+        })?;
         let mut findings = Vec::new();
         let mut policies = PolicySet::new();
         let mut names = BTreeSet::new();
@@ -179,7 +180,8 @@ impl Rules {
         let (resource, entities) = match subject {
             Subject::Customer(customer) => (uid("Customer", customer.as_str())?, json!([])),
             Subject::Record { id, owner, authorised, flagged } => {
-                let customer = json!({"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}});
+                let customer =
+                    json!({"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}});
                 let authorised = if *authorised { json!([customer]) } else { json!([]) };
                 let entity = json!([{
                     "uid": {"type": "Record", "id": id.as_str()},
@@ -300,7 +302,12 @@ forbid (principal, action, resource is Record) when { resource.flagged };
     }
 
     fn record(flagged: bool) -> Subject {
-        Subject::Record { id: RecordId::new("acc_1"), owner: CustomerId::new("cus_1"), authorised: false, flagged }
+        Subject::Record {
+            id: RecordId::new("acc_1"),
+            owner: CustomerId::new("cus_1"),
+            authorised: false,
+            flagged,
+        }
     }
 
     #[test]
@@ -315,14 +322,16 @@ forbid (principal, action, resource is Record) when { resource.flagged };
 
     #[test]
     fn forbid_wins() {
-        let evaluation = rules(RULES).unwrap().evaluate("card_block", &record(true), &circumstances("cus_1", "sca"));
+        let evaluation =
+            rules(RULES).unwrap().evaluate("card_block", &record(true), &circumstances("cus_1", "sca"));
         assert!(!evaluation.allowed);
         assert_eq!(evaluation.policies, ["never-on-flagged"]);
     }
 
     #[test]
     fn an_action_that_is_not_declared_is_refused() {
-        let evaluation = rules(RULES).unwrap().evaluate("launch", &record(false), &circumstances("cus_1", "sca"));
+        let evaluation =
+            rules(RULES).unwrap().evaluate("launch", &record(false), &circumstances("cus_1", "sca"));
         assert!(!evaluation.allowed && evaluation.erred);
     }
 

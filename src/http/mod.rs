@@ -1,1 +1,28 @@
-//! http (front page to be written with the room)
+//! The HTTP face: routes, keys and roles, status codes.
+//!
+//! Enters: requests with an API key, at most 1 MiB. Leaves: JSON in the contract's shapes, errors in one
+//! shape of their own, and `/openapi.json`, made from the same table as the routes. Status codes are
+//! decided here and nowhere else.
+//! It must never take an identity or a role from a body, show a channel more than the customer's view, or
+//! log what a request holds.
+
+mod admin;
+mod api;
+mod approvals;
+mod auth;
+mod body;
+mod cases;
+mod error;
+mod events;
+mod health;
+mod openapi;
+mod routes;
+mod serve;
+pub mod shapes;
+mod stateless;
+mod views;
+
+pub use api::Api;
+pub use auth::ApiKey;
+pub use error::Refusal;
+pub use serve::{router, serve};

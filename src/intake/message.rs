@@ -31,9 +31,15 @@ pub struct Attachment {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Identity {
     /// The channel's signed token said so. The only kind that unlocks account data.
-    Verified { customer: CustomerId, assurance: Assurance, at: Timestamp },
+    Verified {
+        customer: CustomerId,
+        assurance: Assurance,
+        at: Timestamp,
+    },
     /// Somebody said so: an e-mail's sender, a name in a form.
-    Claimed { from: String },
+    Claimed {
+        from: String,
+    },
     Anonymous,
 }
 

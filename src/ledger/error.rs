@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    #[error("state directory `{0}` is in use by another prokura process; stop that one, or choose another with --state")]
+    #[error(
+        "state directory `{0}` is in use by another prokura process; stop that one, or choose another with --state"
+    )]
     InUse(PathBuf),
     #[error("state directory `{path}` cannot be used: {reason}; check that it exists and is writable")]
     Directory { path: PathBuf, reason: String },
-    #[error("stream `{stream}` has {actual} entries, not {expected}: somebody else wrote in between; read it again")]
+    #[error(
+        "stream `{stream}` has {actual} entries, not {expected}: somebody else wrote in between; read it again"
+    )]
     Conflict { stream: String, expected: u64, actual: u64 },
     /// The claimed thing happened before; nothing was written.
     #[error("`{scope}` was used before")]
@@ -20,4 +24,3 @@ pub enum LedgerError {
     #[error("the ledger's store failed: {0}")]
     Store(String),
 }
-

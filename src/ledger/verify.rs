@@ -1,8 +1,8 @@
 //! Walks the chain from the first entry to the last.
 
+use super::LedgerError;
 use super::entry::{Written, genesis};
 use super::store::Store;
-use super::LedgerError;
 
 /// The first place where the log is not what was written.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]

@@ -1,9 +1,9 @@
 //! Finds what is wrong with a plan before it runs: unknown names, steps that nothing reaches,
 //! arguments of a call that do not come from a record.
 
+use super::Condition;
 use super::plan::{Plan, Plans, StepKind};
 use super::shape::Shape;
-use super::Condition;
 use crate::base::Finding;
 use crate::base::finding::suggestion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,13 @@ impl<'a> Checker<'a> {
         self.findings.push(Finding::new(&self.plan.file, line, message));
     }
 
-    fn known<'n>(&mut self, line: usize, what: &str, name: &str, known: impl IntoIterator<Item = &'n str> + Clone) {
+    fn known<'n>(
+        &mut self,
+        line: usize,
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str> + Clone,
+    ) {
         if !known.clone().into_iter().any(|candidate| candidate == name) {
             self.fault(line, format!("{what} `{name}` is not known{}", suggestion(name, known)));
         }
@@ -98,13 +104,21 @@ impl<'a> Checker<'a> {
     }
 
     fn is_owned(&self, condition: &Condition) -> bool {
-        condition.roots().iter().all(|root| SYSTEM_OWNED.contains(&root.as_str()) || self.owned.contains(root))
+        condition
+            .roots()
+            .iter()
+            .all(|root| SYSTEM_OWNED.contains(&root.as_str()) || self.owned.contains(root))
     }
 
     fn step(&mut self, name: &str, line: usize, kind: &StepKind) {
         let plan = self.plan;
         for target in kind.targets() {
-            self.known(line, &format!("step `{name}` goes to"), target, plan.steps.keys().map(String::as_str));
+            self.known(
+                line,
+                &format!("step `{name}` goes to"),
+                target,
+                plan.steps.keys().map(String::as_str),
+            );
         }
         match kind {
             StepKind::Branch(branches) => {
@@ -148,7 +162,12 @@ impl<'a> Checker<'a> {
         for (argument, condition) in arguments {
             self.expression(line, condition);
             if let Some(declared) = names.tools.get(tool) {
-                self.known(line, &format!("argument of `{tool}`"), argument, declared.iter().map(String::as_str));
+                self.known(
+                    line,
+                    &format!("argument of `{tool}`"),
+                    argument,
+                    declared.iter().map(String::as_str),
+                );
             }
             if !self.is_owned(condition) {
                 let message = format!(
@@ -166,7 +185,9 @@ impl<'a> Checker<'a> {
         let mut reached = BTreeSet::new();
         let mut open = vec![self.plan.start.as_str()];
         while let Some(name) = open.pop() {
-            if reached.insert(name) && let Some(step) = self.plan.steps.get(name) {
+            if reached.insert(name)
+                && let Some(step) = self.plan.steps.get(name)
+            {
                 open.extend(step.kind.targets());
             }
         }
@@ -269,9 +290,11 @@ expect = { escalate = "locksmith" }
     #[test]
     fn unknown_keys_and_mixed_kinds_are_refused() {
         assert!(findings(&PLAN.replace("done =", "doen ="))[0].message.contains("doen"));
-        assert!(findings(&PLAN.replace("reply = \"opened\"", "reply = \"opened\"\nask = \"opened\""))[0]
-            .message
-            .contains("exactly one"));
+        assert!(
+            findings(&PLAN.replace("reply = \"opened\"", "reply = \"opened\"\nask = \"opened\""))[0]
+                .message
+                .contains("exactly one")
+        );
         assert!(findings(&PLAN.replace("reason = \"no_key\"", "limit = 2"))[0].message.contains("limit"));
     }
 }

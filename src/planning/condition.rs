@@ -66,10 +66,12 @@ impl Condition {
         }
         let value = self.program.execute(&context).map_err(|error| match error {
             cel::ExecutionError::NoSuchKey(key) => format!("`{}`: there is no `{key}`", self.source),
-            cel::ExecutionError::UndeclaredReference(name) => format!("`{}`: there is no `{name}`", self.source),
+            cel::ExecutionError::UndeclaredReference(name) => {
+                format!("`{}`: there is no `{name}`", self.source)
+            }
             _ => format!("`{}` cannot be evaluated", self.source),
         })?;
-        value.json().map_err(|_| format!("`{}` gives no plain value", self.source))
+        value.json().map(sorted).map_err(|_| format!("`{}` gives no plain value", self.source))
     }
 
     /// The variables that the expression reads, its own loop variables excluded.
@@ -121,15 +123,28 @@ fn collect(expression: &IdedExpr, bound: &mut Vec<String>, roots: &mut BTreeSet<
     }
 }
 
+/// CEL keeps maps without order; sorted members give equal values equal text and equal digests.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<(String, Value)> =
+                members.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(members.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 /// JSON integers become CEL `int`, so that they compare with literals.
 fn to_cel(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(flag) => Cel::Bool(*flag),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
-            Cel::Int,
-        ),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Cel::Float(number.as_f64().unwrap_or(f64::NAN)), Cel::Int)
+        }
         Value::String(text) => Cel::String(Arc::new(text.clone())),
         Value::Array(items) => Cel::List(Arc::new(items.iter().map(to_cel).collect())),
         Value::Object(members) => {
@@ -162,7 +177,10 @@ mod tests {
         assert!(matches!(decide("record.flags.fraud", json!({"record": {}})), Truth::Unknown(_)));
         assert!(matches!(decide("!record.flags.fraud", json!({"record": {}})), Truth::Unknown(_)));
         assert!(matches!(decide("record.flags.fraud", json!({})), Truth::Unknown(_)));
-        assert!(matches!(decide("record.flags.fraud", json!({"record": {"flags": {"fraud": "no"}}})), Truth::Unknown(_)));
+        assert!(matches!(
+            decide("record.flags.fraud", json!({"record": {"flags": {"fraud": "no"}}})),
+            Truth::Unknown(_)
+        ));
     }
 
     #[test]
@@ -174,7 +192,8 @@ mod tests {
 
     #[test]
     fn lists_can_be_searched() {
-        let view = json!({"record": {"cards": [{"id": "a", "status": "active"}, {"id": "b", "status": "blocked"}]}});
+        let view =
+            json!({"record": {"cards": [{"id": "a", "status": "active"}, {"id": "b", "status": "blocked"}]}});
         let active = Condition::compile("record.cards.filter(c, c.status == 'active')").unwrap();
         assert_eq!(active.evaluate(&view).unwrap(), json!([{"id": "a", "status": "active"}]));
         assert_eq!(active.roots().into_iter().collect::<Vec<_>>(), ["record"]);

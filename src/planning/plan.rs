@@ -153,7 +153,8 @@ struct RawStep {
 impl Plan {
     /// Parses one plan file. Every fault found is reported, not only the first.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
-        let raw: RawPlan = toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let raw: RawPlan =
+            toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
         let mut reader = Reader { file, text, findings: Vec::new() };
         let bindings = raw
             .bindings
@@ -247,62 +248,55 @@ impl Reader<'_> {
         };
         let kind = *kind;
         self.check_keys(name, offset, kind, &raw);
-        let missing = |reader: &mut Self, key: &str| {
-            reader.fault(offset, format!("step `{name}` ({kind}) needs `{key}`"));
-        };
-        match kind {
-            "branch" => Some(StepKind::Branch(self.branches(name, offset, raw.branch.unwrap_or_default()))),
-            "call" => {
-                let Some(done) = raw.done else {
-                    missing(self, "done");
-                    return None;
-                };
-                Some(StepKind::Call {
-                    tool: raw.call.unwrap_or_default(),
-                    arguments: self.conditions(raw.arguments),
-                    done,
-                    refused: raw.refused,
-                    failed: raw.failed,
-                    declined: raw.declined,
-                })
-            }
-            "ask" => {
-                let Some(then) = raw.then else {
-                    missing(self, "then");
-                    return None;
-                };
-                Some(StepKind::Ask {
-                    template: raw.ask.unwrap_or_default(),
-                    with: self.conditions(raw.with),
-                    then,
-                    limit: raw.limit.unwrap_or(2),
-                })
-            }
-            "reply" => Some(StepKind::Reply {
+        self.kind(name, offset, kind, raw)
+    }
+
+    /// A key that the kind cannot do without.
+    fn need<T>(&mut self, name: &str, offset: usize, kind: &str, key: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.fault(offset, format!("step `{name}` ({kind}) needs `{key}`"));
+        }
+        value
+    }
+
+    fn kind(&mut self, name: &str, offset: usize, kind: &str, raw: RawStep) -> Option<StepKind> {
+        Some(match kind {
+            "branch" => StepKind::Branch(self.branches(name, offset, raw.branch.unwrap_or_default())),
+            "call" => StepKind::Call {
+                tool: raw.call.unwrap_or_default(),
+                arguments: self.conditions(raw.arguments),
+                done: self.need(name, offset, kind, "done", raw.done)?,
+                refused: raw.refused,
+                failed: raw.failed,
+                declined: raw.declined,
+            },
+            "ask" => StepKind::Ask {
+                template: raw.ask.unwrap_or_default(),
+                with: self.conditions(raw.with),
+                then: self.need(name, offset, kind, "then", raw.then)?,
+                limit: raw.limit.unwrap_or(2),
+            },
+            "reply" => StepKind::Reply {
                 template: raw.reply.unwrap_or_default(),
                 with: self.conditions(raw.with),
                 cite: raw.cite,
                 then: raw.then,
-            }),
-            "escalate" => {
-                let Some(reason) = raw.reason else {
-                    missing(self, "reason");
-                    return None;
-                };
-                Some(StepKind::Escalate {
-                    queue: raw.escalate.unwrap_or_default(),
-                    reason,
-                    template: raw.template.unwrap_or_else(|| HANDOVER.to_owned()),
-                })
-            }
-            _ => Some(StepKind::Plan(raw.plan.unwrap_or_default())),
-        }
+            },
+            "escalate" => StepKind::Escalate {
+                queue: raw.escalate.unwrap_or_default(),
+                reason: self.need(name, offset, kind, "reason", raw.reason)?,
+                template: raw.template.unwrap_or_else(|| HANDOVER.to_owned()),
+            },
+            _ => StepKind::Plan(raw.plan.unwrap_or_default()),
+        })
     }
 
     fn branches(&mut self, name: &str, offset: usize, raw: Vec<RawBranch>) -> Vec<Branch> {
         let last = raw.len().saturating_sub(1);
         if raw.last().is_none_or(|branch| branch.when.is_some()) {
-            let message = format!("step `{name}` (branch) must end with a branch without `when`, taken when no other is");
+            let message = format!(
+                "step `{name}` (branch) must end with a branch without `when`, taken when no other is"
+            );
             self.fault(offset, message);
         }
         raw.into_iter()
@@ -310,7 +304,10 @@ impl Reader<'_> {
             .map(|(i, branch)| {
                 let at = branch.to.span().start;
                 if branch.when.is_none() && i < last {
-                    self.fault(at, format!("step `{name}`: what follows a branch without `when` is never reached"));
+                    self.fault(
+                        at,
+                        format!("step `{name}`: what follows a branch without `when` is never reached"),
+                    );
                 }
                 let when = branch.when.as_ref().and_then(|source| self.condition(source));
                 Branch { when, to: branch.to.into_inner(), line: self.line(at) }
@@ -335,7 +332,10 @@ impl Reader<'_> {
         ];
         for (key, present, kinds) in used {
             if present && !kinds.split(' ').any(|allowed| allowed == kind) {
-                self.fault(offset, format!("step `{name}` ({kind}) has `{key}`, which belongs to {kinds}; remove it"));
+                self.fault(
+                    offset,
+                    format!("step `{name}` ({kind}) has `{key}`, which belongs to {kinds}; remove it"),
+                );
             }
         }
     }

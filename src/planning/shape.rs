@@ -37,7 +37,8 @@ impl Shape {
         let Self::Object(members) = self else { return };
         match segment.strip_suffix("[]") {
             Some(name) => {
-                let entry = members.entry(name.to_owned()).or_insert_with(|| Self::List(Box::new(Self::Scalar)));
+                let entry =
+                    members.entry(name.to_owned()).or_insert_with(|| Self::List(Box::new(Self::Scalar)));
                 if let Self::List(element) = entry {
                     element.add(segments);
                 }
@@ -147,7 +148,10 @@ fn member(operand: &Shape, field: &str, faults: &mut Vec<String>) -> Shape {
     match operand {
         Shape::Any => Shape::Any,
         Shape::Object(members) => members.get(field).cloned().unwrap_or_else(|| {
-            faults.push(format!("`.{field}` is not known{}", suggestion(field, members.keys().map(String::as_str))));
+            faults.push(format!(
+                "`.{field}` is not known{}",
+                suggestion(field, members.keys().map(String::as_str))
+            ));
             Shape::Any
         }),
         Shape::List(_) => {
@@ -166,7 +170,8 @@ mod tests {
     use super::*;
 
     fn faults(source: &str) -> Vec<String> {
-        let record = Shape::of_paths(["status", "flags.fraud", "cards[].id", "cards[].order.state", "balance.minor"]);
+        let record =
+            Shape::of_paths(["status", "flags.fraud", "cards[].id", "cards[].order.state", "balance.minor"]);
         let root = Shape::object([("record", record), ("facts", Shape::of_paths(["count"]))]);
         root.check(&Condition::compile(source).unwrap()).0
     }

@@ -115,7 +115,8 @@ fn choose(branches: &[super::Branch], view: &Value) -> Result<String, String> {
 fn evaluate_all(expressions: &BTreeMap<String, Condition>, view: &Value) -> Result<Value, String> {
     let mut values = Map::new();
     for (name, expression) in expressions {
-        values.insert(name.clone(), expression.evaluate(view).map_err(|reason| format!("unknown: {reason}"))?);
+        values
+            .insert(name.clone(), expression.evaluate(view).map_err(|reason| format!("unknown: {reason}"))?);
     }
     Ok(Value::Object(values))
 }
@@ -197,7 +198,12 @@ reason = "no_key"
         assert_eq!(advanced.path, ["known", "key", "open"]);
         assert_eq!(
             advanced.next,
-            Next::Call { step: "open".into(), tool: "open".into(), record: Some(RecordId::new("r1")), arguments: json!({"key": "k1"}) }
+            Next::Call {
+                step: "open".into(),
+                tool: "open".into(),
+                record: Some(RecordId::new("r1")),
+                arguments: json!({"key": "k1"})
+            }
         );
     }
 
@@ -219,7 +225,8 @@ reason = "no_key"
     fn a_plan_in_a_circle_ends_with_a_human() {
         let text = "leaf = 'c'\nsummary = ''\nstart = 'a'\n[steps.a]\nbranch = [{ to = 'b' }]\n[steps.b]\nbranch = [{ to = 'a' }]\n";
         let plans = Plans { by_leaf: [("c".to_owned(), Plan::parse("c.toml", text).unwrap())].into() };
-        let advanced = advance(&plans, &Cursor { plan: "c".into(), step: "a".into() }, &json!({}), &BTreeMap::new());
+        let advanced =
+            advance(&plans, &Cursor { plan: "c".into(), step: "a".into() }, &json!({}), &BTreeMap::new());
         assert!(matches!(advanced.next, Next::Escalate { reason, .. } if reason.contains("circle")));
     }
 

@@ -3,6 +3,7 @@
 use super::super::entry::{Written, genesis};
 use super::{Append, Entry, Head, LedgerError, Scanned, Store, Stream, StreamKind};
 use crate::base::{Digest, Timestamp};
+use crate::ledger::Once;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -60,7 +61,8 @@ impl Sqlite {
         let writer = connect(&path)?;
         let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
-            0 => writer.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            0 => writer
+                .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
             SCHEMA_VERSION => {}
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
@@ -74,7 +76,8 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
         .map_err(|error| LedgerError::Directory { path: path.to_path_buf(), reason: error.to_string() })?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     // FULL: a commit is on stable storage before the answer that depends on it leaves.
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     Ok(connection)
 }
 
@@ -88,30 +91,8 @@ impl Store for Sqlite {
         let mut connection = lock(&self.writer);
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let stream = batch.stream.to_string();
-        let length: u64 = tx
-            .query_row(
-                "SELECT length FROM heads WHERE kind = ?1 AND name = ?2",
-                params![batch.stream.kind.as_str(), batch.stream.name],
-                |row| row.get(0),
-            )
-            .optional()?
-            .unwrap_or(0);
-        for once in &batch.once {
-            let known: Option<String> = tx
-                .query_row(
-                    "SELECT value FROM once WHERE scope = ?1 AND key = ?2",
-                    params![once.scope, once.key],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            if let Some(value) = known {
-                return Err(LedgerError::Used { scope: once.scope.clone(), value });
-            }
-            tx.execute(
-                "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)",
-                params![once.scope, once.key, once.value],
-            )?;
-        }
+        let length = length_of(&tx, &batch.stream)?;
+        claim(&tx, &batch.once)?;
         if length != batch.expected {
             return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: length });
         }
@@ -157,17 +138,7 @@ impl Store for Sqlite {
             });
             previous = hash;
         }
-        tx.execute(
-            "INSERT INTO heads (kind, name, length, status, at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5",
-            params![
-                batch.stream.kind.as_str(),
-                batch.stream.name,
-                length + batch.events.len() as u64,
-                batch.status,
-                batch.at.as_millis()
-            ],
-        )?;
+        move_head(&tx, batch, length + batch.events.len() as u64)?;
         tx.commit()?;
         Ok(entries)
     }
@@ -203,7 +174,9 @@ impl Store for Sqlite {
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
         let connection = lock(&self.reader);
         Ok(connection
-            .query_row("SELECT value FROM once WHERE scope = ?1 AND key = ?2", params![scope, key], |row| row.get(0))
+            .query_row("SELECT value FROM once WHERE scope = ?1 AND key = ?2", params![scope, key], |row| {
+                row.get(0)
+            })
             .optional()?)
     }
 
@@ -217,6 +190,47 @@ impl Store for Sqlite {
         }
         Ok(())
     }
+}
+
+fn length_of(tx: &Connection, stream: &Stream) -> Result<u64, LedgerError> {
+    let length: Option<u64> = tx
+        .query_row(
+            "SELECT length FROM heads WHERE kind = ?1 AND name = ?2",
+            params![stream.kind.as_str(), stream.name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(length.unwrap_or(0))
+}
+
+fn move_head(tx: &Connection, batch: &Append, length: u64) -> Result<(), LedgerError> {
+    tx.execute(
+        "INSERT INTO heads (kind, name, length, status, at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5",
+        params![batch.stream.kind.as_str(), batch.stream.name, length, batch.status, batch.at.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// Claims what may happen once; fails when somebody did before.
+fn claim(tx: &Connection, once: &[Once]) -> Result<(), LedgerError> {
+    for once in once {
+        let known: Option<String> = tx
+            .query_row(
+                "SELECT value FROM once WHERE scope = ?1 AND key = ?2",
+                params![once.scope, once.key],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(value) = known {
+            return Err(LedgerError::Used { scope: once.scope.clone(), value });
+        }
+        tx.execute(
+            "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)",
+            params![once.scope, once.key, once.value],
+        )?;
+    }
+    Ok(())
 }
 
 fn last(tx: &Connection) -> Result<(u64, Digest), LedgerError> {
@@ -259,7 +273,7 @@ fn entry(row: Scanned) -> Result<Entry, LedgerError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Digests, NewEvent, Once};
+    use super::super::super::{Digests, NewEvent};
     use super::*;
     use serde_json::json;
 
@@ -330,7 +344,9 @@ mod tests {
         store.append(&first).unwrap();
         let mut second = batch("b", 0, &[1]);
         second.once.clone_from(&first.once);
-        assert!(matches!(store.append(&second).unwrap_err(), LedgerError::Used { value, .. } if value == "a"));
+        assert!(
+            matches!(store.append(&second).unwrap_err(), LedgerError::Used { value, .. } if value == "a")
+        );
         assert!(store.stream(&Stream::new(StreamKind::Case, "b"), 0).unwrap().is_empty());
         assert_eq!(store.claimed("jti", "k").unwrap().as_deref(), Some("a"));
     }

@@ -72,6 +72,10 @@ pub struct Form {
     pub authorised: String,
     pub system: Vec<String>,
     pub free_text: Vec<String>,
+    /// What system-owned fields hold, as dotted names; `[]` behind a name makes it a list. Plans are
+    /// checked against it.
+    #[serde(default)]
+    pub members: Vec<String>,
 }
 
 impl SourceDeclarations {
@@ -111,7 +115,25 @@ impl SourceDeclarations {
                 }
             }
         }
+        let forms = declared.http.iter().map(|source| &source.form).chain(declared.file.iter().map(|source| &source.form));
+        for form in forms {
+            for member in &form.members {
+                let root = member.split(['.', '[']).next().unwrap_or_default();
+                if !form.system.iter().any(|field| field == root) {
+                    let near = crate::base::finding::suggestion(root, form.system.iter().map(String::as_str));
+                    let offset = text.find(&format!("\"{member}\"")).unwrap_or(0);
+                    let message = format!("`members` has `{member}`, but `{root}` is not in `system`{near}");
+                    findings.push(Finding::at(file, text, offset, message));
+                }
+            }
+        }
         if findings.is_empty() { Ok(declared) } else { Err(findings) }
+    }
+
+    /// The names that a plan may use of a record, as dotted names.
+    pub fn shape_paths(&self) -> BTreeSet<&str> {
+        let forms = self.http.iter().map(|source| &source.form).chain(self.file.iter().map(|source| &source.form));
+        forms.flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
     }
 
     /// Points an HTTP source to another address; `false` when there is none of that name.

@@ -1,0 +1,88 @@
+//! What is in force: tools, rules, dial, documents, models; and whether the log is what was written.
+
+use super::api::Api;
+use super::auth::{Access, staff};
+use super::error::Refusal;
+use super::routes::Route;
+use super::shapes::{Generations, InForce, RulesInForce, ToolList, Verified};
+use crate::governance::Role;
+use crate::ledger;
+use crate::planning::{Compensation, ToolDeclaration};
+use crate::policy;
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub fn routes() -> Vec<Route> {
+    let everyone = Access::Roles(staff);
+    let auditors = Access::Roles(|role| matches!(role, Role::Auditor | Role::Operator));
+    vec![
+        Route::get("/v1/tools", everyone, "The tools that plans may call.", tools)
+            .gives::<ToolList>(200, "their declarations"),
+        Route::get("/v1/rules", everyone, "The rules in force.", rules)
+            .gives::<RulesInForce>(200, "their digest"),
+        Route::get("/v1/autonomy", everyone, "The autonomy dial in force.", autonomy)
+            .gives::<InForce>(200, "its digest"),
+        Route::get("/v1/policies", everyone, "The generations of the policy index.", policies)
+            .gives::<Generations>(200, "oldest first"),
+        Route::get("/v1/models", everyone, "The model bundle in force.", models)
+            .gives::<InForce>(200, "its digest"),
+        Route::get("/v1/audit/verify", auditors, "Walks the whole log and checks its chain.", verify)
+            .gives::<Verified>(200, "whether it is what was written"),
+    ]
+}
+
+async fn tools(State(api): State<Arc<Api>>) -> Json<Value> {
+    let tools: Vec<Value> = api.cases.pack().tools.by_name.values().map(tool).collect();
+    Json(json!({"tools": tools}))
+}
+
+fn tool(tool: &ToolDeclaration) -> Value {
+    let compensation = match &tool.compensation {
+        Compensation::Tool(name) => json!({"tool": name}),
+        Compensation::None { reason } => json!({"none": reason}),
+    };
+    json!({
+        "name": tool.name,
+        "purpose": tool.purpose,
+        "system": tool.system,
+        "path": tool.path,
+        "scope": tool.scope,
+        "risk": tool.risk,
+        "limit": tool.limit,
+        "idempotency_window_seconds": tool.idempotency.as_ref().map(|keys| keys.window_seconds),
+        "timeout_ms": tool.timeout_ms,
+        "retries": tool.retries,
+        "on_ambiguous": tool.on_ambiguous,
+        "compensation": compensation,
+        "input": tool.input,
+        "output": tool.output,
+    })
+}
+
+async fn rules(State(api): State<Arc<Api>>) -> Json<Value> {
+    let rules = &api.cases.pack().governance.rules;
+    Json(json!({"digest": rules.digest(), "policies": rules.len()}))
+}
+
+async fn autonomy(State(api): State<Arc<Api>>) -> Json<Value> {
+    Json(json!({"digest": api.cases.pack().governance.autonomy.digest()}))
+}
+
+async fn models(State(api): State<Arc<Api>>) -> Json<Value> {
+    Json(json!({"digest": api.cases.parts().understanding.digest()}))
+}
+
+async fn policies(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
+    let listed = tokio::task::spawn_blocking(move || policy::list(&api.state));
+    let listed = listed.await.map_err(|error| Refusal::internal(&error))?;
+    let generations = listed.map_err(|error| Refusal::internal(&error))?;
+    Ok(Json(json!({"generations": generations})))
+}
+
+async fn verify(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
+    let checked = tokio::task::spawn_blocking(move || ledger::verify(&*api.cases.parts().store));
+    let damage = checked.await.map_err(|error| Refusal::internal(&error))??;
+    Ok(Json(json!({"intact": damage.is_none(), "damage": damage})))
+}

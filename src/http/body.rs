@@ -1,0 +1,218 @@
+//! Bodies and headers as callers send them.
+
+use super::error::Refusal;
+use crate::intake::IntakeError;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+/// Most bytes of a body.
+pub const MOST_BYTES: usize = 1 << 20;
+/// Longest Idempotency-Key, in characters.
+const LONGEST_KEY: usize = 200;
+
+/// A JSON body of the documented shape, and nothing beside it.
+pub struct Given<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Given<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        is_json(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| unread(&error))?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// The id in the path. One that is no text names nothing.
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Refusal::no_route())
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media = value.split(';').next().unwrap_or("").trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not_json",
+        "the body's Content-Type is not application/json",
+        "send JSON with `Content-Type: application/json`",
+    ))
+}
+
+fn unread(error: &BytesRejection) -> Refusal {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Refusal::too_large(MOST_BYTES)
+    } else {
+        Refusal::bad("bad_body", "the body could not be read to its end", "send it whole")
+    }
+}
+
+/// Parses a body. The error names line and column, and the field where it is an unknown or missing one,
+/// but no value: a value may be personal.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(IntakeError::NotUtf8 { part: "body", position: error.valid_up_to() }.into());
+    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        if !error.is_data() {
+            let message = format!("the body is no valid JSON at line {line} column {column}");
+            return Refusal::bad("bad_json", message, "correct the JSON at that place");
+        }
+        let (what, remedy) = fault(&error.to_string());
+        Refusal::bad("bad_body", format!("the body has {what} at line {line} column {column}"), remedy)
+    })
+}
+
+/// What serde says, without the values that it quotes.
+fn fault(text: &str) -> (String, String) {
+    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
+    let (what, expected) = match text.split_once(", expected ") {
+        Some((what, expected)) => (what, Some(expected)),
+        None => (text, None),
+    };
+    let naming = ["unknown field", "missing field", "duplicate field"];
+    if naming.iter().any(|start| what.starts_with(start)) {
+        let what: String = what.chars().take(80).collect();
+        let remedy = match (what.starts_with("unknown field"), expected) {
+            (true, Some(expected)) => format!(
+                "remove it; known are {}; who the customer is comes only from the header Prokura-Identity",
+                expected.trim_start_matches("one of ")
+            ),
+            (true, None) => "remove it".to_owned(),
+            _ => "send the field exactly once".to_owned(),
+        };
+        return ((if remedy.starts_with("remove") { "the " } else { "a " }).to_owned() + &what, remedy);
+    }
+    let remedy =
+        expected.map_or_else(|| "see /openapi.json".to_owned(), |expected| format!("expected is {expected}"));
+    ("a value of the wrong kind".to_owned(), remedy)
+}
+
+/// The header's value, if it is there; more than one is none that can be relied on.
+pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<Result<&'h str, ()>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(if values.next().is_some() { Err(()) } else { first.to_str().map_err(|_| ()) })
+}
+
+/// The Idempotency-Key: 1 to 200 visible ASCII characters.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = single(headers, "idempotency-key") else { return Ok(None) };
+    match value {
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => Err(Refusal::bad(
+            "bad_idempotency_key",
+            "the header Idempotency-Key is not understood",
+            "send it once, with 1 to 200 visible ASCII characters",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::Said;
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn refused(body: &str) -> Refusal {
+        parse::<Said>(body.as_bytes()).err().unwrap()
+    }
+
+    #[test]
+    fn a_body_is_taken() {
+        let said: Said =
+            parse(r#"{"text": "Hallo", "language": "en", "from": "max@example.org"}"#.as_bytes()).unwrap();
+        assert_eq!(said.text, "Hallo");
+        assert!(said.attachments.is_empty());
+    }
+
+    #[test]
+    fn identity_in_the_body_is_refused_by_name() {
+        for field in ["identity", "customer", "verified", "role", "by"] {
+            let refusal = refused(&format!(r#"{{"text": "a", "{field}": "cus_1"}}"#));
+            assert_eq!((refusal.status.as_u16(), refusal.code), (400, "bad_body"));
+            assert!(refusal.message.contains(&format!("unknown field `{field}`")), "{refusal}");
+            assert!(refusal.remedy.contains("Prokura-Identity"));
+        }
+    }
+
+    #[test]
+    fn broken_json_is_placed() {
+        let refusal = refused("{\"text\": \"a\",\n  \"language\" \"de\"}");
+        assert_eq!(refusal.code, "bad_json");
+        assert!(refusal.message.contains("line 2 column 14"), "{refusal}");
+        assert_eq!(refused("").code, "bad_json");
+        assert_eq!(refused(r#"{"text": "a"} x"#).code, "bad_json");
+        assert_eq!(refused(&"[".repeat(100_000)).status.as_u16(), 400);
+    }
+
+    #[test]
+    fn values_are_never_repeated() {
+        for body in [
+            r#"{"text": "a", "language": "Max Müller"}"#,
+            r#"{"text": "a", "attachments": "Max Müller"}"#,
+            r#"{"text": "a", "attachments": [{"name": "Max Müller", "text": 7}]}"#,
+            r#""Max Müller""#,
+        ] {
+            let refusal = refused(body);
+            assert!(!refusal.to_string().contains("Müller"), "{refusal}");
+            assert!(refusal.message.contains("line 1"), "{refusal}");
+        }
+        assert!(refused(r#"{"language": "de"}"#).message.contains("missing field `text`"));
+        assert!(refused(r#"{"text": "a", "text": "b"}"#).message.contains("duplicate field `text`"));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_placed() {
+        let refusal = parse::<Said>(b"{\"text\": \"\xff\"}").err().unwrap();
+        assert_eq!((refusal.status.as_u16(), refusal.code), (400, "not_utf8"));
+        assert!(refusal.message.contains("byte 10"));
+    }
+
+    #[test]
+    fn only_json_is_read() {
+        let typed = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            is_json(&headers)
+        };
+        assert!(typed("application/json").is_ok() && typed("Application/JSON; charset=utf-8").is_ok());
+        assert_eq!(typed("text/plain").unwrap_err().status.as_u16(), 415);
+        assert_eq!(is_json(&HeaderMap::new()).unwrap_err().status.as_u16(), 415);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_visible_and_single() {
+        let with = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("idempotency-key", HeaderValue::from_str(value).unwrap());
+            }
+            idempotency_key(&headers)
+        };
+        assert_eq!(with(&[]), Ok(None));
+        assert_eq!(with(&["order-1"]), Ok(Some("order-1".to_owned())));
+        let (long, longest) = ("k".repeat(201), "k".repeat(200));
+        assert!(with(&[&longest]).is_ok());
+        for bad in [&[""][..], &["a b"], &["ä"], &[&long], &["a", "a"]] {
+            assert_eq!(with(bad).unwrap_err().status.as_u16(), 400, "{bad:?}");
+        }
+    }
+}

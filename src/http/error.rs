@@ -1,0 +1,279 @@
+//! What a caller is told when a request is not served: one shape, and never more than they may know.
+
+use crate::cases::CaseError;
+use crate::governance::ApprovalRefused;
+use crate::intake::{IdentityError, IntakeError};
+use crate::ledger::LedgerError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A request that is not served. Every field may be shown to the caller.
+///
+/// 422 is not used: a body that is not as documented is 400, whatever is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{code}: {message}; {remedy}")]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    pub remedy: String,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Serialize, ToSchema)]
+pub struct Error {
+    pub error: Explained,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Explained {
+    /// For programs; does not change.
+    #[schema(value_type = String, example = "bad_body")]
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Refusal {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { status, code, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// From a text of the form "what is wrong; what to do".
+    pub fn told(status: StatusCode, code: &'static str, text: &str) -> Self {
+        let (message, remedy) = text.split_once("; ").unwrap_or((text, "see /openapi.json"));
+        Self::new(status, code, message, remedy)
+    }
+
+    pub fn bad(code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message, remedy)
+    }
+
+    pub fn no_key() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the request has no valid API key",
+            "send `Authorization: Bearer KEY` with a key of the configuration",
+        )
+    }
+
+    pub fn role(role: &str, allowed: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("role `{role}` may not use this route"),
+            format!("use a key of one of the roles {allowed}"),
+        )
+    }
+
+    pub fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_route",
+            "there is no such route",
+            "see /openapi.json for all routes",
+        )
+    }
+
+    pub fn method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "the route does not take this method",
+            "see the header `Allow`, or /openapi.json",
+        )
+    }
+
+    /// The same for a case that does not exist and for one that the caller may not know of.
+    pub fn no_case() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_case",
+            "there is no such case",
+            "use an id that POST /v1/cases answered to the same key",
+        )
+    }
+
+    /// One text, whatever is wrong with the token.
+    pub fn identity() -> Self {
+        Self::told(StatusCode::UNAUTHORIZED, "identity_refused", IdentityError::Signature.public())
+    }
+
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body is longer than {limit} bytes"),
+            "send a shorter one",
+        )
+    }
+
+    pub fn too_slow() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_slow",
+            "the request took too long",
+            "send it again with the same Idempotency-Key; what was accepted is not lost",
+        )
+    }
+
+    /// The cause goes to the log.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed",
+            "see its log; sending the request again may help",
+        )
+    }
+
+    /// The cause goes to the log.
+    pub fn store(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "the ledger failed");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_failed",
+            "the ledger cannot be reached",
+            "send the request again later with the same Idempotency-Key; /readyz tells when",
+        )
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { status, code, message, remedy } = self;
+        let mut response =
+            (status, Json(Error { error: Explained { code, message, remedy } })).into_response();
+        if code == "unauthorized" {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<IntakeError> for Refusal {
+    fn from(error: IntakeError) -> Self {
+        let (status, code) = match error {
+            IntakeError::Empty => (StatusCode::BAD_REQUEST, "empty_message"),
+            IntakeError::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            IntakeError::NotUtf8 { .. } => (StatusCode::BAD_REQUEST, "not_utf8"),
+            IntakeError::TooManyAttachments { .. } => (StatusCode::BAD_REQUEST, "too_many_attachments"),
+        };
+        Self::told(status, code, &error.to_string())
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        tracing::info!(reason = %error, "an identity token was refused");
+        Self::identity()
+    }
+}
+
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
+        Self::store(&error)
+    }
+}
+
+impl From<CaseError> for Refusal {
+    fn from(error: CaseError) -> Self {
+        let text = error.to_string();
+        match error {
+            CaseError::NoCase(_) => Self::no_case(),
+            CaseError::NoApproval(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "no_approval",
+                "there is no such approval that waits for a decision",
+                "see GET /v1/approvals",
+            ),
+            CaseError::Approval(refused) => approval(&refused, &text),
+            CaseError::KeyReused => Self::told(StatusCode::CONFLICT, "key_reused", &text),
+            CaseError::TokenReplayed => {
+                tracing::info!(reason = %text, "an identity token was refused");
+                Self::identity()
+            }
+            CaseError::Ledger(cause) => cause.into(),
+            CaseError::Unreadable { .. } => Self::internal(&text),
+        }
+    }
+}
+
+fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
+    let (status, code) = match refused {
+        ApprovalRefused::Role(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        ApprovalRefused::Initiator => (StatusCode::FORBIDDEN, "initiator"),
+        ApprovalRefused::SamePerson(_) => (StatusCode::FORBIDDEN, "same_person"),
+        ApprovalRefused::Expired(_) => (StatusCode::CONFLICT, "expired"),
+        ApprovalRefused::Changed => (StatusCode::CONFLICT, "changed"),
+        ApprovalRefused::Settled => (StatusCode::CONFLICT, "settled"),
+    };
+    let mut refusal = Refusal::told(status, code, text);
+    match refused {
+        ApprovalRefused::Initiator => {
+            "let another agent or supervisor decide".clone_into(&mut refusal.remedy)
+        }
+        ApprovalRefused::Settled => "see GET /v1/approvals".clone_into(&mut refusal.remedy),
+        _ => {}
+    }
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{CaseId, Timestamp};
+
+    fn status(error: CaseError) -> (u16, &'static str) {
+        let refusal = Refusal::from(error);
+        (refusal.status.as_u16(), refusal.code)
+    }
+
+    #[test]
+    fn every_error_of_the_engine_has_its_status() {
+        assert_eq!(status(CaseError::NoCase(CaseId::new("c"))), (404, "no_case"));
+        assert_eq!(status(CaseError::KeyReused), (409, "key_reused"));
+        assert_eq!(status(CaseError::TokenReplayed), (401, "identity_refused"));
+        assert_eq!(status(CaseError::Ledger(LedgerError::Store("disk".into()))), (503, "store_failed"));
+        assert_eq!(status(ApprovalRefused::Initiator.into()), (403, "initiator"));
+        assert_eq!(status(ApprovalRefused::SamePerson("sara".into()).into()), (403, "same_person"));
+        assert_eq!(status(ApprovalRefused::Expired(Timestamp::from_millis(0)).into()), (409, "expired"));
+    }
+
+    #[test]
+    fn what_only_the_log_may_know_stays_there() {
+        let unreadable = CaseError::Unreadable { case: CaseId::new("c"), reason: "`Max Müller`".into() };
+        for error in [unreadable, CaseError::Ledger(LedgerError::Store("/srv/secret".into()))] {
+            let told = Refusal::from(error).to_string();
+            assert!(!told.contains("Müller") && !told.contains("secret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn every_bad_token_gets_one_text() {
+        let replayed = Refusal::from(CaseError::TokenReplayed);
+        for error in [IdentityError::Expired, IdentityError::Signature, IdentityError::OtherCase] {
+            assert_eq!(Refusal::from(error), replayed);
+        }
+    }
+
+    #[test]
+    fn a_message_of_intake_is_split_into_fault_and_remedy() {
+        let long = Refusal::from(IntakeError::TooLong { part: "message", bytes: 9, limit: 8 });
+        assert_eq!(long.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(long.message, "the message has 9 bytes, the limit is 8");
+        assert!(long.remedy.starts_with("send a shorter text"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether the process lives, whether it can work, and what it offers.
+
+use super::api::Api;
+use super::auth::Access;
+use super::openapi;
+use super::routes::Route;
+use super::shapes::{Alive, Fault, Ready};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/healthz", Access::Everybody, "The process lives.", alive)
+            .gives::<Alive>(200, "it lives"),
+        Route::get("/readyz", Access::Everybody, "The service can take messages.", ready)
+            .gives::<Ready>(200, "it can")
+            .gives::<Ready>(503, "it cannot, and why"),
+        Route::get("/openapi.json", Access::Everybody, "This document.", document)
+            .streams("application/json", "an OpenAPI 3.1 document"),
+    ]
+}
+
+async fn alive() -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
+async fn document() -> Response {
+    Json(openapi::document()).into_response()
+}
+
+/// The models and the pack were loaded and checked before anything listened; what can break later is asked.
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    let checked = tokio::task::spawn_blocking(move || faults(&api)).await;
+    let faults = checked.unwrap_or_else(|_| vec![fault("service", "the checks did not end", "see the log")]);
+    let (code, status) = match faults.is_empty() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+    };
+    (code, Json(Ready { status, faults })).into_response()
+}
+
+fn faults(api: &Api) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let parts = api.cases.parts();
+    if let Err(error) = parts.store.claimed("readiness", "probe") {
+        tracing::error!(%error, "the ledger does not answer");
+        faults.push(fault("ledger", "it does not answer", "see the log; check the state directory's disk"));
+    }
+    if let Some(reason) = parts.policies.fault() {
+        let remedy = "run `prokura policies index PATH...`, or `prokura policies rollback DIGEST`";
+        faults.push(fault("policy index", &reason, remedy));
+    }
+    faults
+}
+
+fn fault(component: &str, reason: &str, remedy: &str) -> Fault {
+    Fault { component: component.to_owned(), reason: reason.to_owned(), remedy: remedy.to_owned() }
+}

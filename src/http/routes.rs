@@ -1,0 +1,118 @@
+//! The one table of routes: the router, the access of each route and the document are made from it.
+
+use super::api::Api;
+use super::auth::Access;
+use super::{admin, approvals, cases, events, health, stateless};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodRouter, get, post};
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+    pub handler: MethodRouter<Arc<Api>>,
+    pub about: About,
+}
+
+/// What the document says of a route. Errors that follow from access, body and path are added to it.
+#[derive(Default)]
+pub struct About {
+    pub summary: &'static str,
+    /// A JSON body.
+    pub takes: Option<Described>,
+    pub gives: Vec<(u16, &'static str, Option<Described>)>,
+    /// Media type of the answers, when it is not JSON.
+    pub media: Option<&'static str>,
+    /// Further errors.
+    pub refuses: Vec<(u16, &'static str)>,
+    pub headers: Vec<(&'static str, &'static str)>,
+    pub query: Vec<(&'static str, &'static str)>,
+}
+
+/// A schema, and those that it refers to.
+#[derive(Clone)]
+pub struct Described {
+    pub name: String,
+    pub schema: RefOr<Schema>,
+    pub parts: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Described {
+    pub fn of<T: ToSchema>() -> Self {
+        let mut parts = Vec::new();
+        T::schemas(&mut parts);
+        Self { name: T::name().into_owned(), schema: T::schema(), parts }
+    }
+}
+
+impl Route {
+    pub fn get<H: Handler<T, Arc<Api>>, T: 'static>(
+        path: &'static str,
+        access: Access,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
+        let about = About { summary, ..About::default() };
+        Self { method: Method::GET, path, access, handler: get(handler), about }
+    }
+
+    pub fn post<H: Handler<T, Arc<Api>>, T: 'static>(
+        path: &'static str,
+        access: Access,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
+        let about = About { summary, ..About::default() };
+        Self { method: Method::POST, path, access, handler: post(handler), about }
+    }
+
+    pub fn takes<T: ToSchema>(mut self) -> Self {
+        self.about.takes = Some(Described::of::<T>());
+        self
+    }
+
+    pub fn gives<T: ToSchema>(mut self, status: u16, what: &'static str) -> Self {
+        self.about.gives.push((status, what, Some(Described::of::<T>())));
+        self
+    }
+
+    /// An answer that is not JSON.
+    pub fn streams(mut self, media: &'static str, what: &'static str) -> Self {
+        self.about.media = Some(media);
+        self.about.gives.push((200, what, None));
+        self
+    }
+
+    pub fn refuses(mut self, status: u16, what: &'static str) -> Self {
+        self.about.refuses.push((status, what));
+        self
+    }
+
+    pub fn header(mut self, name: &'static str, what: &'static str) -> Self {
+        self.about.headers.push((name, what));
+        self
+    }
+
+    pub fn query(mut self, name: &'static str, what: &'static str) -> Self {
+        self.about.query.push((name, what));
+        self
+    }
+}
+
+pub fn table() -> Vec<Route> {
+    [
+        health::routes(),
+        cases::routes(),
+        events::routes(),
+        approvals::routes(),
+        stateless::routes(),
+        admin::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

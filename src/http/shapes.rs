@@ -1,0 +1,538 @@
+//! The shapes of answers, for the document. Most are serialised by other rooms, as plain JSON; the tests
+//! below hold these descriptions to what is really sent.
+#![expect(dead_code, reason = "descriptions of JSON that other rooms make are read by the derive alone")]
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+#[derive(Serialize, ToSchema)]
+pub struct Alive {
+    #[schema(value_type = String)]
+    pub status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready` or `not_ready`.
+    #[schema(value_type = String)]
+    pub status: &'static str,
+    /// Empty when ready.
+    pub faults: Vec<Fault>,
+}
+
+/// Why the service is not ready.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Fault {
+    pub component: String,
+    pub reason: String,
+    pub remedy: String,
+}
+
+/// A channel sees `waiting_approval` and `stuck` as `with_human`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseStatus {
+    Running,
+    Resolved,
+    WaitingCustomer,
+    WaitingApproval,
+    WaitingEvent,
+    WithHuman,
+    Closed,
+    Stuck,
+}
+
+impl CaseStatus {
+    const ALL: [crate::cases::Status; 8] = {
+        use crate::cases::Status as S;
+        [
+            S::Running,
+            S::Resolved,
+            S::WaitingCustomer,
+            S::WaitingApproval,
+            S::WaitingEvent,
+            S::WithHuman,
+            S::Closed,
+            S::Stuck,
+        ]
+    };
+
+    pub const fn as_str(self) -> &'static str {
+        use crate::cases::Status as S;
+        match self {
+            Self::Running => S::Running.as_str(),
+            Self::Resolved => S::Resolved.as_str(),
+            Self::WaitingCustomer => S::WaitingCustomer.as_str(),
+            Self::WaitingApproval => S::WaitingApproval.as_str(),
+            Self::WaitingEvent => S::WaitingEvent.as_str(),
+            Self::WithHuman => S::WithHuman.as_str(),
+            Self::Closed => S::Closed.as_str(),
+            Self::Stuck => S::Stuck.as_str(),
+        }
+    }
+
+    pub fn names() -> String {
+        Self::ALL.map(crate::cases::Status::as_str).join(", ")
+    }
+}
+
+/// One case. A channel gets `case`, `status` and `reply`; staff gets every field.
+#[derive(ToSchema)]
+pub struct CaseView {
+    case: String,
+    status: CaseStatus,
+    /// The latest answer to the customer; null before the first, and for a channel when it was made for
+    /// another sender than the one who wrote last.
+    #[schema(required = true)]
+    reply: Option<Reply>,
+    #[schema(format = DateTime)]
+    opened_at: Option<String>,
+    #[schema(format = DateTime)]
+    updated_at: Option<String>,
+    messages: Option<Vec<Value>>,
+    reading: Option<Reading>,
+    facts: Option<Facts>,
+    grounds: Option<Grounds>,
+    plan: Option<PlanWalked>,
+    decisions: Option<Vec<Decision>>,
+    calls: Option<Vec<Call>>,
+    /// `request` and `votes`.
+    approval: Option<Value>,
+    escalation: Option<Escalation>,
+}
+
+#[derive(ToSchema)]
+struct Reply {
+    #[schema(pattern = "^(de|en)$")]
+    language: String,
+    text: String,
+    citations: Vec<Citation>,
+}
+
+#[derive(ToSchema)]
+struct Citation {
+    document: String,
+    version: String,
+    section: Vec<String>,
+}
+
+#[derive(ToSchema)]
+struct PlanWalked {
+    leaf: String,
+    /// The steps that were taken.
+    path: Vec<String>,
+    #[schema(required = true)]
+    digest: Option<String>,
+}
+
+#[derive(ToSchema)]
+struct Decision {
+    tool: String,
+    /// `permit`, `ask` or `refuse`.
+    verdict: String,
+    /// The ids of the rules that determined it.
+    policies: Vec<String>,
+    reason: String,
+    call: String,
+}
+
+#[derive(ToSchema)]
+struct Call {
+    tool: String,
+    /// The idempotency key that the tool was sent.
+    key: String,
+    record: Option<String>,
+    /// `intended`, `done`, `failed`, `ambiguous` or `compensated`.
+    outcome: String,
+    result: Option<Value>,
+    reason: Option<String>,
+}
+
+#[derive(ToSchema)]
+struct Escalation {
+    queue: String,
+    reason: String,
+    summary: Vec<String>,
+    /// Everything that was found.
+    investigation: Value,
+}
+
+/// What a text says. Offsets are characters (Unicode scalar values) of the text as sent; probabilities are
+/// calibrated.
+#[derive(ToSchema)]
+pub struct Reading {
+    id: String,
+    #[schema(pattern = "^(de|en)$")]
+    language: String,
+    /// The likeliest first.
+    intents: Vec<Intent>,
+    /// Leaves that cannot be excluded.
+    prediction_set: Vec<String>,
+    out_of_scope: f64,
+    /// Group, then field.
+    fields: BTreeMap<String, BTreeMap<String, Vec<Extracted>>>,
+    tone: Tone,
+    /// All leaves of at least one percent.
+    leaves: Vec<LeafProbability>,
+    /// `model`: the bundle.
+    digests: BTreeMap<String, String>,
+}
+
+#[derive(ToSchema)]
+struct Intent {
+    leaf: String,
+    probability: f64,
+    #[schema(min_items = 2, max_items = 2)]
+    span: Vec<usize>,
+    parents: Vec<ParentProbability>,
+}
+
+#[derive(ToSchema)]
+struct ParentProbability {
+    parent: String,
+    probability: f64,
+}
+
+#[derive(ToSchema)]
+struct LeafProbability {
+    leaf: String,
+    probability: f64,
+}
+
+#[derive(ToSchema)]
+struct Extracted {
+    text: String,
+    start: usize,
+    end: usize,
+    probability: f64,
+    /// Ways in which a reference may have been meant.
+    variants: Vec<String>,
+}
+
+#[derive(ToSchema)]
+struct Tone {
+    /// `low`, `normal` or `high`.
+    urgency: Labelled,
+    /// `negative`, `neutral` or `positive`.
+    sentiment: Labelled,
+    wants_human: f64,
+}
+
+#[derive(ToSchema)]
+struct Labelled {
+    label: String,
+    probability: f64,
+}
+
+/// The look-up: the whole scored list, best first.
+#[derive(ToSchema)]
+struct Facts {
+    id: String,
+    candidates: Vec<Candidate>,
+    selected: Vec<String>,
+    sources: Vec<SourceReport>,
+    /// `values`: the message's values selected; `identity`: the verified customer's own records.
+    basis: String,
+    /// Data of the selected records that belong to the verified customer.
+    records: Vec<Value>,
+}
+
+#[derive(ToSchema)]
+struct Candidate {
+    id: String,
+    score: u32,
+    matched: Vec<Match>,
+}
+
+#[derive(ToSchema)]
+struct Match {
+    field: String,
+    value: String,
+    weight: u32,
+}
+
+#[derive(ToSchema)]
+struct SourceReport {
+    name: String,
+    /// `answered`, `partial`, `timed_out`, `refused` or `garbage`.
+    status: String,
+    milliseconds: f64,
+    #[schema(format = DateTime)]
+    cached_at: Option<String>,
+}
+
+/// Passages found, best first.
+#[derive(ToSchema)]
+pub struct Grounds {
+    id: String,
+    passages: Vec<Passage>,
+    answerable: f64,
+    generation: String,
+}
+
+#[derive(ToSchema)]
+struct Passage {
+    document: String,
+    version: String,
+    title: String,
+    #[schema(pattern = "^(de|en)$")]
+    language: String,
+    section: Vec<String>,
+    text: String,
+    start: usize,
+    end: usize,
+    #[schema(required = true)]
+    page: Option<u32>,
+    audience: Seen,
+    score: f64,
+}
+
+/// Who may see a document; `internal` includes public documents.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Seen {
+    Public,
+    Internal,
+}
+
+#[derive(ToSchema)]
+pub struct CaseList {
+    cases: Vec<CaseLine>,
+}
+
+#[derive(ToSchema)]
+struct CaseLine {
+    case: String,
+    status: CaseStatus,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    events: u64,
+}
+
+#[derive(ToSchema)]
+pub struct Trace {
+    case: String,
+    events: Vec<TraceStep>,
+}
+
+#[derive(ToSchema)]
+struct TraceStep {
+    seq: u64,
+    /// In the whole log.
+    position: u64,
+    event: String,
+    #[schema(format = DateTime)]
+    at: String,
+    milliseconds_since_previous: i64,
+    /// What was in force.
+    digests: BTreeMap<String, String>,
+    /// Chained to the entry before it in the log.
+    hash: String,
+    body: Value,
+}
+
+#[derive(ToSchema)]
+pub struct Approvals {
+    approvals: Vec<WaitingApproval>,
+}
+
+#[derive(ToSchema)]
+struct WaitingApproval {
+    request: ApprovalRequest,
+    votes: Vec<Value>,
+    case: String,
+    leaf: String,
+    path: Vec<String>,
+    tool: String,
+    arguments: Value,
+    record: Value,
+    summary: Vec<String>,
+}
+
+#[derive(ToSchema)]
+struct ApprovalRequest {
+    id: String,
+    call: String,
+    /// Digest of everything that is shown.
+    binding: String,
+    /// How many different people must approve.
+    needed: u32,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+#[derive(ToSchema)]
+pub struct ToolList {
+    tools: Vec<Tool>,
+}
+
+#[derive(ToSchema)]
+struct Tool {
+    name: String,
+    purpose: String,
+    system: String,
+    path: String,
+    scope: String,
+    /// `read`, `protective`, `reversible`, `money` or `irreversible`.
+    risk: String,
+    limit: Option<Value>,
+    idempotency_window_seconds: Option<u64>,
+    timeout_ms: u64,
+    retries: u32,
+    /// `query`, `retry` or `human`.
+    on_ambiguous: String,
+    /// `tool`, or `none` with the reason.
+    compensation: Value,
+    /// JSON schema of the arguments.
+    input: Value,
+    /// JSON schema of the result.
+    output: Value,
+}
+
+#[derive(ToSchema)]
+pub struct RulesInForce {
+    digest: String,
+    /// How many there are.
+    policies: usize,
+}
+
+#[derive(ToSchema)]
+pub struct InForce {
+    digest: String,
+}
+
+#[derive(ToSchema)]
+pub struct Generations {
+    generations: Vec<Generation>,
+}
+
+#[derive(ToSchema)]
+struct Generation {
+    generation: String,
+    current: bool,
+    #[schema(format = DateTime)]
+    built_at: String,
+    documents: usize,
+    passages: usize,
+}
+
+#[derive(ToSchema)]
+pub struct Verified {
+    intact: bool,
+    /// The first place where the log is not what was written.
+    #[schema(required = true)]
+    damage: Option<Damage>,
+}
+
+#[derive(ToSchema)]
+struct Damage {
+    position: u64,
+    reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{CaseId, Digest, Probability, Timestamp};
+    use crate::cases::{State, Status, customer_view, staff_view};
+    use serde_json::json;
+    use std::collections::BTreeSet;
+    use utoipa::PartialSchema;
+
+    fn described<T: PartialSchema>() -> (BTreeSet<String>, BTreeSet<String>) {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        let keys = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        let required = schema["required"].as_array().into_iter().flatten();
+        (keys, required.filter_map(|key| key.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Every field that is sent is described, and every one that is required is sent.
+    fn agrees<T: PartialSchema>(sent: &Value) {
+        let (keys, required) = described::<T>();
+        let sent: BTreeSet<String> = sent.as_object().unwrap().keys().cloned().collect();
+        assert!(sent.is_subset(&keys), "not described: {:?}", sent.difference(&keys));
+        assert!(required.is_subset(&sent), "not sent: {:?}", required.difference(&sent));
+    }
+
+    #[test]
+    fn views_are_as_described() {
+        let state = State::new(CaseId::new("case_1"));
+        agrees::<CaseView>(&customer_view(&state));
+        agrees::<CaseView>(&staff_view(&state));
+        let (keys, _) = described::<CaseView>();
+        let staff: BTreeSet<String> = staff_view(&state).as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, staff);
+    }
+
+    #[test]
+    fn readings_facts_and_grounds_are_as_described() {
+        let probability = json!(0.5);
+        let labelled = json!({"label": "low", "probability": probability});
+        let reading: crate::understanding::Reading = serde_json::from_value(json!({
+            "id": "m1", "language": "de", "prediction_set": [], "out_of_scope": probability, "fields": {},
+            "intents": [{"leaf": "a", "probability": probability, "span": [0, 1],
+                         "parents": [{"parent": "b", "probability": probability}]}],
+            "tone": {"urgency": labelled, "sentiment": labelled, "wants_human": probability},
+            "leaves": [{"leaf": "a", "probability": probability}], "digests": {"model": Digest::of(b"m")},
+        }))
+        .unwrap();
+        let reading = serde_json::to_value(reading).unwrap();
+        agrees::<Reading>(&reading);
+        agrees::<Intent>(&reading["intents"][0]);
+        agrees::<Tone>(&reading["tone"]);
+        agrees::<Facts>(&serde_json::to_value(crate::records::Facts::default()).unwrap());
+        let grounds = crate::policy::Grounds {
+            id: "q".into(),
+            passages: Vec::new(),
+            answerable: Probability::ZERO,
+            generation: Digest::of(b"g"),
+        };
+        agrees::<Grounds>(&serde_json::to_value(grounds).unwrap());
+    }
+
+    #[test]
+    fn approvals_and_steps_are_as_described() {
+        let request = crate::governance::ApprovalRequest {
+            id: crate::base::ApprovalId::new("apr_1"),
+            call: crate::base::CallId::new("c"),
+            binding: Digest::of(b"b"),
+            needed: 1,
+            expires_at: Timestamp::from_millis(0),
+        };
+        agrees::<ApprovalRequest>(&serde_json::to_value(&request).unwrap());
+        let pending = crate::cases::PendingApproval {
+            request,
+            votes: Vec::new(),
+            case: CaseId::new("case_1"),
+            leaf: String::new(),
+            path: Vec::new(),
+            tool: String::new(),
+            arguments: Value::Null,
+            record: Value::Null,
+            summary: Vec::new(),
+        };
+        agrees::<WaitingApproval>(&serde_json::to_value(pending).unwrap());
+        let entry = crate::ledger::Entry {
+            position: 1,
+            stream: "case/case_1".into(),
+            seq: 0,
+            kind: "received".into(),
+            at: Timestamp::from_millis(0),
+            digests: Default::default(),
+            body: Value::Null,
+            hash: Digest::of(b"h"),
+        };
+        agrees::<TraceStep>(&crate::cases::trace(&[entry])[0]);
+    }
+
+    #[test]
+    fn a_status_has_one_name() {
+        for status in CaseStatus::ALL {
+            let parsed: CaseStatus = serde_json::from_value(json!(status)).unwrap();
+            assert_eq!(parsed.as_str(), status.as_str());
+        }
+        assert!(CaseStatus::names().contains(Status::WithHuman.as_str()));
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading a text and searching the bank's documents, without a case.
+
+use super::api::Api;
+use super::auth::{Access, staff};
+use super::body::Given;
+use super::error::Refusal;
+use super::routes::Route;
+use super::shapes::{Grounds, Reading, Seen};
+use crate::base::{CaseId, Language, MessageId, ids};
+use crate::governance::{Principal, Role};
+use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise};
+use crate::policy::{self, Audience, Question};
+use crate::understanding::Known;
+use axum::extract::State;
+use axum::{Extension, Json};
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+const MOST_PASSAGES: usize = 100;
+const PASSAGES: usize = 5;
+/// Longest id that is handed through, in characters.
+const LONGEST_ID: usize = 200;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// Handed through to the answer, at most 200 characters.
+    pub id: Option<String>,
+    pub text: String,
+    #[schema(value_type = Option<String>, pattern = "^(de|en)$")]
+    pub language: Option<Language>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// Handed through to the answer, at most 200 characters.
+    pub id: Option<String>,
+    pub query: String,
+    /// Only documents in this language.
+    #[schema(value_type = Option<String>, pattern = "^(de|en)$")]
+    pub language: Option<Language>,
+    /// Narrows what the key's role allows; never widens it.
+    #[schema(value_type = Option<Seen>)]
+    pub audience: Option<Audience>,
+    /// The day whose documents count, YYYY-MM-DD; today, when it is not there.
+    #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    pub as_of: Option<String>,
+    /// How many passages, 1 to 100; 5, when it is not there.
+    #[schema(minimum = 1, maximum = 100)]
+    pub top: Option<usize>,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post(
+            "/v1/understand",
+            Access::Roles(staff),
+            "Reads a text: intents, fields, tone.",
+            understand,
+        )
+        .takes::<Text>()
+        .gives::<Reading>(200, "the reading"),
+        Route::post("/v1/search", Access::Roles(staff), "Finds passages of the bank's documents.", search)
+            .takes::<Query>()
+            .gives::<Grounds>(200, "the passages, best first"),
+    ]
+}
+
+async fn understand(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+    Given(given): Given<Text>,
+) -> Result<Json<crate::understanding::Reading>, Refusal> {
+    let id = checked_id(given.id, "msg")?;
+    let raw = RawMessage { text: given.text.as_bytes(), language: given.language, attachments: Vec::new() };
+    let envelope = Envelope {
+        id: MessageId::new(id),
+        case: CaseId::new("none"),
+        channel: who.name,
+        identity: Identity::Anonymous,
+        received_at: api.cases.parts().clock.now(),
+    };
+    let message = intake::accept(&raw, envelope, &api.limits)?;
+    let understanding = Arc::clone(&api.cases.parts().understanding);
+    let read = tokio::task::spawn_blocking(move || {
+        let found = recognise(&message.text);
+        let known: Vec<Known<'_>> = found
+            .iter()
+            .map(|value| Known { field: &value.field, start: value.start, end: value.end, text: &value.text })
+            .collect();
+        understanding.read(message.id.as_str(), &message.text, message.language, &known)
+    });
+    let read = read.await.map_err(|error| Refusal::internal(&error))?;
+    read.map(Json).map_err(|error| Refusal::internal(&error))
+}
+
+async fn search(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+    Given(query): Given<Query>,
+) -> Result<Json<policy::Grounds>, Refusal> {
+    let today = api.cases.parts().clock.now().date();
+    let question = question(query, who.role, &today, api.limits.text_bytes)?;
+    let policies = Arc::clone(&api.cases.parts().policies);
+    let found = tokio::task::spawn_blocking(move || policies.search(&question));
+    let found = found.await.map_err(|error| Refusal::internal(&error))?;
+    found.map(Json).map_err(|error| Refusal::internal(&error))
+}
+
+fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<Question, Refusal> {
+    let bad = |message: &str, remedy: &str| Refusal::bad("bad_body", message, remedy);
+    if query.query.trim().is_empty() {
+        return Err(bad("the field `query` is empty", "send what is to be found"));
+    }
+    if query.query.len() > most_bytes {
+        return Err(
+            IntakeError::TooLong { part: "query", bytes: query.query.len(), limit: most_bytes }.into()
+        );
+    }
+    let as_of = query.as_of.as_deref().unwrap_or(today);
+    let as_of = policy::parse_date(as_of)
+        .ok_or_else(|| bad("the field `as_of` is no date", "write it as YYYY-MM-DD"))?;
+    let top = query.top.unwrap_or(PASSAGES);
+    if !(1..=MOST_PASSAGES).contains(&top) {
+        return Err(bad("the field `top` is out of range", "send a number from 1 to 100"));
+    }
+    let most = if role.sees_internal_documents() { Audience::Internal } else { Audience::Public };
+    Ok(Question {
+        id: checked_id(query.id, "query")?,
+        text: query.query,
+        language: query.language,
+        audience: query.audience.map_or(most, |wanted| wanted.min(most)),
+        as_of,
+        documents: None,
+        top,
+    })
+}
+
+fn checked_id(given: Option<String>, prefix: &str) -> Result<String, Refusal> {
+    let Some(id) = given else { return Ok(ids::fresh(prefix)) };
+    if id.chars().count() > LONGEST_ID {
+        return Err(Refusal::bad("bad_body", "the field `id` is too long", "send at most 200 characters"));
+    }
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::parse;
+    use super::*;
+
+    fn asked(body: &str, role: Role) -> Result<Question, Refusal> {
+        question(parse(body.as_bytes())?, role, "2026-09-24", 1_000)
+    }
+
+    #[test]
+    fn an_audience_only_narrows() {
+        let audience = |body: &str, role| asked(body, role).unwrap().audience;
+        assert_eq!(audience(r#"{"query": "fees"}"#, Role::Agent), Audience::Internal);
+        assert_eq!(audience(r#"{"query": "fees", "audience": "public"}"#, Role::Agent), Audience::Public);
+        assert_eq!(audience(r#"{"query": "fees", "audience": "internal"}"#, Role::Channel), Audience::Public);
+    }
+
+    #[test]
+    fn a_question_has_defaults_and_bounds() {
+        let question = asked(r#"{"id": "q1", "query": "fees"}"#, Role::Agent).unwrap();
+        assert_eq!((question.id.as_str(), question.top), ("q1", 5));
+        assert_eq!(question.as_of.to_string(), "2026-09-24");
+        for body in [
+            r#"{"query": " "}"#,
+            r#"{"query": "a", "top": 0}"#,
+            r#"{"query": "a", "top": 101}"#,
+            r#"{"query": "a", "top": -1}"#,
+            r#"{"query": "a", "as_of": "tomorrow"}"#,
+            r#"{"query": "a", "audience": "all"}"#,
+            r#"{"query": "a", "extra": 1}"#,
+        ] {
+            assert_eq!(asked(body, Role::Agent).unwrap_err().status.as_u16(), 400, "{body}");
+        }
+        let long = format!(r#"{{"query": "{}"}}"#, "a".repeat(1_001));
+        assert_eq!(asked(&long, Role::Agent).unwrap_err().status.as_u16(), 413);
+    }
+}

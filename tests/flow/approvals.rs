@@ -1,0 +1,78 @@
+//! What waits for people, and who may decide.
+
+use crate::stage::{Stage, shown, text, verified};
+use prokura::base::Digest;
+use prokura::cases::{CaseError, Decide, State, Status};
+use prokura::governance::{ApprovalRefused, Principal, Role};
+
+const CHARGED: &str = "Mir wurde derselbe Einkauf zweimal abgebucht!";
+
+fn who(name: &str, role: Role) -> Principal {
+    Principal { name: name.into(), role }
+}
+
+async fn decide(stage: &Stage, state: &State, by: Principal, approve: bool) -> Result<State, CaseError> {
+    let id = state.approval.as_ref().unwrap().0.id.clone();
+    let decide = Decide { by, approve, reason: Some("looked at it".into()), binding: None };
+    let case = stage.cases.decide(id.as_str(), decide).await?;
+    stage.cases.drive(&case).await
+}
+
+#[tokio::test]
+async fn a_refund_above_the_limit_is_done_after_approval_and_once() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+    assert!(stage.effects().is_empty());
+    assert!(!text(&state).is_empty(), "the customer hears that it is looked at");
+    let pending = stage.cases.approvals().await.unwrap();
+    assert_eq!(pending.len(), 1);
+    assert_eq!(pending[0].arguments["amount"]["minor"], 38_900);
+    let done = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+    assert_eq!(done.status, Status::Resolved, "{}", shown(&done));
+    assert_eq!(stage.effects().len(), 1);
+    assert!(stage.cases.approvals().await.unwrap().is_empty());
+    let again = decide(&stage, &state, who("tom", Role::Agent), true).await.unwrap_err();
+    assert!(matches!(again, CaseError::NoApproval(_)), "{again}");
+}
+
+#[tokio::test]
+async fn a_declined_refund_is_not_made() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    let declined = decide(&stage, &state, who("sara", Role::Supervisor), false).await.unwrap();
+    assert_eq!(declined.status, Status::WithHuman, "{}", shown(&declined));
+    assert!(stage.orders().is_empty());
+}
+
+#[tokio::test]
+async fn channel_initiator_and_other_roles_do_not_approve() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    for by in [who("app", Role::Channel), who("eva", Role::Auditor), who("ops", Role::Operator)] {
+        let refused = decide(&stage, &state, by, true).await.unwrap_err();
+        assert!(matches!(refused, CaseError::Approval(ApprovalRefused::Role(_))), "{refused}");
+    }
+    let initiator = decide(&stage, &state, who("test-app", Role::Agent), true).await.unwrap_err();
+    assert!(matches!(initiator, CaseError::Approval(ApprovalRefused::Initiator)), "{initiator}");
+    let id = state.approval.as_ref().unwrap().0.id.clone();
+    let stale = Decide {
+        by: who("sara", Role::Supervisor),
+        approve: true,
+        reason: None,
+        binding: Some(Digest::of(b"another case")),
+    };
+    let refused = stage.cases.decide(id.as_str(), stale).await.unwrap_err();
+    assert!(matches!(refused, CaseError::Approval(ApprovalRefused::Changed)), "{refused}");
+    assert!(stage.orders().is_empty());
+}
+
+#[tokio::test]
+async fn a_flag_that_rises_before_the_approval_stops_the_call() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    stage.switch(serde_json::json!({"fraud": ["acc_016"]})).await;
+    let stopped = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+    assert_eq!(stopped.status, Status::WithHuman, "{}", shown(&stopped));
+    assert!(stage.orders().is_empty(), "the last check reads the record again");
+}

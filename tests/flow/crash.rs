@@ -1,0 +1,113 @@
+//! The process dies between any two events; the case finishes and the bank acted once.
+
+use crate::stage::{Stage, engine, incoming, shown, verified};
+use prokura::acting::Outcome;
+use prokura::base::{CaseId, ids};
+use prokura::cases::Status;
+use prokura::ledger::{Append, Entry, Head, LedgerError, Store, Stream, StreamKind, store::Scanned, store::Sqlite};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// A store that dies: after so many appends nothing is written any more, as if the process had ended.
+struct Mortal {
+    inner: Arc<Sqlite>,
+    left: AtomicI64,
+    /// Dies before the write, or after it and before the answer.
+    after_writing: bool,
+}
+
+fn dead<T>() -> Result<T, LedgerError> {
+    Err(LedgerError::Store("the process ended here".into()))
+}
+
+impl Store for Mortal {
+    fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError> {
+        match self.left.fetch_sub(1, Ordering::SeqCst) {
+            1.. => self.inner.append(batch),
+            0 if self.after_writing => self.inner.append(batch).and_then(|_| dead()),
+            _ => dead(),
+        }
+    }
+    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Entry>, LedgerError> {
+        self.inner.stream(stream, from)
+    }
+    fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
+        self.inner.heads(kind, status)
+    }
+    fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
+        self.inner.claimed(scope, key)
+    }
+    fn scan(&self, each: &mut dyn FnMut(Scanned)) -> Result<(), LedgerError> {
+        self.inner.scan(each)
+    }
+}
+
+/// Runs a case on an engine that dies after `lives` appends, then on a fresh one over the same store.
+/// `None` when the case finished before the engine died.
+async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, customer: &str) -> Option<CaseId> {
+    let directory = stage.directory.path().join(format!("{lives}-{after_writing}"));
+    std::fs::create_dir_all(&directory).unwrap();
+    let inner = Arc::new(Sqlite::open(&directory).unwrap());
+    let mortal = Mortal { inner: Arc::clone(&inner), left: AtomicI64::new(lives), after_writing };
+    let dying = engine(stage.bank, Arc::new(mortal));
+    let case = CaseId::new(ids::fresh("case"));
+    let message = "Mir wurde derselbe Einkauf zweimal abgebucht!";
+    if dying.accept(incoming(case.clone(), message, verified(customer))).await.is_ok()
+        && dying.drive(&case).await.is_ok()
+    {
+        return None;
+    }
+    let risen = engine(stage.bank, inner);
+    risen.recover().await.unwrap();
+    let state = risen.state(&case).await.unwrap();
+    if state.length > 0 {
+        let state = risen.wait(&case, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(state.status, Status::Resolved, "after {lives} appends: {}", shown(&state));
+    }
+    Some(case)
+}
+
+#[tokio::test]
+async fn a_case_survives_death_between_any_two_events_with_one_effect() {
+    // The refund of acc_015 is what the case is about; every round has a bank of its own.
+    let mut rounds = 0;
+    for after_writing in [false, true] {
+        for lives in 0.. {
+            let stage = Stage::new().await;
+            let Some(case) = die_and_recover(&stage, lives, after_writing, "cus_015").await else { break };
+            rounds += 1;
+            let accepted = lives > 0 || after_writing;
+            let effects = stage.effects();
+            assert_eq!(effects.len(), usize::from(accepted), "{case}, died after {lives} appends");
+        }
+    }
+    assert!(rounds >= 10, "only {rounds} deaths were tried");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_settled_by_asking_the_bank() {
+    let stage = Stage::with_switches(&["answer_lost_after_acting"]).await;
+    let state = stage.send("Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015")).await;
+    assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
+    assert_eq!((stage.effects().len(), stage.orders().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_a_bank_without_idempotency_ends_with_a_person_and_one_request() {
+    let stage = Stage::with_switches(&["answer_lost_after_acting", "no_idempotency"]).await;
+    let state = stage.send("Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015")).await;
+    let call = state.calls.last().unwrap();
+    assert!(matches!(call.outcome, Some(Outcome::Ambiguous { .. })), "{}", shown(&state));
+    assert_eq!(state.status, Status::WithHuman);
+    assert_eq!((stage.effects().len(), stage.orders().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_bank_that_acts_after_the_time_out_acts_once() {
+    let stage = Stage::with_switches(&["act_after_timeout=6500"]).await;
+    let state = stage.send("Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015")).await;
+    assert!(matches!(state.status, Status::Resolved | Status::WithHuman), "{}", shown(&state));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(stage.effects().len(), 1);
+}

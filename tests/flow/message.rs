@@ -1,0 +1,219 @@
+//! The message that the product is explained with, and what must not change its answer.
+
+use crate::stage::{MESSAGE, Stage, path, shown, text, verified};
+use prokura::base::CaseId;
+use prokura::cases::{State, Status, replay};
+use prokura::intake::Identity;
+use serde_json::{Value, json};
+
+fn values(state: &State, group: &str, field: &str) -> Vec<String> {
+    let reading = state.reading.as_ref().unwrap();
+    reading.fields[group][field].iter().map(|value| value.text.clone()).collect()
+}
+
+fn scores(state: &State) -> Vec<(String, u32)> {
+    let facts = state.facts.as_ref().unwrap();
+    facts.candidates.iter().map(|found| (found.id.to_string(), found.score)).collect()
+}
+
+fn score(state: &State, id: &str) -> Option<u32> {
+    scores(state).into_iter().find(|(known, _)| known == id).map(|(_, score)| score)
+}
+
+#[tokio::test]
+async fn the_german_message_is_resolved() {
+    let stage = Stage::new().await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    let reading = state.reading.as_ref().unwrap();
+    assert_eq!(reading.language.code(), "de");
+    assert_eq!(reading.intents[0].leaf, "account_locked", "{}", shown(&state));
+    assert_eq!(reading.intents[0].parents[0].parent, "account_access");
+    let login = reading.leaves.iter().find(|leaf| leaf.leaf == "login_problem");
+    assert!(login.is_some_and(|leaf| leaf.probability.get() >= 0.01), "login_problem has no visible mass");
+    assert_eq!(values(&state, "persons", "first_name"), ["Max", "Angelika"]);
+    assert_eq!(values(&state, "persons", "last_name"), ["Müller"]);
+    assert_eq!(values(&state, "account", "branch"), ["Sparkasse Nürnberg"]);
+    let account = &reading.fields["account"]["account_number"];
+    assert_eq!(account.len(), 1);
+    assert_eq!(account[0].variants, ["ABC01234", "ABCO1234"]);
+
+    assert_eq!(scores(&state)[..2], [("acc_001".to_owned(), 10), ("acc_017".to_owned(), 3)]);
+    assert_eq!((score(&state, "acc_204"), score(&state, "acc_388")), (Some(2), Some(1)));
+    let selected = &state.facts.as_ref().unwrap().selected;
+    assert_eq!(selected.iter().map(ToString::to_string).collect::<Vec<_>>(), ["acc_001"]);
+
+    assert_eq!(path(&state), ["found", "single", "not_flagged", "unlock"]);
+    assert_eq!(state.status, Status::Resolved);
+    let reply = state.replies.last().unwrap();
+    assert_eq!(reply.language.code(), "de");
+    assert!(reply.text.contains("••••1234") && !reply.text.contains("ABC01234"), "{}", reply.text);
+    assert!(reply.text.contains("automatisches System"), "{}", reply.text);
+    assert_eq!(reply.citations[0].document, "account-unlock-de");
+    assert!(stage.effects().is_empty(), "an answer changes nothing at the bank");
+}
+
+#[tokio::test]
+async fn the_english_message_is_resolved() {
+    let stage = Stage::new().await;
+    let message = "I'm a customer of Sparkasse Nürnberg, my name is Max Müller, my partner is Angelika Müller, \
+        account number ABCO1234. We can't get into our account any more.";
+    let state = stage.send(message, verified("cus_001")).await;
+    assert_eq!(state.reading.as_ref().unwrap().language.code(), "en");
+    assert_eq!(path(&state), ["found", "single", "not_flagged", "unlock"], "{}", shown(&state));
+    assert_eq!(score(&state, "acc_001"), Some(10));
+    let reply = state.replies.last().unwrap();
+    assert!(reply.text.contains("automated system"), "{}", reply.text);
+    assert_eq!(reply.citations[0].document, "account-unlock-en");
+}
+
+#[tokio::test]
+async fn an_account_blocked_after_a_card_problem_comes_through_cards() {
+    let stage = Stage::new().await;
+    for message in [
+        "Nach dem Ärger mit meiner Karte wurde mein ganzes Konto gesperrt. Wie bekomme ich es wieder frei?",
+        "After the trouble with my card you blocked my whole account. How do I get it unlocked?",
+    ] {
+        let state = stage.send(message, verified("cus_001")).await;
+        let intent = &state.reading.as_ref().unwrap().intents[0];
+        assert_eq!(intent.leaf, "account_locked", "{}", shown(&state));
+        assert_eq!(intent.parents[0].parent, "cards", "{}", shown(&state));
+        assert_eq!(path(&state), ["found", "single", "not_flagged", "unlock"]);
+    }
+}
+
+#[tokio::test]
+async fn a_pin_typed_wrongly_three_times_ends_in_the_same_sub_plan() {
+    let stage = Stage::new().await;
+    for message in [
+        "Ich habe meine PIN dreimal falsch eingegeben, jetzt geht nichts mehr.",
+        "I typed my PIN wrong three times and now it is blocked.",
+    ] {
+        let state = stage.send(message, verified("cus_005")).await;
+        assert_eq!(state.reading.as_ref().unwrap().intents[0].leaf, "pin_blocked", "{}", shown(&state));
+        assert!(path(&state).ends_with(&["found", "single", "not_flagged", "unlock"]), "{}", shown(&state));
+    }
+}
+
+#[tokio::test]
+async fn a_flagged_account_goes_to_security_and_the_customer_cannot_tell() {
+    let stage = Stage::with_switches(&["fraud=acc_001"]).await;
+    let flagged = stage.send(MESSAGE, verified("cus_001")).await;
+    let escalation = flagged.escalation.as_ref().unwrap();
+    assert_eq!(escalation.queue, "security");
+    let view = prokura::cases::staff_view(&flagged);
+    let attached = &view["escalation"]["investigation"];
+    assert_eq!(attached["facts"]["selected"], json!(["acc_001"]));
+    assert_eq!(attached["reading"]["intents"][0]["leaf"], "account_locked");
+    assert!(attached["grounds"]["passages"].as_array().is_some_and(|found| !found.is_empty()));
+
+    let other = stage.send("Ich möchte mit einem Mitarbeiter sprechen, bitte.", verified("cus_006")).await;
+    assert_eq!(other.status, Status::WithHuman, "{}", shown(&other));
+    let unknown = stage.send("Wie hoch ist mein Dispozins?", verified("cus_006")).await;
+    assert_eq!(unknown.status, Status::WithHuman);
+    assert_eq!(text(&flagged), text(&unknown), "any other hand-over reads the same");
+    let customer = prokura::cases::customer_view(&flagged);
+    assert_eq!(customer["status"], prokura::cases::customer_view(&unknown)["status"]);
+    assert_eq!(customer.as_object().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn two_candidates_are_told_apart_by_a_question_that_reveals_neither() {
+    let stage = Stage::with_switches(&["doubled"]).await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    assert_eq!(state.facts.as_ref().unwrap().selected.len(), 2);
+    assert_eq!(state.status, Status::WaitingCustomer, "{}", shown(&state));
+    let question = text(&state).to_owned();
+    assert!(question.contains("IBAN"), "{question}");
+    let records = &state.facts.as_ref().unwrap().records;
+    for record in records {
+        for field in ["iban", "account_number", "date_of_birth", "postcode"] {
+            let value = record.fields[field].as_str().unwrap();
+            assert!(!question.contains(value), "the question shows {field}");
+        }
+    }
+    let iban = records.iter().find(|record| record.id.as_str() == "acc_001").unwrap().fields["iban"].clone();
+    let answer = format!("Die IBAN ist {}", iban.as_str().unwrap());
+    let answered = stage.send_to(state.case.clone(), &answer, verified("cus_001")).await;
+    assert_eq!(answered.status, Status::Resolved, "{}", shown(&answered));
+    assert_eq!(path(&answered).last(), Some(&"unlock"));
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_there_leads_to_a_request_for_its_details() {
+    let stage = Stage::with_switches(&["missing=acc_001"]).await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    assert_eq!(path(&state), ["found", "ask_account"], "{}", shown(&state));
+    assert_eq!(state.status, Status::WaitingCustomer);
+}
+
+#[tokio::test]
+async fn who_is_not_verified_gets_one_answer_whatever_the_records_say() {
+    let mut answers = Vec::new();
+    for switches in [&[][..], &["doubled"], &["fraud=acc_001"], &["missing=acc_001"]] {
+        let stage = Stage::with_switches(switches).await;
+        for identity in [Identity::Anonymous, Identity::Claimed { from: "max@example.org".into() }] {
+            let state = stage.send(MESSAGE, identity).await;
+            let facts = state.facts.as_ref().unwrap();
+            assert!(facts.records.is_empty(), "no account data is read for nobody");
+            if switches.is_empty() {
+                assert_eq!(score(&state, "acc_001"), Some(10), "the staff still sees the scores");
+            }
+            let mut view = prokura::cases::customer_view(&state);
+            view["case"] = Value::Null;
+            answers.push(view.to_string());
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+}
+
+#[tokio::test]
+async fn somebody_elses_account_is_neither_told_nor_touched() {
+    let stage = Stage::new().await;
+    let strangers = [
+        MESSAGE.to_owned(),
+        "Meine Karte wurde gestohlen, bitte sofort sperren! Kontonummer ABC01234".to_owned(),
+        "Wie ist der Kontostand von Konto ABC01234?".to_owned(),
+    ];
+    for message in strangers {
+        let state = stage.send(&message, verified("cus_006")).await;
+        assert!(state.facts.as_ref().unwrap().records.is_empty(), "{}", shown(&state));
+        assert!(!text(&state).contains("1234"), "{}", text(&state));
+        assert_eq!(state.status, Status::WaitingCustomer, "{}", shown(&state));
+    }
+    assert!(stage.effects().is_empty() && stage.orders().is_empty());
+}
+
+#[tokio::test]
+async fn an_anonymous_message_in_a_verified_case_gets_nothing_of_it() {
+    let stage = Stage::with_switches(&["missing=acc_001"]).await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    assert_eq!(state.status, Status::WaitingCustomer);
+    stage.switch(json!({"missing": []})).await;
+    let later = stage.send_to(state.case.clone(), "Die Kontonummer ist ABC01234.", Identity::Anonymous).await;
+    assert!(later.facts.as_ref().unwrap().records.is_empty());
+    let anonymous = stage.send(MESSAGE, Identity::Anonymous).await;
+    assert_eq!(text(&later), text(&anonymous));
+}
+
+#[tokio::test]
+async fn the_trace_shows_every_step_and_replays_to_the_same_state() {
+    let stage = Stage::new().await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    let entries = stage.cases.entries(&state.case).await.unwrap();
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
+    assert_eq!(kinds, ["received", "understood", "found", "grounded", "planned", "replied"]);
+    for entry in &entries {
+        for name in ["program", "pack", "rules", "autonomy", "model", "generation"] {
+            assert!(entry.digests.contains_key(name), "{} lacks {name}", entry.kind);
+        }
+    }
+    let again = stage.cases.state(&state.case).await.unwrap();
+    assert_eq!(again, state);
+    let replayed = replay(&state.case, &entries, stage.cases.pack()).unwrap();
+    assert_eq!(replayed.differences, []);
+    assert_eq!(replayed.state, state);
+    assert!(replayed.same_pack);
+    let unknown = stage.cases.existing(&CaseId::new("case_nowhere")).await;
+    assert!(unknown.is_err());
+}

@@ -1,0 +1,227 @@
+//! A demonstration bank and an engine around the shipped pack and models, in a directory that goes away.
+
+use prokura::acting::{Acting, HttpConnector};
+use prokura::base::outbound::Outbound;
+use prokura::base::{CaseId, Clock, CustomerId, Digest, MessageId, SystemClock, ids};
+use prokura::cases::{Cases, Incoming, Parts, State, load_pack, staff_view};
+use prokura::demo;
+use prokura::governance::{Principal, Role};
+use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept};
+use prokura::ledger::{Store, store::Sqlite};
+use prokura::policy::{self, Policies};
+use prokura::records::Lookup;
+use prokura::understanding::{Schema, Understanding};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// The message that the whole product is explained with.
+pub const MESSAGE: &str = "Ich bin Kunde bei der Sparkasse Nürnberg, mein Name ist Max Müller, meine Partnerin \
+    Angelika Müller, Kontonummer ABCO1234. Wir kommen nicht mehr in unser Konto rein.";
+
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The shipped bundle, loaded once.
+pub fn understanding() -> Arc<Understanding> {
+    static LOADED: OnceLock<Arc<Understanding>> = OnceLock::new();
+    let load = || {
+        let schema = Schema::read(&root().join("config")).unwrap();
+        Arc::new(Understanding::load(&root().join("models/default"), &schema).unwrap())
+    };
+    Arc::clone(LOADED.get_or_init(load))
+}
+
+/// The sample policies, indexed once.
+fn index() -> &'static Path {
+    static INDEX: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let build = || {
+        let directory = tempfile::tempdir().unwrap();
+        let options = policy::Options { language: prokura::base::Language::De, now: SystemClock.now() };
+        policy::index(directory.path(), &[root().join("index/policies")], options, &|_, _| {}).unwrap();
+        directory
+    };
+    INDEX.get_or_init(build).path()
+}
+
+pub struct Stage {
+    pub bank: SocketAddr,
+    pub directory: tempfile::TempDir,
+    pub cases: Cases,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with_switches(&[]).await
+    }
+
+    pub async fn with_switches(switches: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = demo::Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            logs: directory.path().join("bank"),
+            seed: 1,
+            switches: switches.iter().map(|switch| (*switch).to_owned()).collect(),
+        };
+        let server = demo::Server::open(options, Arc::new(SystemClock)).await.unwrap();
+        let bank = server.address();
+        tokio::spawn(server.run(std::future::pending()));
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(directory.path()).unwrap());
+        let cases = engine(bank, store);
+        Self { bank, directory, cases }
+    }
+
+    /// One line of the bank's log of effects each.
+    pub fn effects(&self) -> Vec<Value> {
+        self.log("effects.jsonl")
+    }
+
+    /// Requests that would change something.
+    pub fn orders(&self) -> Vec<Value> {
+        let orders = self.log("requests.jsonl");
+        orders.into_iter().filter(|r| r["method"] == "POST" && r["path"] != "/switches").collect()
+    }
+
+    fn log(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.directory.path().join("bank").join(name)).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub async fn switch(&self, change: Value) {
+        let response = reply(&self.bank, "POST", "/switches", &[], Some(&change)).await;
+        assert_eq!(response.0, 200, "{}", response.1);
+    }
+
+    /// Takes a message to where its case waits.
+    pub async fn send(&self, text: &str, identity: Identity) -> State {
+        let case = CaseId::new(ids::fresh("case"));
+        self.send_to(case, text, identity).await
+    }
+
+    pub async fn send_to(&self, case: CaseId, text: &str, identity: Identity) -> State {
+        let incoming = incoming(case, text, identity);
+        let case = self.cases.accept(incoming).await.unwrap();
+        self.cases.drive(&case).await.unwrap()
+    }
+}
+
+/// The engine over the given store, as the program wires it.
+pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
+    let policies = Policies::open(index()).unwrap();
+    let mut pack = load_pack(&root().join("config"), None).unwrap_or_else(|found| panic!("{found:?}")).pack;
+    let url = format!("http://{bank}");
+    assert!(pack.sources.set_base_url("core_bank", &url));
+    assert!(Arc::make_mut(&mut pack.tools).set_system("core_bank", &url));
+    let outbound = Outbound::new([bank.to_string()]).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sources = pack.sources.open(&root().join("config"), &outbound).unwrap();
+    let tools = Arc::clone(&pack.tools);
+    let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
+    Cases::new(Parts {
+        store,
+        lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
+        acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
+        clock,
+        pack: Arc::new(pack),
+        understanding: understanding(),
+        policies: Arc::new(policies),
+        program: Digest::of(b"test"),
+    })
+}
+
+pub fn incoming(case: CaseId, text: &str, identity: Identity) -> Incoming {
+    let envelope = Envelope {
+        id: MessageId::new(ids::fresh("msg")),
+        case,
+        channel: "test-app".into(),
+        identity,
+        received_at: SystemClock.now(),
+    };
+    let raw = RawMessage { text: text.as_bytes(), language: None, attachments: vec![] };
+    let message = accept(&raw, envelope, &Limits::default()).unwrap();
+    Incoming { by: Principal { name: "test-app".into(), role: Role::Channel }, message, token: None, key: None }
+}
+
+pub fn verified(customer: &str) -> Identity {
+    Identity::Verified {
+        customer: CustomerId::new(customer),
+        assurance: Assurance::Sca,
+        at: SystemClock.now(),
+    }
+}
+
+pub fn path(state: &State) -> Vec<&str> {
+    state.plan.as_ref().map_or_else(Vec::new, |plan| plan.path.iter().map(String::as_str).collect())
+}
+
+pub fn text(state: &State) -> &str {
+    state.replies.last().map_or("", |reply| reply.text.as_str())
+}
+
+/// A failing assertion prints the whole case.
+pub fn shown(state: &State) -> String {
+    serde_json::to_string_pretty(&staff_view(state)).unwrap()
+}
+
+/// A plain HTTP exchange with a server of this test: status and body.
+pub async fn reply(
+    address: &SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> (u16, String) {
+    let body = body.map(Value::to_string).unwrap_or_default();
+    raw(address, method, path, headers, body.as_bytes()).await
+}
+
+pub async fn raw(
+    address: &SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if !body.is_empty() && !typed {
+        head.push_str("Content-Type: application/json\r\n");
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let (address, body) = (*address, body.to_vec());
+    tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses a large body may close before it has read all of it.
+        let _ = stream.write_all(&body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        (status, if chunked { unchunked(body) } else { body.to_owned() })
+    })
+    .await
+    .unwrap()
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        whole.push_str(rest.get(..size).unwrap_or(rest));
+        body = rest.get(size + 2..).unwrap_or("");
+    }
+    whole
+}
