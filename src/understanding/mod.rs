@@ -1,1 +1,28 @@
-//! understanding (front page to be written with the room)
+//! Message text in, Reading out: intents with calibrated probabilities, the values that records are
+//! looked up by, tone, and the vector that retrieval uses. One encoder pass gives everything.
+//!
+//! It must never decide what happens: no plans, no rules, no records, no clock, no network.
+
+pub mod bundle;
+pub mod calibration;
+pub mod dag;
+pub mod encoder;
+pub mod error;
+pub mod extraction;
+pub mod fields;
+pub mod heads;
+pub mod model;
+pub mod quantise;
+pub mod read;
+pub mod reading;
+pub mod tokens;
+pub mod variants;
+
+pub use calibration::Calibration;
+pub use dag::Dag;
+pub use encoder::{Encoder, MiniLm};
+pub use error::UnderstandingError;
+pub use extraction::Extraction;
+pub use fields::Known;
+pub use read::{Schema, Understanding};
+pub use reading::Reading;

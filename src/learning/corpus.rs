@@ -1,0 +1,128 @@
+//! All training lines, cleaned, and which of them a step takes.
+
+use super::datasets::{self, Line, Source, Split};
+use super::draw::Lists;
+use super::error::LearningError;
+use crate::understanding::{Dag, Extraction};
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+use std::path::Path;
+
+pub struct Corpus {
+    pub lines: Vec<Line>,
+    pub lists: Lists,
+    /// What was skipped or dropped, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Corpus {
+    /// `public` is the folder of public sets (each optional, its absence noted), `own` the project's.
+    pub fn read(
+        public: Option<&Path>,
+        own: &Path,
+        dag: &Dag,
+        extraction: &Extraction,
+        wanted: &[Source],
+    ) -> Result<Self, LearningError> {
+        let labels = datasets::labels::Labels::read(&own.join("labels.toml"), dag)?;
+        let mut notes = Vec::new();
+        let mut present = |name: &str| {
+            let folder = public.map(|folder| folder.join(name)).filter(|folder| folder.is_dir());
+            if folder.is_none() {
+                notes.push(format!("skipped {name}: not in the data folder (set PROKURA_DATA)"));
+            }
+            folder
+        };
+        let lists = match present("german") {
+            Some(folder) => Lists::read(&folder)?,
+            None => Lists::default(),
+        };
+        let mut lines = datasets::own::read(own, dag, extraction)?;
+        if let Some(folder) = present("banking77") {
+            lines.extend(datasets::banking77::read(&folder, dag, extraction, &labels)?);
+        }
+        if let Some(folder) = present("clinc150") {
+            lines.extend(datasets::clinc150::read(&folder, dag, extraction, &labels)?);
+        }
+        if let Some(folder) = present("mobie") {
+            lines.extend(datasets::mobie::read(&folder, extraction, &lists.first_names())?);
+        }
+        for (source, count) in datasets::clean::drop_test_lines(&mut lines) {
+            notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
+        }
+        lines.retain(|line| wanted.contains(&line.source));
+        Ok(Self { lines, lists, notes })
+    }
+
+    pub fn part(&self, source: Source, split: Split) -> Vec<usize> {
+        let fits = |line: &Line| line.source == source && line.split == split;
+        self.lines.iter().enumerate().filter(|(_, line)| fits(line)).map(|(at, _)| at).collect()
+    }
+}
+
+/// Draws lines source by source: a source's chance is the root of its size, its lines come in random order
+/// and every one before any comes twice.
+pub struct Sampler {
+    sources: Vec<(Source, f64, Vec<usize>, usize)>,
+    seed: u64,
+}
+
+impl Sampler {
+    pub fn new(corpus: &Corpus, seed: u64) -> Self {
+        let mut sources = Vec::new();
+        for source in Source::ALL {
+            let lines = corpus.part(source, Split::Train);
+            // "Other" would drown the rest; sentences from the news teach names only.
+            let cap = match source {
+                Source::Elsewhere => 900.0,
+                Source::Mobie => 600.0,
+                _ => f64::INFINITY,
+            };
+            if !lines.is_empty() {
+                sources.push((source, (lines.len() as f64).min(cap).sqrt(), lines, 0));
+            }
+        }
+        Self { sources, seed }
+    }
+
+    /// How large a part of all lines this source gives.
+    pub fn share(&self, source: Source) -> f64 {
+        let total: f64 = self.sources.iter().map(|(_, weight, ..)| weight).sum();
+        self.sources.iter().find(|(s, ..)| *s == source).map_or(0.0, |(_, weight, ..)| weight / total)
+    }
+
+    pub fn size(&self, source: Source) -> usize {
+        self.sources.iter().find(|(s, ..)| *s == source).map_or(0, |(_, _, lines, _)| lines.len())
+    }
+
+    /// The lines of one step.
+    pub fn batch(&mut self, size: usize, rng: &mut StdRng) -> Vec<usize> {
+        let mut batch = Vec::with_capacity(size);
+        let ways: Vec<usize> = (0..self.sources.len()).collect();
+        while batch.len() < size && !self.sources.is_empty() {
+            let weight = |at: &usize| self.sources.get(*at).map_or(0.0, |(_, weight, ..)| *weight);
+            let Ok(which) = ways.choose_weighted(rng, weight) else { break };
+            let seed = self.seed;
+            if let Some((source, _, lines, drawn)) = self.sources.get_mut(*which) {
+                if *drawn % lines.len() == 0 {
+                    // The order of a pass depends only on seed, source and pass, so that a run can be resumed.
+                    let pass = (*drawn / lines.len()) as u64;
+                    let mut order = StdRng::seed_from_u64(seed ^ (*source as u64) << 32 ^ pass);
+                    lines.sort_unstable();
+                    lines.shuffle(&mut order);
+                }
+                batch.extend(lines.get(*drawn % lines.len()));
+                *drawn += 1;
+            }
+        }
+        batch
+    }
+}
+
+/// The random source of one step, a function of seed and step alone.
+pub fn step_rng(seed: u64, step: usize) -> StdRng {
+    let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ step as u64);
+    rng.random::<u64>();
+    rng
+}

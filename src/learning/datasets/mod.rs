@@ -1,0 +1,101 @@
+//! Labelled lines from every source, in one form.
+
+pub mod banking77;
+pub mod clean;
+pub mod clinc150;
+pub mod labels;
+pub mod mobie;
+pub mod own;
+
+use crate::base::Language;
+use std::sync::Arc;
+
+/// Where a line comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Banking77,
+    Clinc150,
+    /// CLINC150's other domains and out-of-scope lines.
+    Elsewhere,
+    /// The project's own lines with an intent.
+    Own,
+    /// The project's own lines for extraction alone.
+    Entities,
+    Mobie,
+}
+
+impl Source {
+    pub const ALL: [Self; 6] =
+        [Self::Banking77, Self::Clinc150, Self::Elsewhere, Self::Own, Self::Entities, Self::Mobie];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Banking77 => "banking77",
+            Self::Clinc150 => "clinc150",
+            Self::Elsewhere => "elsewhere",
+            Self::Own => "own",
+            Self::Entities => "entities",
+            Self::Mobie => "mobie",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Split {
+    Train,
+    Dev,
+    Test,
+}
+
+/// A stretch of text, with the field it is a value of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub text: String,
+    pub field: Option<String>,
+}
+
+/// What a line is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub leaf: usize,
+    /// The way in, where the line names it.
+    pub parent: Option<usize>,
+    /// For every leaf whether the line speaks against it: the loss is normalised over these. Leaves that
+    /// another source would also call right are left out.
+    pub against: Arc<Vec<bool>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tone {
+    pub urgency: usize,
+    pub sentiment: usize,
+    pub wants_human: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    pub source: Source,
+    pub split: Split,
+    pub language: Language,
+    pub pieces: Vec<Piece>,
+    pub target: Option<Target>,
+    pub tone: Option<Tone>,
+    /// For every extraction group whether the line's marks are complete for it.
+    pub groups: Vec<bool>,
+    /// Text whose vector under the base model the line's retrieval vector shall have: for a German line its
+    /// English twin.
+    pub meaning: Option<String>,
+}
+
+impl Line {
+    pub fn text(&self) -> String {
+        self.pieces.iter().map(|piece| piece.text.as_str()).collect()
+    }
+}
+
+/// A number in 0..100 that depends on the text alone: splits stay the same when lines are added.
+pub(crate) fn bucket(text: &str) -> u32 {
+    let digest = crate::base::Digest::of(text.as_bytes());
+    digest.hex().get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0) % 100
+}

@@ -1,0 +1,169 @@
+//! The project's own lines: `models/data/utterances/*.tsv` and `models/data/extraction.tsv`.
+//!
+//! Columns id, lang, tone, text. The id is `<leaf>.<situation>` or `<leaf>@<parent>.<situation>`, shared by a
+//! German line and its English twin; `entities.<n>` for lines without an intent. The tone is urgency
+//! (`l`, `n`, `h`), sentiment (`-`, `0`, `+`) and `H` where a person is asked for. Values are marked
+//! `[field|text]`.
+
+use super::{Line, Piece, Source, Split, Target, Tone, bucket};
+use crate::base::Language;
+use crate::learning::error::LearningError;
+use crate::understanding::{Dag, Extraction};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Reads every `.tsv` of `folder/utterances` and `folder/extraction.tsv`, in the order of their names.
+pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Vec<Line>, LearningError> {
+    let inner = folder.join("utterances");
+    let remedy = "it belongs to the repository; restore it";
+    let entries = std::fs::read_dir(&inner).map_err(|error| LearningError::file(&inner, error, remedy))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "tsv"));
+    files.push(folder.join("extraction.tsv"));
+    files.sort();
+    let mut lines = Vec::new();
+    let mut ids = Vec::new();
+    for file in files {
+        let text =
+            std::fs::read_to_string(&file).map_err(|error| LearningError::file(&file, error, remedy))?;
+        for (number, row) in text.lines().enumerate().skip(1).filter(|(_, row)| !row.trim().is_empty()) {
+            let parsed = parse(row, dag, extraction).map_err(|fault| LearningError::Data {
+                file: file.clone(),
+                line: number + 1,
+                column: fault.column,
+                problem: fault.problem,
+                remedy: fault.remedy.to_owned(),
+            })?;
+            ids.push((parsed.0, file.clone()));
+            lines.push(parsed.1);
+        }
+    }
+    meet(&mut lines, &ids);
+    Ok(lines)
+}
+
+/// Gives every line the text of its English twin (or its own) as its meaning.
+fn meet(lines: &mut [Line], ids: &[(String, PathBuf)]) {
+    let english: HashMap<_, _> = lines
+        .iter()
+        .zip(ids)
+        .filter(|(line, _)| line.language == Language::En)
+        .map(|(l, id)| (id, l.text()))
+        .collect();
+    for (line, id) in lines.iter_mut().zip(ids) {
+        line.meaning = english.get(id).cloned();
+    }
+}
+
+struct Fault {
+    column: usize,
+    problem: String,
+    remedy: &'static str,
+}
+
+fn fault<T>(column: usize, problem: impl Into<String>, remedy: &'static str) -> Result<T, Fault> {
+    Err(Fault { column, problem: problem.into(), remedy })
+}
+
+fn parse(row: &str, dag: &Dag, extraction: &Extraction) -> Result<(String, Line), Fault> {
+    let columns: Vec<&str> = row.split('\t').collect();
+    let [id, language, tone, text] = columns.as_slice() else {
+        return fault(
+            1,
+            format!("{} columns", columns.len()),
+            "write id, lang, tone and text with tabs between",
+        );
+    };
+    let Some(language) = Language::parse(language) else {
+        return fault(2, format!("`{language}` is not a language"), "write de or en");
+    };
+    let tone = self::tone(tone)?;
+    let pieces = pieces(text, extraction)?;
+    let situation =
+        id.rsplit_once('.').filter(|(_, n)| n.chars().all(|c| c.is_ascii_digit()) && !n.is_empty());
+    let Some((label, _)) = situation else {
+        return fault(1, format!("`{id}` has no situation number"), "write <leaf>.<number>");
+    };
+    let target = if label == "entities" { None } else { Some(target(label, dag)?) };
+    let split = match bucket(id) {
+        0..10 => Split::Test,
+        10..20 => Split::Dev,
+        _ => Split::Train,
+    };
+    let source = if target.is_some() { Source::Own } else { Source::Entities };
+    let groups = vec![true; extraction.groups.len()];
+    Ok((
+        (*id).to_owned(),
+        Line { source, split, language, pieces, target, tone: Some(tone), groups, meaning: None },
+    ))
+}
+
+fn target(label: &str, dag: &Dag) -> Result<Target, Fault> {
+    let (leaf, parent) = match label.split_once('@') {
+        Some((leaf, parent)) => (leaf, Some(parent)),
+        None => (label, None),
+    };
+    let Some(at) = dag.leaf(leaf) else {
+        return fault(1, format!("`{leaf}` is not a leaf"), "use a leaf of config/intents.toml");
+    };
+    let parent = match parent {
+        None => None,
+        Some(id) => match dag.parent(id).filter(|p| dag.edges.contains(&(*p, at))) {
+            Some(parent) => Some(parent),
+            None => {
+                return fault(1, format!("`{leaf}` does not stand under `{id}`"), "name one of its parents");
+            }
+        },
+    };
+    Ok(Target { leaf: at, parent, against: Arc::new(vec![true; dag.leaves.len()]) })
+}
+
+fn tone(text: &str) -> Result<Tone, Fault> {
+    let mut letters = text.chars();
+    let urgency = letters.next().and_then(|c| "lnh".find(c));
+    let sentiment = letters.next().and_then(|c| "-0+".find(c));
+    let rest = letters.as_str();
+    match (urgency, sentiment, rest) {
+        (Some(urgency), Some(sentiment), "" | "H") => {
+            Ok(Tone { urgency, sentiment, wants_human: rest == "H" })
+        }
+        _ => fault(
+            3,
+            format!("`{text}` is not a tone"),
+            "write l, n or h, then -, 0 or +, then H if a person is asked for",
+        ),
+    }
+}
+
+/// Splits `[field|text]` marks from the text around them.
+fn pieces(text: &str, extraction: &Extraction) -> Result<Vec<Piece>, Fault> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, marked)) = rest.split_once('[') {
+        let Some((mark, after)) = marked.split_once(']') else {
+            return fault(4, "a mark has no end", "close it with ]");
+        };
+        let Some((field, value)) = mark.split_once('|').filter(|(_, value)| !value.is_empty()) else {
+            return fault(4, format!("`[{mark}]` is not a mark"), "write [field|text]");
+        };
+        if extraction.find(field).is_none() {
+            return fault(4, format!("`{field}` is not a field"), "use a field of config/extraction.toml");
+        }
+        if !before.is_empty() {
+            pieces.push(Piece { text: before.to_owned(), field: None });
+        }
+        pieces.push(Piece { text: value.to_owned(), field: Some(field.to_owned()) });
+        rest = after;
+    }
+    if rest.contains(']') {
+        return fault(4, "a ] without its [", "remove it");
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece { text: rest.to_owned(), field: None });
+    }
+    if pieces.is_empty() {
+        return fault(4, "the text is empty", "write a text");
+    }
+    Ok(pieces)
+}

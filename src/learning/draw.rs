@@ -1,0 +1,251 @@
+//! One training text from a line: values replaced at random, spelling roughened. A pure function of the
+//! random source, so that a run can be repeated.
+
+use super::datasets::{Line, Piece, Split, bucket};
+use super::error::LearningError;
+use crate::base::Language;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// Names and places to put into marked values. Names in `dev` never occur in training.
+#[derive(Default)]
+pub struct Lists {
+    first: [Vec<String>; 2],
+    last: [Vec<String>; 2],
+    banks: [Vec<String>; 2],
+    postcodes: Vec<String>,
+}
+
+impl Lists {
+    /// Reads the folder `german` of the data folder.
+    pub fn read(folder: &Path) -> Result<Self, LearningError> {
+        let open = |name: &str| {
+            let file = folder.join(name);
+            std::fs::read_to_string(&file)
+                .map_err(|error| LearningError::file(&file, error, "restore the data folder"))
+        };
+        let column = |text: String, at: usize| -> Vec<String> {
+            let rows = super::datasets::banking77::csv(&text);
+            let mut values: Vec<String> =
+                rows.into_iter().skip(1).filter_map(|(_, r)| r.get(at).cloned()).collect();
+            let mut seen = HashSet::new();
+            values.retain(|value| !value.is_empty() && seen.insert(value.clone()));
+            values
+        };
+        let last =
+            open("last_names.txt")?.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect();
+        let kind =
+            |name: &String| ["sparkasse", "bank", "kasse"].iter().any(|k| name.to_lowercase().contains(k));
+        let banks = column(open("banks.csv")?, 2).into_iter().filter(kind).map(|name| tidy(&name)).collect();
+        Ok(Self {
+            first: halves(column(open("first_names.csv")?, 0)),
+            last: halves(last),
+            banks: halves(banks),
+            postcodes: column(open("postcodes.csv")?, 0),
+        })
+    }
+
+    pub fn first_names(&self) -> HashSet<String> {
+        self.first.iter().flatten().map(|name| name.to_lowercase()).collect()
+    }
+}
+
+/// Bank names as customers write them: without legal forms and branch codes.
+fn tidy(name: &str) -> String {
+    let words = name.split(' ').filter(|w| !["eG", "AG", "e.G.", "eG.", "Ndl", "-alt-"].contains(w));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Four fifths for training, one fifth for development, by the value itself.
+fn halves(values: Vec<String>) -> [Vec<String>; 2] {
+    let (dev, train) = values.into_iter().partition(|value| bucket(value) < 20);
+    [train, dev]
+}
+
+/// A text with the character ranges of its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    pub text: String,
+    /// (field, first character, character behind the last)
+    pub values: Vec<(String, usize, usize)>,
+}
+
+/// The line as it is written.
+pub fn plain(line: &Line) -> Drawn {
+    joined(&line.pieces)
+}
+
+/// The line with other values and rougher spelling. Only marked lines change their values; public sets with
+/// no marks stay as they are.
+pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
+    use super::datasets::Source;
+    if !matches!(line.source, Source::Own | Source::Entities | Source::Mobie) {
+        return plain(line);
+    }
+    let mut pieces = line.pieces.clone();
+    if rng.random_bool(0.75) {
+        substitute(&mut pieces, line, lists, rng);
+    }
+    let rough = if line.language == Language::De { 0.35 } else { 0.2 };
+    if rng.random_bool(rough) {
+        roughen(&mut pieces, line.language, rng);
+    }
+    joined(&pieces)
+}
+
+fn joined(pieces: &[Piece]) -> Drawn {
+    let mut drawn = Drawn { text: String::new(), values: Vec::new() };
+    let mut at = 0;
+    for piece in pieces {
+        let end = at + piece.text.chars().count();
+        drawn.text.push_str(&piece.text);
+        if let Some(field) = &piece.field {
+            drawn.values.push((field.clone(), at, end));
+        }
+        at = end;
+    }
+    drawn
+}
+
+fn substitute(pieces: &mut [Piece], line: &Line, lists: &Lists, rng: &mut StdRng) {
+    let part = usize::from(line.split != Split::Train);
+    // The same name twice in a line stays the same name.
+    let mut chosen: HashMap<String, String> = HashMap::new();
+    for piece in pieces.iter_mut() {
+        let Some(field) = piece.field.as_deref() else { continue };
+        if let Some(known) = chosen.get(&piece.text) {
+            piece.text.clone_from(known);
+            continue;
+        }
+        let pick =
+            |list: &[Vec<String>; 2], rng: &mut StdRng| list.get(part).and_then(|l| l.choose(rng)).cloned();
+        let new = match field {
+            "first_name" if !piece.text.contains(' ') => pick(&lists.first, rng),
+            "last_name" if !piece.text.contains(' ') => pick(&lists.last, rng),
+            "branch" if names_a_bank(&piece.text) && rng.random_bool(0.7) => pick(&lists.banks, rng),
+            "account_number" => Some(account_number(&piece.text, rng)),
+            "iban" | "card_last4" | "phone" | "transaction_ref" | "order_ref" => {
+                Some(reshuffled(&piece.text, rng))
+            }
+            "postcode" if piece.text.len() == 5 => lists.postcodes.choose(rng).cloned(),
+            "amount" | "date" | "date_of_birth" => Some(other_digits(&piece.text, rng)),
+            _ => None,
+        };
+        if let Some(new) = new {
+            let lower =
+                piece.text.chars().all(|c| !c.is_uppercase()) && matches!(field, "first_name" | "last_name");
+            let upper = piece.text.chars().count() > 3 && piece.text.chars().all(|c| !c.is_lowercase());
+            let new = match (lower, upper && matches!(field, "first_name" | "last_name")) {
+                (true, _) => new.to_lowercase(),
+                (_, true) => new.to_uppercase(),
+                _ => new,
+            };
+            chosen.insert(piece.text.clone(), new.clone());
+            piece.text = new;
+        }
+    }
+}
+
+fn names_a_bank(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["sparkasse", "volksbank", "raiffeisen", "bank"].iter().any(|kind| text.contains(kind))
+        && !text.contains("filiale")
+}
+
+/// Another number of the same make; one in four gets letters and digits mixed up, as customers do.
+fn account_number(old: &str, rng: &mut StdRng) -> String {
+    let new = reshuffled(old, rng);
+    if !rng.random_bool(0.25) {
+        return new;
+    }
+    let swaps =
+        [('0', 'O'), ('1', 'I'), ('5', 'S'), ('8', 'B'), ('O', '0'), ('I', '1'), ('S', '5'), ('B', '8')];
+    new.chars().map(|c| swaps.iter().find(|(from, _)| *from == c).map_or(c, |(_, to)| *to)).collect()
+}
+
+/// Every digit another digit, every letter another letter of its case; the rest stays.
+fn reshuffled(old: &str, rng: &mut StdRng) -> String {
+    let swap = |c: char| match c {
+        '0'..='9' => char::from(b'0' + rng.random_range(0..10_u8)),
+        'A'..='Z' => char::from(b'A' + rng.random_range(0..26_u8)),
+        'a'..='z' => char::from(b'a' + rng.random_range(0..26_u8)),
+        c => c,
+    };
+    let keep_country = old.starts_with("DE") || old.starts_with("AT") || old.starts_with("CH");
+    let (head, tail) = old.split_at(if keep_country { 2 } else { 0 });
+    head.chars().chain(tail.chars().map(swap)).collect()
+}
+
+fn other_digits(old: &str, rng: &mut StdRng) -> String {
+    let swap =
+        |c: char| if matches!(c, '1'..='9') { char::from(b'1' + rng.random_range(0..9_u8)) } else { c };
+    old.chars().map(swap).collect()
+}
+
+/// Lost capitals, ae for ä, ss for ß, swapped and dropped letters.
+fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
+    match rng.random_range(0..4) {
+        0 => pieces.iter_mut().for_each(|piece| piece.text = piece.text.to_lowercase()),
+        1 if language == Language::De => {
+            for piece in pieces.iter_mut() {
+                for (from, to) in [
+                    ("ä", "ae"),
+                    ("ö", "oe"),
+                    ("ü", "ue"),
+                    ("Ä", "Ae"),
+                    ("Ö", "Oe"),
+                    ("Ü", "Ue"),
+                    ("ß", "ss"),
+                ] {
+                    piece.text = piece.text.replace(from, to);
+                }
+            }
+        }
+        _ => {
+            let count = rng.random_range(1..=2);
+            for _ in 0..count {
+                if let Some(piece) = pieces.choose_mut_unmarked(rng) {
+                    piece.text = mistyped(&piece.text, rng);
+                }
+            }
+        }
+    }
+}
+
+trait ChooseUnmarked {
+    fn choose_mut_unmarked(&mut self, rng: &mut StdRng) -> Option<&mut Piece>;
+}
+
+impl ChooseUnmarked for [Piece] {
+    fn choose_mut_unmarked(&mut self, rng: &mut StdRng) -> Option<&mut Piece> {
+        let free: Vec<usize> = self
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| p.field.is_none() && p.text.len() > 8)
+            .map(|(i, _)| i)
+            .collect();
+        let at = *free.choose(rng)?;
+        self.get_mut(at)
+    }
+}
+
+/// Two neighbouring letters swapped, or one left out.
+fn mistyped(text: &str, rng: &mut StdRng) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    let at = rng.random_range(0..letters.len().max(2) - 1);
+    let pair = (letters.get(at).copied(), letters.get(at + 1).copied());
+    if let (Some(a), Some(b)) = pair
+        && a.is_alphabetic()
+        && b.is_alphabetic()
+    {
+        if rng.random_bool(0.5) {
+            letters.swap(at, at + 1);
+        } else {
+            letters.remove(at);
+        }
+    }
+    letters.into_iter().collect()
+}

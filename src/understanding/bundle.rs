@@ -1,0 +1,199 @@
+//! A model bundle on disk: weights.safetensors, tokenizer.json, heads.json, calibration.json, card.md, and
+//! manifest.json with the SHA-256 of each and of the whole. Nothing is parsed before its digest was checked.
+
+use super::calibration::Calibration;
+use super::encoder::Weights;
+use super::error::UnderstandingError;
+use super::tokens::Tokens;
+use super::{Dag, Extraction, quantise};
+use crate::base::Digest;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Files of a bundle, beside the manifest.
+pub const FILES: [&str; 5] =
+    ["calibration.json", "card.md", "heads.json", "tokenizer.json", "weights.safetensors"];
+const MANIFEST: &str = "manifest.json";
+const FORMAT: u32 = 1;
+/// No file of a bundle may be larger.
+const MOST_BYTES: u64 = 512 * 1024 * 1024;
+
+/// What the heads' rows stand for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heads {
+    /// (parent, leaf) in the order of the rows.
+    pub edges: Vec<(String, String)>,
+    /// Group and its fields in the order of the labels.
+    pub groups: Vec<(String, Vec<String>)>,
+    /// Longest sequence, in pieces.
+    pub reach: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    files: BTreeMap<String, Digest>,
+    bundle: Digest,
+}
+
+/// A bundle as it was read.
+pub struct Bundle {
+    pub digest: Digest,
+    pub weights: Weights,
+    pub tokens: Tokens,
+    pub calibration: Calibration,
+}
+
+impl Heads {
+    pub fn of(dag: &Dag, extraction: &Extraction, reach: usize) -> Self {
+        Self { edges: dag.edge_ids(), groups: extraction.field_ids(), reach }
+    }
+}
+
+/// Reads and checks a bundle for a pack with these intents and fields.
+pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle, UnderstandingError> {
+    let (digest, mut files) = verified(folder)?;
+    let mut take = |name: &'static str| (name, files.remove(name).unwrap_or_default());
+    let heads: Heads = parsed(folder, take("heads.json"))?;
+    agree(folder, &heads, dag, extraction)?;
+    let calibration: Calibration = parsed(folder, take("calibration.json"))?;
+    let damaged = |name: &str, problem: String| {
+        fault(&folder.join(name), problem, "train a new bundle with `prokura train`")
+    };
+    calibration.check().map_err(|problem| damaged("calibration.json", problem))?;
+    let (name, bytes) = take("weights.safetensors");
+    let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, error.to_string()))?;
+    let (name, bytes) = take("tokenizer.json");
+    let tokens =
+        Tokens::from_bytes(&bytes, heads.reach.max(3)).map_err(|error| damaged(name, error.to_string()))?;
+    Ok(Bundle { digest, weights, tokens, calibration })
+}
+
+fn fault(file: &Path, problem: impl ToString, remedy: &'static str) -> UnderstandingError {
+    UnderstandingError::Bundle { file: file.to_owned(), problem: problem.to_string(), remedy }
+}
+
+/// The bytes of every file, once its digest is the one in the manifest.
+fn verified(folder: &Path) -> Result<(Digest, BTreeMap<String, Vec<u8>>), UnderstandingError> {
+    const RESTORE: &str = "restore the folder, or train a bundle with `prokura train`";
+    if !folder.is_dir() {
+        return Err(fault(folder, "there is no such folder", RESTORE));
+    }
+    let load = |name: &str| -> Result<Vec<u8>, UnderstandingError> {
+        let file = folder.join(name);
+        let size = std::fs::metadata(&file).map_err(|error| fault(&file, error, RESTORE))?.len();
+        if size > MOST_BYTES {
+            return Err(fault(&file, format!("{size} bytes are too many"), RESTORE));
+        }
+        std::fs::read(&file).map_err(|error| fault(&file, error, RESTORE))
+    };
+    let at = folder.join(MANIFEST);
+    let manifest: Manifest =
+        serde_json::from_slice(&load(MANIFEST)?).map_err(|error| fault(&at, error, RESTORE))?;
+    if manifest.format != FORMAT {
+        let problem =
+            format!("format {} is not known to this program, which reads {FORMAT}", manifest.format);
+        return Err(fault(&at, problem, "use the program that the bundle was made for"));
+    }
+    if !manifest.files.keys().map(String::as_str).eq(FILES) {
+        return Err(fault(&at, format!("it must list {}", FILES.join(", ")), RESTORE));
+    }
+    if whole(&manifest.files) != manifest.bundle {
+        return Err(fault(&at, "the digest of the whole does not fit the digests of its files", RESTORE));
+    }
+    let mut files = BTreeMap::new();
+    for (name, digest) in &manifest.files {
+        let bytes = load(name)?;
+        if Digest::of(&bytes) != *digest {
+            return Err(fault(&folder.join(name), "its digest is not the one in manifest.json", RESTORE));
+        }
+        files.insert(name.clone(), bytes);
+    }
+    Ok((manifest.bundle, files))
+}
+
+/// The digest of a bundle: that of its files' names and digests.
+fn whole(files: &BTreeMap<String, Digest>) -> Digest {
+    let parts: Vec<&[u8]> =
+        files.iter().flat_map(|(name, digest)| [name.as_bytes(), digest.as_str().as_bytes()]).collect();
+    Digest::of_parts(parts)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(
+    folder: &Path,
+    (name, bytes): (&str, Vec<u8>),
+) -> Result<T, UnderstandingError> {
+    serde_json::from_slice(&bytes)
+        .map_err(|error| fault(&folder.join(name), error, "use a bundle that this program wrote"))
+}
+
+/// The bundle was trained for the intents and fields of this pack.
+fn agree(folder: &Path, heads: &Heads, dag: &Dag, extraction: &Extraction) -> Result<(), UnderstandingError> {
+    const RETRAIN: &str =
+        "retrain with `prokura train`, or restore config/ to what the bundle was trained for";
+    let file = folder.join("heads.json");
+    let wanted = Heads::of(dag, extraction, heads.reach);
+    let edge = |(parent, leaf): &(String, String)| format!("`{parent}` > `{leaf}`");
+    if let Some(missing) = wanted.edges.iter().find(|e| !heads.edges.contains(e)) {
+        return Err(fault(
+            &file,
+            format!("it knows nothing of {} in config/intents.toml", edge(missing)),
+            RETRAIN,
+        ));
+    }
+    if let Some(extra) = heads.edges.iter().find(|e| !wanted.edges.contains(e)) {
+        return Err(fault(&file, format!("config/intents.toml lacks {}", edge(extra)), RETRAIN));
+    }
+    if heads.edges != wanted.edges {
+        return Err(fault(&file, "its intents stand in another order than in config/intents.toml", RETRAIN));
+    }
+    if heads.groups != wanted.groups {
+        return Err(fault(&file, "its groups and fields are not those of config/extraction.toml", RETRAIN));
+    }
+    Ok(())
+}
+
+/// What `write` puts into a folder.
+pub struct Contents<'a> {
+    pub weights: &'a Weights,
+    pub tokenizer: &'a [u8],
+    pub heads: &'a Heads,
+    pub calibration: &'a Calibration,
+    /// The model card, Markdown.
+    pub card: &'a str,
+}
+
+/// Writes a bundle with 8-bit weights and gives its digest. The manifest comes last: a write that breaks
+/// off leaves a folder that `read` refuses.
+pub fn write(folder: &Path, contents: &Contents) -> Result<Digest, UnderstandingError> {
+    const SPACE: &str = "name a folder that can be written";
+    std::fs::create_dir_all(folder).map_err(|error| fault(folder, error, SPACE))?;
+    let weights = quantise::pack(contents.weights)?;
+    let files: [(&str, Vec<u8>); 5] = [
+        ("calibration.json", json(contents.calibration)),
+        ("card.md", contents.card.as_bytes().to_vec()),
+        ("heads.json", json(contents.heads)),
+        ("tokenizer.json", contents.tokenizer.to_vec()),
+        ("weights.safetensors", weights),
+    ];
+    let mut digests = BTreeMap::new();
+    for (name, bytes) in files {
+        let file = folder.join(name);
+        std::fs::write(&file, &bytes).map_err(|error| fault(&file, error, SPACE))?;
+        digests.insert(name.to_owned(), Digest::of(&bytes));
+    }
+    let bundle = whole(&digests);
+    let manifest = Manifest { format: FORMAT, files: digests, bundle: bundle.clone() };
+    let file = folder.join(MANIFEST);
+    std::fs::write(&file, json(&manifest)).map_err(|error| fault(&file, error, SPACE))?;
+    Ok(bundle)
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,54 @@
+//! Text pieces in, one vector per piece out. The trait is a seam: another encoder can take its place.
+
+mod kernels;
+mod minilm;
+pub(crate) mod ops;
+
+pub use minilm::MiniLm;
+pub use ops::Dropout;
+
+use candle_core::{Result, Tensor};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Named weights, f32 on the CPU.
+pub type Weights = HashMap<String, Tensor>;
+
+/// Several sequences one after the other, without padding.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// For every token its row in the table of word vectors.
+    pub rows: Arc<Vec<u32>>,
+    /// First token of every sequence and, last, the number of tokens.
+    pub starts: Arc<Vec<usize>>,
+}
+
+impl Packed {
+    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        let (mut rows, mut starts) = (Vec::new(), vec![0]);
+        for sequence in sequences {
+            rows.extend_from_slice(sequence);
+            starts.push(rows.len());
+        }
+        Self { rows: Arc::new(rows), starts: Arc::new(starts) }
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The rows of every sequence.
+    pub fn sequences(&self) -> Vec<std::ops::Range<usize>> {
+        self.starts.windows(2).filter_map(|pair| Some(*pair.first()?..*pair.last()?)).collect()
+    }
+}
+
+/// One of the five seams. An implementation is a pure function of weights and input.
+pub trait Encoder: Send + Sync {
+    /// One vector of `width` floats per token of the batch, [tokens, width].
+    fn encode(&self, batch: &Packed) -> Result<Tensor>;
+    /// Floats per vector.
+    fn width(&self) -> usize;
+    /// The longest sequence, in tokens with the two special ones.
+    fn reach(&self) -> usize;
+}

@@ -1,0 +1,26 @@
+//! Urgency, sentiment, and the wish to speak with a person.
+
+use super::intent::softmax;
+
+/// Name of the head among the weights; rows: three for urgency, three for sentiment, one for the wish.
+pub const NAME: &str = "tone";
+pub const WIDTH: usize = 7;
+pub const URGENCY: [&str; 3] = ["low", "normal", "high"];
+pub const SENTIMENT: [&str; 3] = ["negative", "neutral", "positive"];
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    pub urgency: [f64; 3],
+    pub sentiment: [f64; 3],
+    pub wants_human: f64,
+}
+
+/// `logits` has `WIDTH` entries (missing ones count as 0); `temperature` > 0 divides them.
+pub fn scores(logits: &[f32], temperature: f64) -> Scores {
+    let at = |i: usize| logits.get(i).map_or(0.0, |&z| f64::from(z) / temperature);
+    let mut urgency = [at(0), at(1), at(2)];
+    let mut sentiment = [at(3), at(4), at(5)];
+    softmax(&mut urgency);
+    softmax(&mut sentiment);
+    Scores { urgency, sentiment, wants_human: 1.0 / (1.0 + (-at(6)).exp()) }
+}

@@ -1,0 +1,161 @@
+//! Encoder and heads together: one pass over a batch gives the raw scores of everything.
+
+use super::encoder::{Encoder, MiniLm, Packed, Weights, ops};
+use super::heads::{self, intent, spans, tone};
+use super::tokens::Tokenized;
+use super::{Dag, Extraction, UnderstandingError};
+use candle_core::{Device, Tensor};
+
+/// Name of the projection from the mean vector to the retrieval vector.
+pub const RETRIEVAL: &str = "retrieval";
+
+pub struct Model {
+    encoder: Box<dyn Encoder>,
+    weights: Weights,
+    pub shape: intent::Shape,
+    /// Group id and number of fields.
+    pub groups: Vec<(String, usize)>,
+}
+
+/// A text ready for the encoder.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub tokens: Tokenized,
+    /// `spans::SHAPE` numbers per word.
+    pub shapes: Vec<f32>,
+}
+
+impl Input {
+    pub fn new(text: &str, tokens: Tokenized) -> Self {
+        let letters: Vec<char> = text.chars().collect();
+        let shapes = spans::shapes(&letters, &tokens.words);
+        Self { tokens, shapes }
+    }
+
+    /// The characters that a run of words covers.
+    pub fn place(&self, words: std::ops::Range<usize>) -> Option<(usize, usize)> {
+        let first = self.tokens.words.get(words.start)?;
+        let last = self.tokens.words.get(words.end.checked_sub(1)?)?;
+        Some((first.start, last.end))
+    }
+}
+
+/// Scores before any calibration.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    pub intent: Vec<f32>,
+    pub tone: Vec<f32>,
+    /// Length 1.
+    pub retrieval: Vec<f32>,
+    /// For every group: labels of the first word, of the second, and so on.
+    pub spans: Vec<Vec<f32>>,
+}
+
+impl Model {
+    pub fn new(weights: Weights, dag: &Dag, extraction: &Extraction) -> Result<Self, UnderstandingError> {
+        let encoder = Box::new(MiniLm::new(&weights)?);
+        let groups = extraction.groups.iter().map(|group| (group.id.clone(), group.fields.len())).collect();
+        let model = Self { encoder, weights, shape: intent::Shape::of(dag), groups };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// The heads have the sizes that graph and groups ask for.
+    fn check(&self) -> Result<(), UnderstandingError> {
+        let width = self.encoder.width();
+        let mut want = vec![
+            (intent::NAME.to_owned(), [self.shape.width(), width]),
+            (tone::NAME.to_owned(), [tone::WIDTH, width]),
+            (RETRIEVAL.to_owned(), [width, width]),
+        ];
+        for (id, fields) in &self.groups {
+            want.push((format!("spans.{id}.hidden"), [spans::HIDDEN, width + spans::SHAPE]));
+            want.push((format!("spans.{id}.labels"), [spans::labels(*fields), spans::HIDDEN]));
+        }
+        for (name, [rows, columns]) in want {
+            for (part, shape) in [("weight", vec![rows, columns]), ("bias", vec![rows])] {
+                let found = self.weights.get(&format!("{name}.{part}")).map(|tensor| tensor.dims().to_vec());
+                if found.as_ref() != Some(&shape) {
+                    let problem = format!("weight `{name}.{part}` is {found:?} where {shape:?} is needed");
+                    return Err(candle_core::Error::Msg(problem).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn reach(&self) -> usize {
+        self.encoder.reach()
+    }
+
+    /// Rows of word vectors.
+    pub fn vocabulary(&self) -> usize {
+        self.weights.get(MiniLm::WORDS).and_then(|words| words.dim(0).ok()).unwrap_or(0)
+    }
+
+    /// The retrieval vectors alone.
+    pub fn embed(&self, texts: &[Tokenized]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
+        let batch = Packed::new(texts.iter().map(|tokens| tokens.ids.as_slice()));
+        let pooled = ops::means(&self.encoder.encode(&batch)?, batch.sequences())?;
+        let vectors = heads::apply(&self.weights, RETRIEVAL, &pooled)?.to_vec2::<f32>()?;
+        Ok(vectors.into_iter().map(unit).collect())
+    }
+
+    /// Scores of every text of a batch; a text's scores do not depend on the others.
+    pub fn run(&self, inputs: &[&Input]) -> Result<Vec<Raw>, UnderstandingError> {
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = Packed::new(inputs.iter().map(|input| input.tokens.ids.as_slice()));
+        let hidden = self.encoder.encode(&batch)?;
+        let pooled = ops::means(&hidden, batch.sequences())?;
+        let rows = |name: &str| -> Result<Vec<Vec<f32>>, UnderstandingError> {
+            Ok(heads::apply(&self.weights, name, &pooled)?.to_vec2()?)
+        };
+        let (intents, tones, vectors) = (rows(intent::NAME)?, rows(tone::NAME)?, rows(RETRIEVAL)?);
+        let mut out: Vec<Raw> = intents
+            .into_iter()
+            .zip(tones)
+            .zip(vectors)
+            .map(|((intent, tone), vector)| Raw { intent, tone, retrieval: unit(vector), spans: Vec::new() })
+            .collect();
+        self.spans(inputs, &batch, &hidden, &mut out)?;
+        Ok(out)
+    }
+
+    fn spans(
+        &self,
+        inputs: &[&Input],
+        batch: &Packed,
+        hidden: &Tensor,
+        out: &mut [Raw],
+    ) -> Result<(), UnderstandingError> {
+        let starts = batch.starts.iter();
+        let places = inputs.iter().zip(starts).flat_map(|(input, start)| {
+            input.tokens.words.iter().map(move |word| start + word.pieces.start..start + word.pieces.end)
+        });
+        let places: Vec<_> = places.collect();
+        if places.is_empty() {
+            out.iter_mut().for_each(|raw| raw.spans = vec![Vec::new(); self.groups.len()]);
+            return Ok(());
+        }
+        let count = places.len();
+        let words = ops::means(hidden, places)?;
+        let shapes: Vec<f32> = inputs.iter().flat_map(|input| input.shapes.iter().copied()).collect();
+        let shapes = Tensor::from_vec(shapes, (count, spans::SHAPE), &Device::Cpu)?;
+        for (id, _) in &self.groups {
+            let mut rows = spans::logits(&self.weights, id, &words, &shapes)?.to_vec2::<f32>()?.into_iter();
+            for (raw, input) in out.iter_mut().zip(inputs) {
+                raw.spans.push(rows.by_ref().take(input.tokens.words.len()).flatten().collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Scaled to length 1.
+pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+    vector.iter_mut().for_each(|v| *v /= norm);
+    vector
+}
