@@ -94,7 +94,7 @@ mod tests {
         let back = unpack(&pack(&weights).unwrap()).unwrap();
         let m: Vec<f32> = back["m"].flatten_all().unwrap().to_vec1().unwrap();
         for (row, (got, want)) in m.chunks(3).zip(matrix.chunks(3)).enumerate() {
-            let step = want.iter().fold(0.0_f32, |t, v| t.max(v.abs())) / 127.0;
+            let step = want.iter().fold(0.0_f32, |t, v: &f32| t.max(v.abs())) / 127.0;
             for (a, b) in got.iter().zip(want) {
                 assert!((a - b).abs() <= step * 0.5 + 1e-6, "row {row}: {a} {b}");
             }

@@ -1,0 +1,63 @@
+# `make run` and `make test` are all that a newcomer needs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# What the program needs beside Rust: a C compiler for SQLite and the cryptography.
+.PHONY: help
+help:
+	@echo "make run         build, start the service with a demonstration bank, print what to try"
+	@echo "make test        everything that must hold"
+	@echo "make check       formatting, lints, the pack, licences"
+	@echo "make base-model  fetch and verify the base encoder (models/base)"
+	@echo "make model       train a bundle (PROKURA_DATA names the public data; about two hours on two cores)"
+	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
+
+.PHONY: run
+run: tools
+	cargo build --release --locked
+	exec ./target/release/prokura demo
+
+# cargo-nextest runs the tests faster where it is installed; cargo's own runner runs the same ones.
+.PHONY: test
+test: tools
+	@if command -v cargo-nextest >/dev/null; then \
+	  cargo nextest run --locked --no-fail-fast; \
+	else \
+	  cargo test --locked --no-fail-fast; \
+	fi
+
+.PHONY: check
+check: tools
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo run --locked --quiet -- check
+	@if command -v cargo-deny >/dev/null; then \
+	  cargo deny check licenses bans sources; \
+	else \
+	  echo "licences were not checked: cargo install cargo-deny"; \
+	fi
+
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+
+.PHONY: base-model
+base-model: models/base/model.safetensors
+
+models/base/model.safetensors:
+	scripts/base-model.sh models/base
+
+# glibc gives large blocks back to the system after every step otherwise, and page faults halve the speed.
+TRAINING = MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
+
+.PHONY: model
+model: tools models/base/model.safetensors
+	cargo build --release --locked
+	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --out models/default
+
+.PHONY: evaluate
+evaluate: tools
+	cargo build --release --locked
+	./target/release/prokura evaluate
