@@ -9,6 +9,8 @@ pub enum Failure {
     Input(String),
     /// Faults in files of the pack (code 2).
     Findings(Vec<Finding>),
+    /// Whoever read the output went away: nothing to tell, and nothing failed (code 0).
+    Closed,
     /// The check that was asked for did not pass (code 1).
     Check(String),
 }
@@ -20,6 +22,7 @@ impl Failure {
 
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::Closed => 0,
             Self::Check(_) => 1,
             Self::Input(_) | Self::Findings(_) => 2,
         })
@@ -27,6 +30,7 @@ impl Failure {
 
     pub fn print(&self) {
         match self {
+            Self::Closed => {}
             Self::Input(message) | Self::Check(message) => eprintln!("prokura: {message}"),
             Self::Findings(findings) => {
                 for finding in findings {

@@ -30,9 +30,10 @@ pub fn json_pretty<T: Serialize>(value: &T) -> Result<(), Failure> {
 
 pub fn line_out(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::Input(format!("standard output cannot be written: {error}")))
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Failure::Closed,
+        _ => Failure::Input(format!("standard output cannot be written: {error}")),
+    })
 }
 
 /// A bar on stderr that appears only on a terminal, after two seconds of work.

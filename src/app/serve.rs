@@ -51,6 +51,16 @@ async fn run(
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
+    let cases = engine.cases.clone();
+    tokio::spawn(async move {
+        let mut minute = tokio::time::interval(std::time::Duration::from_secs(60));
+        loop {
+            minute.tick().await;
+            if let Err(error) = cases.expire().await {
+                tracing::error!(%error, "requests for approval could not be looked through");
+            }
+        }
+    });
     ready(listener.local_addr().map_err(Failure::input)?);
     http::serve(listener, api, shutdown()).await.map_err(Failure::input)
 }

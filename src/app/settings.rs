@@ -98,9 +98,13 @@ impl Settings {
         settings.folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         for (i, key) in settings.keys.iter().enumerate() {
             let wrong = key.sha256.len() != 64 || !key.sha256.bytes().all(|b| b.is_ascii_hexdigit());
-            if wrong || settings.keys.iter().take(i).any(|earlier| earlier.name == key.name) {
+            if wrong
+                || settings.keys.iter().take(i).any(|earlier| {
+                    earlier.name == key.name || earlier.sha256.eq_ignore_ascii_case(&key.sha256)
+                })
+            {
                 let message = format!(
-                    "key `{}`: `sha256` must be 64 hexadecimal digits and names must differ",
+                    "key `{}`: `sha256` must be 64 hexadecimal digits, and no two keys may share a name or a hash",
                     key.name
                 );
                 return Err(Failure::Findings(vec![Finding::new(&shown, 0, message)]));

@@ -52,6 +52,10 @@ pub enum Event {
         approval: ApprovalId,
         vote: Vote,
     },
+    /// Nobody decided before the request for approval ended.
+    Expired {
+        approval: ApprovalId,
+    },
     /// Committed before the call leaves.
     Intended {
         call: CallId,
@@ -108,6 +112,7 @@ impl Event {
             Self::Decided { .. } => "decided",
             Self::ApprovalAsked { .. } => "approval_asked",
             Self::Voted { .. } => "voted",
+            Self::Expired { .. } => "expired",
             Self::Intended { .. } => "intended",
             Self::Returned { .. } => "returned",
             Self::Escalated { .. } => "escalated",

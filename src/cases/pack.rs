@@ -142,6 +142,13 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
     let service = files.text("cases.toml", &mut findings).map(str::to_owned);
     let service = service.and_then(|text| {
         let parsed: Result<CaseSettings, _> = toml::from_str(&text);
+        if let Ok(settings) = &parsed
+            && !settings.queues.contains(planning::GENERAL_QUEUE)
+        {
+            let message =
+                format!("`queues` must name `{}`: what no plan covers goes there", planning::GENERAL_QUEUE);
+            findings.push(Finding::new(&files.shown("cases.toml"), 0, message));
+        }
         collect(
             &mut findings,
             parsed.map_err(|error| vec![Finding::of_toml(&files.shown("cases.toml"), &text, &error)]),
@@ -257,7 +264,15 @@ fn names(
     Names {
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
-        templates: templates.names().map(str::to_owned).collect(),
+        templates: templates
+            .names()
+            .map(|name| {
+                (
+                    name.to_owned(),
+                    templates.needs(name).map(|n| n.keys.iter().cloned().collect()).unwrap_or_default(),
+                )
+            })
+            .collect(),
         queues: service.queues.clone(),
         documents: documents.cloned().unwrap_or_else(cited),
         languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),

@@ -73,6 +73,7 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })
         }
+        Event::Expired { .. } => Some(Input::Expired),
         Event::Voted { vote, .. } => Some(Input::Voted { vote: vote.clone() }),
         // A `Decided` that begins a batch is a call that was stopped at the last check.
         Event::Decided { call, decision, .. } => {

@@ -98,11 +98,12 @@ impl Cases {
         }
         let case = incoming.message.case.clone();
         let mut once = Vec::new();
-        if let Some(token) = incoming.token {
-            once.push(Once { scope: "identity token".into(), key: token, value: case.to_string() });
-        }
+        // The key first: the same request sent twice at once is one request, not a replayed token.
         if let Some((key, digest)) = &incoming.key {
             once.push(Once { scope: scope.clone(), key: key.clone(), value: format!("{case} {digest}") });
+        }
+        if let Some(token) = incoming.token {
+            once.push(Once { scope: "identity token".into(), key: token, value: case.to_string() });
         }
         let lock = self.lock_of(&case);
         let _one = lock.lock().await;
@@ -194,6 +195,29 @@ impl Cases {
             }
         }
         Ok(count)
+    }
+
+    /// Goes on with every case whose request for approval nobody answered in time.
+    pub async fn expire(&self) -> Result<(), CaseError> {
+        for pending in self.approvals().await? {
+            if self.parts.clock.now() >= pending.request.expires_at {
+                self.expire_one(&pending.case).await?;
+                self.start(pending.case);
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire_one(&self, case: &CaseId) -> Result<(), CaseError> {
+        let lock = self.lock_of(case);
+        let _one = lock.lock().await;
+        let state = self.existing(case).await?;
+        let at = self.parts.clock.now();
+        let events = step(&state, Input::Expired, &Now { at, pack: &self.parts.pack });
+        if !events.is_empty() {
+            self.append(&state, &events, at, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// The state of a case, folded from the ledger. A case without events has length 0.
@@ -487,8 +511,7 @@ impl Cases {
             Some((request, votes)) if request.call == call.id => votes.clone(),
             _ => Vec::new(),
         };
-        let request =
-            call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
+        let request = call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
         let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
         governance.permit(&request, &call.id, &digest)
     }
@@ -564,7 +587,9 @@ pub(super) fn event_of(case: &CaseId, entry: &Entry) -> Result<Event, CaseError>
 }
 
 fn unreadable(case: &CaseId, error: &serde_json::Error) -> CaseError {
-    CaseError::Unreadable { case: case.clone(), reason: error.to_string() }
+    // Serde's own text may quote a value.
+    let reason = format!("not the form of an event, at column {}", error.column());
+    CaseError::Unreadable { case: case.clone(), reason }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -213,6 +213,7 @@ impl State {
                     votes.push(vote.clone());
                 }
             }
+            Event::Expired { .. } => self.approval = None,
             Event::Intended { call, .. } => {
                 if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
                     known.intended_at = Some(at);

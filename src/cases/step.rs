@@ -9,7 +9,7 @@ use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, Money, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
 use crate::intake::{Identity, Message};
-use crate::planning::{Advanced, Cursor, Next, PlanFor, StepKind, advance};
+use crate::planning::{Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, StepKind, advance};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -39,6 +39,8 @@ pub enum Input {
     Voted {
         vote: Vote,
     },
+    /// Nobody decided in time.
+    Expired,
     /// A room could not do its work.
     Failed {
         room: &'static str,
@@ -54,8 +56,6 @@ pub struct Now<'a> {
 
 /// The template that everybody gets who is not verified, whatever the records say.
 const UNVERIFIED: &str = "unverified";
-const HANDOVER: &str = "handover";
-const GENERAL_QUEUE: &str = "support";
 
 /// The events that an input causes. No events: the input changes nothing.
 pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
@@ -68,6 +68,7 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Returned { call, outcome } => returned(state, call, outcome, now),
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
         Input::Voted { vote } => voted(state, vote, now),
+        Input::Expired => expired(state, now),
         Input::Failed { room, reason } => failed(state, room, &reason),
     }
 }
@@ -339,6 +340,23 @@ fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
         return events;
     }
     events.extend(decide(&after, &call, &votes, now));
+    events
+}
+
+/// What nobody decided goes the way of what was declined.
+fn expired(state: &State, now: &Now<'_>) -> Vec<Event> {
+    let Some((request, _)) = &state.approval else { return Vec::new() };
+    if state.status != Status::WaitingApproval || now.at < request.expires_at {
+        return Vec::new();
+    }
+    let Some(call) = state.calls.iter().find(|call| call.id == request.call).cloned() else {
+        return Vec::new();
+    };
+    let event = Event::Expired { approval: request.id.clone() };
+    let mut after = state.clone();
+    after.apply(&event, now.at);
+    let mut events = vec![event];
+    events.extend(go_on(&after, &call, Way::Declined, "nobody decided in time", now));
     events
 }
 

@@ -34,7 +34,7 @@ pub enum ApprovalRefused {
     Initiator,
     #[error("`{0}` has already decided; four eyes are two people")]
     SamePerson(String),
-    #[error("the approval expired at {0}; the case asks again when it goes on")]
+    #[error("the approval expired at {0}; the case is with the people of its queue")]
     Expired(Timestamp),
     #[error("the case has changed since the approval was shown (`binding` differs); look at it again")]
     Changed,

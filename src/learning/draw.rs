@@ -207,7 +207,7 @@ fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
         _ => {
             let count = rng.random_range(1..=2);
             for _ in 0..count {
-                if let Some(piece) = pieces.choose_mut_unmarked(rng) {
+                if let Some(piece) = unmarked(pieces, rng) {
                     piece.text = mistyped(&piece.text, rng);
                 }
             }
@@ -215,21 +215,16 @@ fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
     }
 }
 
-trait ChooseUnmarked {
-    fn choose_mut_unmarked(&mut self, rng: &mut StdRng) -> Option<&mut Piece>;
-}
-
-impl ChooseUnmarked for [Piece] {
-    fn choose_mut_unmarked(&mut self, rng: &mut StdRng) -> Option<&mut Piece> {
-        let free: Vec<usize> = self
-            .iter()
-            .enumerate()
-            .filter(|(_, p)| p.field.is_none() && p.text.len() > 8)
-            .map(|(i, _)| i)
-            .collect();
-        let at = *free.choose(rng)?;
-        self.get_mut(at)
-    }
+/// A piece that is no entity and long enough to bear a slip.
+fn unmarked<'a>(pieces: &'a mut [Piece], rng: &mut StdRng) -> Option<&'a mut Piece> {
+    let free: Vec<usize> = pieces
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.field.is_none() && p.text.len() > 8)
+        .map(|(i, _)| i)
+        .collect();
+    let at = *free.choose(rng)?;
+    pieces.get_mut(at)
 }
 
 /// Two neighbouring letters swapped, or one left out.

@@ -2,7 +2,7 @@
 //! arguments of a call that do not come from a record.
 
 use super::Condition;
-use super::plan::{Plan, Plans, StepKind};
+use super::plan::{Plan, PlanFor, Plans, StepKind};
 use super::shape::Shape;
 use crate::base::Finding;
 use crate::base::finding::suggestion;
@@ -13,7 +13,8 @@ pub struct Names {
     pub leaves: BTreeSet<String>,
     /// Tool name to the names of its arguments.
     pub tools: BTreeMap<String, BTreeSet<String>>,
-    pub templates: BTreeSet<String>,
+    /// Template name to the keys that its text needs, such as `record.iban`, `passage.text`, `card.last4`.
+    pub templates: BTreeMap<String, BTreeSet<String>>,
     pub queues: BTreeSet<String>,
     /// Policy documents without their language suffix.
     pub documents: BTreeSet<String>,
@@ -66,6 +67,7 @@ impl<'a> Checker<'a> {
     }
 
     fn expression(&mut self, line: usize, condition: &Condition) -> Shape {
+        self.for_anyone(line, condition);
         let (faults, shape) = self.view.check(condition);
         for fault in faults {
             self.fault(line, format!("in `{}`: {fault}", condition.source()));
@@ -129,9 +131,9 @@ impl<'a> Checker<'a> {
                 }
             }
             StepKind::Call { tool, arguments, .. } => self.call(name, line, tool, arguments),
-            StepKind::Ask { template, with, .. } => self.text(line, template, with),
+            StepKind::Ask { template, with, .. } => self.text(line, template, with, false),
             StepKind::Reply { template, with, cite, .. } => {
-                self.text(line, template, with);
+                self.text(line, template, with, !cite.is_empty());
                 for document in cite {
                     self.known(line, "cited document", document, plan.documents.iter().map(String::as_str));
                 }
@@ -139,7 +141,7 @@ impl<'a> Checker<'a> {
             StepKind::Escalate { queue, template, .. } => {
                 let names = self.names;
                 self.known(line, "queue", queue, names.queues.iter().map(String::as_str));
-                self.known(line, "template", template, names.templates.iter().map(String::as_str));
+                self.known(line, "template", template, names.templates.keys().map(String::as_str));
             }
             StepKind::Plan(leaf) => {
                 let plans = self.plans;
@@ -148,11 +150,39 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn text(&mut self, line: usize, template: &str, with: &BTreeMap<String, Condition>) {
+    /// A text's template must exist and get what it needs.
+    fn text(&mut self, line: usize, template: &str, with: &BTreeMap<String, Condition>, cites: bool) {
         let names = self.names;
-        self.known(line, "template", template, names.templates.iter().map(String::as_str));
+        self.known(line, "template", template, names.templates.keys().map(String::as_str));
         for condition in with.values() {
             self.expression(line, condition);
+        }
+        for key in names.templates.get(template).into_iter().flatten() {
+            let root = key.split('.').next().unwrap_or(key);
+            match root {
+                "record" => {}
+                "passage" if cites => {}
+                "passage" => self.fault(line, format!("template `{template}` needs `{key}`; add `cite`")),
+                _ if with.contains_key(root) => {}
+                _ => {
+                    self.fault(line, format!("template `{template}` needs `{key}`; give `{root}` in `with`"))
+                }
+            }
+        }
+    }
+
+    /// A plan for everybody must not know what the records say: its answer would tell.
+    fn for_anyone(&mut self, line: usize, condition: &Condition) {
+        for root in condition.roots() {
+            if self.plan.audience == PlanFor::Anyone
+                && ["facts", "record", "records", "calls"].contains(&root.as_str())
+            {
+                let message = format!(
+                    "`{}` looks at `{root}`, which a plan `for = \"anyone\"` must not",
+                    condition.source()
+                );
+                self.fault(line, message);
+            }
         }
     }
 
@@ -235,7 +265,8 @@ expect = { escalate = "locksmith" }
         let names = Names {
             leaves: set(&["door", "window"]),
             tools: [("open_door".to_owned(), set(&["key"]))].into(),
-            templates: set(&["opened", "handover"]),
+            templates: [("opened".to_owned(), set(&["passage.text"])), ("handover".to_owned(), set(&[]))]
+                .into(),
             queues: set(&["locksmith"]),
             documents: set(&["doors"]),
             languages: vec!["en".into()],
@@ -279,6 +310,18 @@ expect = { escalate = "locksmith" }
     fn an_argument_from_the_message_is_refused() {
         let found = findings(&PLAN.replace("key = \"record.status\"", "key = \"reading.leaf\""));
         assert!(found.iter().any(|f| f.message.contains("does not come from a record")), "{found:?}");
+    }
+
+    #[test]
+    fn a_template_that_lacks_what_it_needs_is_found() {
+        let found = findings(&PLAN.replace("cite = [\"doors\"]\n", ""));
+        assert!(found.iter().any(|f| f.message.contains("needs `passage.text`")), "{found:?}");
+    }
+
+    #[test]
+    fn a_plan_for_everybody_must_not_look_at_records() {
+        let found = findings(&PLAN.replace("start =", "for = \"anyone\"\nstart ="));
+        assert!(found.iter().any(|f| f.message.contains("must not")), "{found:?}");
     }
 
     #[test]

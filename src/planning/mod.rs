@@ -15,8 +15,8 @@ mod walk;
 
 pub use check::{Names, check};
 pub use condition::{Condition, Truth};
-pub use plan::{Branch, Plan, PlanFor, Plans, Step, StepKind};
+pub use plan::{Branch, HANDOVER, Plan, PlanFor, Plans, Step, StepKind};
 pub use shape::Shape;
 pub use tool::*;
 pub use trial::{Trial, TrialOutcome, run as run_trials};
-pub use walk::{Advanced, Cursor, Next, advance};
+pub use walk::{Advanced, Cursor, GENERAL_QUEUE, Next, advance};

@@ -4,7 +4,9 @@ use crate::stage::{Stage, engine, incoming, shown, verified};
 use prokura::acting::Outcome;
 use prokura::base::{CaseId, ids};
 use prokura::cases::Status;
-use prokura::ledger::{Append, Entry, Head, LedgerError, Store, Stream, StreamKind, store::Scanned, store::Sqlite};
+use prokura::ledger::{
+    Append, Entry, Head, LedgerError, Store, Stream, StreamKind, store::Scanned, store::Sqlite,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -12,7 +12,12 @@ async fn a_stolen_card_is_blocked_at_once_and_its_replacement_waits_for_a_person
     ] {
         let before = stage.effects().len();
         let state = stage.send(message, verified(customer)).await;
-        assert_eq!(state.reading.as_ref().unwrap().intents[0].leaf, "lost_or_stolen_card", "{}", shown(&state));
+        assert_eq!(
+            state.reading.as_ref().unwrap().intents[0].leaf,
+            "lost_or_stolen_card",
+            "{}",
+            shown(&state)
+        );
         assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
         let effects = stage.effects();
         assert_eq!(effects.len(), before + 1, "the block happened, the replacement did not");
@@ -35,7 +40,8 @@ async fn a_card_on_its_way_is_answered_from_the_order() {
     let stage = Stage::new().await;
     let mut texts = Vec::new();
     for customer in ["cus_009", "cus_010", "cus_011", "cus_012", "cus_013"] {
-        let state = stage.send("Wo bleibt meine neue Karte? Ich warte schon so lange.", verified(customer)).await;
+        let state =
+            stage.send("Wo bleibt meine neue Karte? Ich warte schon so lange.", verified(customer)).await;
         assert_eq!(state.reading.as_ref().unwrap().intents[0].leaf, "card_arrival", "{}", shown(&state));
         assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
         texts.push(text(&state).to_owned());
@@ -49,7 +55,12 @@ async fn a_card_on_its_way_is_answered_from_the_order() {
 async fn a_double_charge_within_the_limit_is_refunded_once() {
     let stage = Stage::new().await;
     let state = stage.send("Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015")).await;
-    assert_eq!(state.reading.as_ref().unwrap().intents[0].leaf, "transaction_charged_twice", "{}", shown(&state));
+    assert_eq!(
+        state.reading.as_ref().unwrap().intents[0].leaf,
+        "transaction_charged_twice",
+        "{}",
+        shown(&state)
+    );
     assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
     let effects = stage.effects();
     assert_eq!(effects.len(), 1);
@@ -73,7 +84,8 @@ async fn the_balance_is_told_to_its_owner_only() {
     let own = stage.send("Wie viel Geld habe ich auf dem Konto?", verified("cus_022")).await;
     assert_eq!(own.reading.as_ref().unwrap().intents[0].leaf, "balance", "{}", shown(&own));
     assert!(text(&own).contains("1.234,50 €"), "{}", text(&own));
-    let anonymous = stage.send("Wie viel Geld habe ich auf dem Konto?", prokura::intake::Identity::Anonymous).await;
+    let anonymous =
+        stage.send("Wie viel Geld habe ich auf dem Konto?", prokura::intake::Identity::Anonymous).await;
     assert!(!text(&anonymous).contains("1.234"), "{}", text(&anonymous));
 }
 

@@ -2,8 +2,8 @@
 //! bank's own records; the scores that must come out are computed here, over all records, by other code.
 
 use crate::stage::{Stage, shown, verified};
-use prokura::demo::generate::accounts;
 use prokura::base::{Clock, SystemClock, Timestamp};
+use prokura::demo::generate::accounts;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -28,8 +28,16 @@ fn confused(number: &str, turn: usize) -> String {
     number.char_indices().map(|(i, c)| if i == *at { *letter } else { c }).collect()
 }
 
-fn independent_score(account: &Value, first: &BTreeSet<String>, last: &str, branch: &str, number: &str) -> u32 {
-    let is = |field: &str, wanted: &str| account[field].as_str().is_some_and(|have| have.to_lowercase() == wanted.to_lowercase());
+fn independent_score(
+    account: &Value,
+    first: &BTreeSet<String>,
+    last: &str,
+    branch: &str,
+    number: &str,
+) -> u32 {
+    let is = |field: &str, wanted: &str| {
+        account[field].as_str().is_some_and(|have| have.to_lowercase() == wanted.to_lowercase())
+    };
     let mut score = 0;
     if first.iter().any(|name| is("first_name", name)) {
         score += 1;
@@ -57,7 +65,8 @@ async fn twenty_variants_score_as_computed_by_hand() {
     for turn in 0..20 {
         let account = &all[500 + turn * 431];
         let get = |field: &str| account[field].as_str().unwrap().to_owned();
-        let (first, last, branch, number) = (get("first_name"), get("last_name"), get("branch"), get("account_number"));
+        let (first, last, branch, number) =
+            (get("first_name"), get("last_name"), get("branch"), get("account_number"));
         let partner = partners[turn % partners.len()];
         let typed = confused(&number, turn);
         let message = FORMS[turn % FORMS.len()]
@@ -70,7 +79,9 @@ async fn twenty_variants_score_as_computed_by_hand() {
         let names = BTreeSet::from([first.clone(), partner.to_owned()]);
         let mut expected: Vec<(u32, String)> = all
             .iter()
-            .map(|a| (independent_score(a, &names, &last, &branch, &number), a["id"].as_str().unwrap().to_owned()))
+            .map(|a| {
+                (independent_score(a, &names, &last, &branch, &number), a["id"].as_str().unwrap().to_owned())
+            })
             .filter(|(score, _)| *score > 0)
             .collect();
         expected.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -79,10 +90,16 @@ async fn twenty_variants_score_as_computed_by_hand() {
             facts.candidates.iter().map(|candidate| (candidate.score, candidate.id.to_string())).collect();
         let selected: Vec<String> = facts.selected.iter().map(ToString::to_string).collect();
         if found != expected || selected != [account["id"].as_str().unwrap()] {
-            let heads = (found.iter().take(3).collect::<Vec<_>>(), expected.iter().take(3).collect::<Vec<_>>());
+            let heads =
+                (found.iter().take(3).collect::<Vec<_>>(), expected.iter().take(3).collect::<Vec<_>>());
             wrong.push(format!("{message}\n  found, expected: {heads:?}\n  fields {:?}", state.fields));
         }
-        assert_eq!(state.reading.as_ref().unwrap().leaf(), Some("account_locked"), "{message}\n{}", shown(&state));
+        assert_eq!(
+            state.reading.as_ref().unwrap().leaf(),
+            Some("account_locked"),
+            "{message}\n{}",
+            shown(&state)
+        );
     }
     assert!(wrong.is_empty(), "{} of 20 differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -115,7 +115,11 @@ impl SourceDeclarations {
                 }
             }
         }
-        let forms = declared.http.iter().map(|source| &source.form).chain(declared.file.iter().map(|source| &source.form));
+        let forms = declared
+            .http
+            .iter()
+            .map(|source| &source.form)
+            .chain(declared.file.iter().map(|source| &source.form));
         for form in forms {
             for member in &form.members {
                 let root = member.split(['.', '[']).next().unwrap_or_default();
@@ -132,7 +136,8 @@ impl SourceDeclarations {
 
     /// The names that a plan may use of a record, as dotted names.
     pub fn shape_paths(&self) -> BTreeSet<&str> {
-        let forms = self.http.iter().map(|source| &source.form).chain(self.file.iter().map(|source| &source.form));
+        let forms =
+            self.http.iter().map(|source| &source.form).chain(self.file.iter().map(|source| &source.form));
         forms.flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
     }
 
