@@ -1,17 +1,127 @@
 //! Training, evaluation and model files.
 
-use super::{Failure, output};
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::Digest;
+use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
 use crate::cli::{Evaluate, Models, Place, Train};
+use crate::learning::train::{self as training, Progress, Recipe};
+use crate::learning::{evaluate as evaluation, finish};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-pub fn train(_place: &Place, _options: Train) -> Result<(), Failure> {
-    Err(Failure::input("not wired yet"))
+/// Steps between two lines of progress, and between two checkpoints.
+const TELL_EVERY: usize = 25;
+const SAVE_EVERY: usize = 500;
+
+pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
+    let mut recipe = Recipe::default();
+    recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
+    recipe.seed = options.seed.unwrap_or(recipe.seed);
+    let options_of_training = training::Options {
+        data: options.data,
+        own: options.own,
+        base: options.base,
+        config: pack_folder(place),
+        work: options.work,
+        save_every: SAVE_EVERY,
+        recipe,
+    };
+    let started = Instant::now();
+    let mut tell = |progress: Progress| tell(&progress, started);
+    let trained = training::run(&options_of_training, &mut tell).map_err(Failure::input)?;
+    let finished =
+        finish::run(&options_of_training, &trained.weights, &options.out, &mut tell).map_err(Failure::input)?;
+    output::json_pretty(&json!({
+        "bundle": options.out, "model": finished.digest, "bytes": finished.bytes, "steps": trained.steps,
+        "development": {"full": finished.full, "eight_bit": finished.eight_bit},
+    }))
 }
 
-pub fn evaluate(_place: &Place, _options: Evaluate) -> Result<(), Failure> {
-    let _ = output::line_out;
-    Err(Failure::input("not wired yet"))
+fn tell(progress: &Progress, started: Instant) {
+    match progress {
+        Progress::Note(note) => eprintln!("{note}"),
+        Progress::Step { number, of, losses } if *number <= 5 || number % TELL_EVERY == 0 => {
+            let left = started.elapsed().as_secs_f64() / *number as f64 * (of - number) as f64;
+            eprintln!(
+                "step {number} of {of}: intent {:.3}, spans {:.3}, tone {:.3}, retrieval {:.3}; about {:.0} min left",
+                losses.intent,
+                losses.spans,
+                losses.tone,
+                losses.retrieval,
+                left / 60.0
+            );
+        }
+        Progress::Step { .. } => {}
+        Progress::Measured { step, figures } => {
+            let line = serde_json::to_string(figures).unwrap_or_default();
+            eprintln!("step {step}, development lines: {line}");
+        }
+    }
 }
 
-pub async fn models(_place: &Place, _options: Models) -> Result<(), Failure> {
-    Err(Failure::input("not wired yet"))
+/// The settings file's folder is the pack; training needs no settings.
+fn pack_folder(place: &Place) -> PathBuf {
+    place.config.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let bundle = options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle));
+    let asked = evaluation::Options { bundle, data: options.data, own: options.own, config: pack_folder(place) };
+    let done = evaluation::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
+    let value = serde_json::to_value(&done).map_err(Failure::input)?;
+    if options.json {
+        output::json_pretty(&value)?;
+    } else {
+        table(&value)?;
+    }
+    let below = done.below_bar();
+    if below.is_empty() { Ok(()) } else { Err(Failure::Check(format!("below the bar: {}", below.join("; ")))) }
+}
+
+/// The figures in percent, a task a line and a field a line.
+fn table(evaluation: &Value) -> Result<(), Failure> {
+    output::line_out(&format!("model {}", evaluation["model"].as_str().unwrap_or_default()))?;
+    let header = format!("{:<24}{:>7}{:>12}{:>12}{:>12}", "test set", "lines", "all leaves", "own leaves", "parents");
+    output::line_out(&header)?;
+    let percent = |value: &Value| value.as_f64().map_or_else(String::new, |share| format!("{:.2}", share * 100.0));
+    for (name, task) in evaluation["tasks"].as_object().into_iter().flatten() {
+        output::line_out(&format!(
+            "{name:<24}{:>7}{:>12}{:>12}{:>12}",
+            task["n"],
+            percent(&task["accuracy"]),
+            percent(&task["accuracy_closed"]),
+            percent(&task["parent_accuracy"])
+        ))?;
+        for (field, spans) in task["spans"].as_object().into_iter().flatten() {
+            output::line_out(&format!("  {field:<22}{:>7}{:>12} (span F1)", spans["n"], percent(&spans["f1"])))?;
+        }
+    }
+    if let Some(auroc) = evaluation["out_of_scope_auroc"].as_f64() {
+        output::line_out(&format!("out of scope, area under the curve: {auroc:.4}"))?;
+    }
+    for (language, sets) in evaluation["prediction_sets"].as_object().into_iter().flatten() {
+        let (coverage, size) = (percent(&sets["coverage"]), sets["size"].as_f64().unwrap_or(0.0));
+        output::line_out(&format!("prediction sets, {language}: coverage {coverage} %, mean size {size:.2}"))?;
+    }
+    Ok(())
+}
+
+pub async fn models(place: &Place, options: Models) -> Result<(), Failure> {
+    let Models::Pull { hub: endpoint, out } = options;
+    let settings = Settings::read(&place.config)?;
+    let outbound = wire::outbound(&settings)?;
+    let wanted = BASE_FILES
+        .iter()
+        .map(|(name, digest)| {
+            let digest = Digest::parse(digest)
+                .ok_or_else(|| Failure::Input(format!("the digest of `{name}` is not of the form")))?;
+            Ok(Wanted { name: (*name).to_owned(), digest })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let hub = Hub { endpoint, token: None, revision: "main".to_owned() };
+    hub::pull(&outbound, &hub, BASE_REPOSITORY, &wanted, &out).await.map_err(Failure::input)?;
+    output::line_out(&format!("{} files of {BASE_REPOSITORY} are in {}", BASE_FILES.len(), out.display()))
 }
