@@ -6,7 +6,7 @@ use super::datasets::{Line, Source, Split, bucket};
 use super::draw::{self, Drawn};
 use super::error::LearningError;
 use super::measure::{self, Figures};
-use super::student::{Balance, Example, Losses, Student, base_weights};
+use super::student::{Balance, Course, Example, Losses, Student, base_weights};
 use crate::base::Digest;
 use crate::understanding::encoder::{Dropout, Encoder, MiniLm, Packed, Weights, ops};
 use crate::understanding::model::{Input, Model, unit};
@@ -29,6 +29,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Checkpoints go here; outside of the repository.
     pub work: PathBuf,
+    /// Steps between two checkpoints. A run that was killed goes on from the last one.
+    pub save_every: usize,
     pub recipe: Recipe,
 }
 
@@ -89,6 +91,9 @@ pub struct Trained {
 
 /// Longest training text, in pieces: longer ones are cut, which costs nothing but a tail of a few e-mails.
 const REACH: usize = 128;
+/// Steps between two looks at the development lines, and how many of each source are looked at.
+const MEASURE_EVERY: usize = 2_000;
+const MEASURED: usize = 500;
 
 pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
     let (dag, extraction) = pack(&options.config)?;
@@ -128,20 +133,24 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
         let warm = ((steps as f64 * recipe.warm) as usize).max(1);
         let rate = recipe.rate * adamw::schedule(number, warm, steps);
         let step = Step { number: number as i32 + 1, rate, decay: recipe.decay, scale: 1.0 };
-        let dropout = Dropout { rate: recipe.dropout, seed: rng.random() };
-        let losses =
-            student.learn(&examples, recipe.balance, step, recipe.head_factor, dropout, &mut untouched)?;
+        let course = Course {
+            balance: recipe.balance,
+            head_factor: recipe.head_factor,
+            clip: 1.0,
+            dropout: Dropout { rate: recipe.dropout, seed: rng.random() },
+        };
+        let losses = student.learn(&examples, &course, step, &mut untouched)?;
         if number == done + 20 {
             all_learn(&untouched, &recipe)?;
         }
         progress(Progress::Step { number: number + 1, of: steps, losses });
         let last = number + 1 == steps;
-        if (number + 1) % 500 == 0 && !last {
+        if (number + 1).is_multiple_of(options.save_every.max(1)) && !last {
             save(&checkpoint, number + 1, &student)?;
         }
-        if (number + 1) % 2000 == 0 || last {
+        if (number + 1).is_multiple_of(MEASURE_EVERY) || last {
             let model = Model::new(student.weights()?, &dag, &extraction)?;
-            let figures = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, 500)?;
+            let figures = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
             progress(Progress::Measured { step: number + 1, figures });
         }
     }
@@ -283,3 +292,7 @@ fn resume(
     progress(Progress::Note(format!("going on after step {step}")));
     Ok(step)
 }
+
+#[cfg(test)]
+#[path = "train_tests.rs"]
+mod tests;

@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_within_half_a_step_and_vectors_exactly() {
-        let matrix = vec![0.5, -1.27, 0.003, 0.0, 0.0, 0.0, 100.0, -30.0, 0.2];
+        let matrix: Vec<f32> = vec![0.5, -1.27, 0.003, 0.0, 0.0, 0.0, 100.0, -30.0, 0.2];
         let mut weights = Weights::new();
         weights.insert("m".into(), Tensor::from_vec(matrix.clone(), (3, 3), &Device::Cpu).unwrap());
         weights.insert("v".into(), Tensor::from_vec(vec![0.1_f32, -7.0], 2, &Device::Cpu).unwrap());
         let back = unpack(&pack(&weights).unwrap()).unwrap();
         let m: Vec<f32> = back["m"].flatten_all().unwrap().to_vec1().unwrap();
         for (row, (got, want)) in m.chunks(3).zip(matrix.chunks(3)).enumerate() {
-            let step = want.iter().fold(0.0_f32, |t, v: &f32| t.max(v.abs())) / 127.0;
+            let step = want.iter().fold(0.0_f32, |t, v| t.max(v.abs())) / 127.0;
             for (a, b) in got.iter().zip(want) {
                 assert!((a - b).abs() <= step * 0.5 + 1e-6, "row {row}: {a} {b}");
             }

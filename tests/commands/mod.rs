@@ -71,7 +71,7 @@ fn what_is_missing_or_damaged_is_named_with_its_remedy() {
     let (code, said) = failing(&["search", "Konto", "--state", state]);
     assert!(code == 2 && said.contains("policies index"), "{code}: {said}");
     let (code, said) = failing(&["understand", ""]);
-    assert!(code == 2 && said.contains("empty"), "{code}: {said}");
+    assert!(code == 2 && said.contains("no text"), "{code}: {said}");
     let (code, said) = failing(&["check", "--config", "nowhere.toml"]);
     assert!(code == 2 && said.contains("nowhere.toml") && said.contains("--config"), "{code}: {said}");
     let (code, said) = failing(&["launch"]);

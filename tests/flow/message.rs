@@ -37,8 +37,9 @@ async fn the_german_message_is_resolved() {
     assert_eq!(account.len(), 1);
     assert_eq!(account[0].variants, ["ABC01234", "ABCO1234"]);
 
-    assert_eq!(scores(&state)[..2], [("acc_001".to_owned(), 10), ("acc_017".to_owned(), 3)]);
-    assert_eq!((score(&state, "acc_204"), score(&state, "acc_388")), (Some(2), Some(1)));
+    let found = ["acc_001", "acc_017", "acc_204", "acc_388"].map(|id| score(&state, id));
+    assert_eq!(found, [Some(10), Some(3), Some(2), Some(1)]);
+    assert!(scores(&state)[1..].iter().all(|(_, score)| *score <= 3));
     let selected = &state.facts.as_ref().unwrap().selected;
     assert_eq!(selected.iter().map(ToString::to_string).collect::<Vec<_>>(), ["acc_001"]);
 
