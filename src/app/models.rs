@@ -31,8 +31,8 @@ pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
     let started = Instant::now();
     let mut tell = |progress: Progress| tell(&progress, started);
     let trained = training::run(&options_of_training, &mut tell).map_err(Failure::input)?;
-    let finished =
-        finish::run(&options_of_training, &trained.weights, &options.out, &mut tell).map_err(Failure::input)?;
+    let finished = finish::run(&options_of_training, &trained.weights, &options.out, &mut tell)
+        .map_err(Failure::input)?;
     output::json_pretty(&json!({
         "bundle": options.out, "model": finished.digest, "bytes": finished.bytes, "steps": trained.steps,
         "development": {"full": finished.full, "eight_bit": finished.eight_bit},
@@ -69,7 +69,8 @@ fn pack_folder(place: &Place) -> PathBuf {
 pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let bundle = options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle));
-    let asked = evaluation::Options { bundle, data: options.data, own: options.own, config: pack_folder(place) };
+    let asked =
+        evaluation::Options { bundle, data: options.data, own: options.own, config: pack_folder(place) };
     let done = evaluation::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
     let value = serde_json::to_value(&done).map_err(Failure::input)?;
     if options.json {
@@ -78,15 +79,21 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
         table(&value)?;
     }
     let below = done.below_bar();
-    if below.is_empty() { Ok(()) } else { Err(Failure::Check(format!("below the bar: {}", below.join("; ")))) }
+    if below.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Check(format!("below the bar: {}", below.join("; "))))
+    }
 }
 
 /// The figures in percent, a task a line and a field a line.
 fn table(evaluation: &Value) -> Result<(), Failure> {
     output::line_out(&format!("model {}", evaluation["model"].as_str().unwrap_or_default()))?;
-    let header = format!("{:<24}{:>7}{:>12}{:>12}{:>12}", "test set", "lines", "all leaves", "own leaves", "parents");
+    let header =
+        format!("{:<24}{:>7}{:>12}{:>12}{:>12}", "test set", "lines", "all leaves", "own leaves", "parents");
     output::line_out(&header)?;
-    let percent = |value: &Value| value.as_f64().map_or_else(String::new, |share| format!("{:.2}", share * 100.0));
+    let percent =
+        |value: &Value| value.as_f64().map_or_else(String::new, |share| format!("{:.2}", share * 100.0));
     for (name, task) in evaluation["tasks"].as_object().into_iter().flatten() {
         output::line_out(&format!(
             "{name:<24}{:>7}{:>12}{:>12}{:>12}",
@@ -96,7 +103,11 @@ fn table(evaluation: &Value) -> Result<(), Failure> {
             percent(&task["parent_accuracy"])
         ))?;
         for (field, spans) in task["spans"].as_object().into_iter().flatten() {
-            output::line_out(&format!("  {field:<22}{:>7}{:>12} (span F1)", spans["n"], percent(&spans["f1"])))?;
+            output::line_out(&format!(
+                "  {field:<22}{:>7}{:>12} (span F1)",
+                spans["n"],
+                percent(&spans["f1"])
+            ))?;
         }
     }
     if let Some(auroc) = evaluation["out_of_scope_auroc"].as_f64() {
@@ -104,7 +115,9 @@ fn table(evaluation: &Value) -> Result<(), Failure> {
     }
     for (language, sets) in evaluation["prediction_sets"].as_object().into_iter().flatten() {
         let (coverage, size) = (percent(&sets["coverage"]), sets["size"].as_f64().unwrap_or(0.0));
-        output::line_out(&format!("prediction sets, {language}: coverage {coverage} %, mean size {size:.2}"))?;
+        output::line_out(&format!(
+            "prediction sets, {language}: coverage {coverage} %, mean size {size:.2}"
+        ))?;
     }
     Ok(())
 }

@@ -54,8 +54,12 @@ fn lines(input: &Path, mut each: impl FnMut(&str, usize) -> Result<(), Failure>)
 }
 
 fn parse_line<'a, T: Deserialize<'a>>(input: &Path, text: &'a str, number: usize) -> Result<T, Failure> {
-    serde_json::from_str(text)
-        .map_err(|error| Failure::Input(format!("{}:{number}: {error}", input.display())))
+    // Serde's own text may quote a value.
+    serde_json::from_str(text).map_err(|error| {
+        let what =
+            if error.is_data() { "has other fields or types than are expected" } else { "is not JSON" };
+        Failure::Input(format!("{}:{number}: the line {what}, at column {}", input.display(), error.column()))
+    })
 }
 
 fn language(code: Option<&str>) -> Result<Option<Language>, Failure> {

@@ -20,8 +20,11 @@ pub enum Event {
         by: Principal,
         message: Message,
     },
+    /// `answers`: it is the answer to a question of the plan and does not choose another plan.
     Understood {
         reading: Reading,
+        #[serde(default)]
+        answers: bool,
     },
     Found {
         facts: Facts,

@@ -34,6 +34,9 @@ pub struct CaseSettings {
     pub hand_over_below: f64,
     /// Hours until a request for approval expires.
     pub approval_hours: i64,
+    /// Leaves that are heard also when a plan waits for an answer, from this probability on.
+    pub interrupting: BTreeSet<String>,
+    pub interrupt_from: f64,
     /// The queues that plans may hand over to.
     pub queues: BTreeSet<String>,
 }

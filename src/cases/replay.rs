@@ -62,7 +62,7 @@ pub fn replay(case: &CaseId, entries: &[Entry], pack: &Pack) -> Result<Replayed,
 fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
     match event {
         Event::Received { by, message } => Some(Input::Received { by: by.clone(), message: message.clone() }),
-        Event::Understood { reading } => Some(Input::Understood(reading.clone())),
+        Event::Understood { reading, .. } => Some(Input::Understood(reading.clone())),
         Event::Found { facts } => Some(Input::Found(facts.clone())),
         Event::Grounded { grounds } => Some(Input::Grounded(grounds.clone())),
         Event::Replied { reply, .. } => Some(Input::Composed(reply.clone())),

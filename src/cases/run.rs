@@ -4,11 +4,11 @@ use super::CaseError;
 use super::event::Event;
 use super::pack::Pack;
 use super::state::{CallState, Effect, State, Status};
-use super::step::{Input, Now, call_request, step};
+use super::step::{ABOVE_LIMIT, Input, Now, call_request, step, within_limit};
 use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
-use crate::governance::{Decision, Principal, Verdict, Vote, admit};
+use crate::governance::{Decision, Principal, Vote, admit};
 use crate::intake::{Message, recognise};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
 use crate::planning::{Next, advance};
@@ -16,7 +16,7 @@ use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
 use crate::understanding::{Known, Understanding};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -42,6 +42,9 @@ pub struct Cases {
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     changed: broadcast::Sender<CaseId>,
+    /// Calls whose intent this process recorded and which it has not sent yet. Only these are known not to
+    /// have left: after a restart nobody knows.
+    unsent: Arc<Mutex<HashSet<CallId>>>,
 }
 
 /// An accepted message on its way into a case.
@@ -65,13 +68,15 @@ pub struct Decide {
 
 /// The text for a customer whose request waits for a human's approval.
 const WORKING: &str = "working";
+/// How often an effect may be tried again in further cases after it certainly failed.
+const CLAIMS: u32 = 20;
 /// How many passages a case's search keeps.
 const PASSAGES: usize = 5;
 
 impl Cases {
     pub fn new(parts: Parts) -> Self {
         let (changed, _) = broadcast::channel(1024);
-        Self { parts: Arc::new(parts), drivers: Arc::default(), changed }
+        Self { parts: Arc::new(parts), drivers: Arc::default(), changed, unsent: Arc::default() }
     }
 
     pub fn pack(&self) -> &Pack {
@@ -142,25 +147,16 @@ impl Cases {
         let lock = self.lock_of(case);
         let _one = lock.lock().await;
         let mut state = self.state(case).await?;
-        // Only a call whose intent was recorded in this very run is known not to have left yet.
-        let mut fresh: Option<CallId> = None;
         while let Some(effect) = state.due() {
             let at = self.parts.clock.now();
             let room = room_of(&effect);
-            let input = self
-                .perform(&state, effect, fresh.take())
-                .instrument(tracing::info_span!("room", room))
-                .await;
+            let input = self.perform(&state, effect).instrument(tracing::info_span!("room", room)).await;
             let now = self.parts.clock.now();
             let events = step(&state, input, &Now { at: now, pack: &self.parts.pack });
             tracing::debug!(case = %state.case, room, milliseconds = now.since(at), "effect performed");
             if events.is_empty() {
                 break;
             }
-            fresh = events.iter().rev().find_map(|event| match event {
-                Event::Intended { call, .. } => Some(call.clone()),
-                _ => None,
-            });
             state = self.append(&state, &events, now, Vec::new()).await?;
         }
         Ok(state)
@@ -279,19 +275,21 @@ impl Cases {
     /// Records a human's decision. When it was the last one needed, the caller drives the case.
     pub async fn decide(&self, approval: &str, decide: Decide) -> Result<CaseId, CaseError> {
         let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
-        let pending = self.approvals().await?;
-        let found = pending.into_iter().find(|p| p.request.id.as_str() == approval).ok_or_else(unknown)?;
-        let lock = self.lock_of(&found.case);
+        // An approval's id begins with its case's.
+        let case = CaseId::new(approval.rsplit_once(".a").ok_or_else(unknown)?.0);
+        let lock = self.lock_of(&case);
         let _one = lock.lock().await;
-        let state = self.existing(&found.case).await?;
+        let state = self.state(&case).await?;
         let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
+        if request.id.as_str() != approval || state.status != Status::WaitingApproval {
+            return Err(unknown());
+        }
         let at = self.parts.clock.now();
-        let initiator = state.opened_by.as_ref().map_or("", |by| by.name.as_str());
-        admit(&request, &votes, initiator, &decide.by, decide.binding.as_ref(), at)?;
+        admit(&request, &votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
         let vote = Vote { by: decide.by.name, approve: decide.approve, reason: decide.reason, at };
         let events = step(&state, Input::Voted { vote }, &Now { at, pack: &self.parts.pack });
         self.append(&state, &events, at, Vec::new()).await?;
-        Ok(found.case)
+        Ok(case)
     }
 
     async fn append(
@@ -319,6 +317,11 @@ impl Cases {
         };
         let store = Arc::clone(&self.parts.store);
         blocking(move || store.append(&batch)).await?;
+        let intended = events.iter().filter_map(|event| match event {
+            Event::Intended { call, .. } => Some(call.clone()),
+            _ => None,
+        });
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner).extend(intended);
         // Nobody may be listening.
         let _ = self.changed.send(state.case.clone());
         Ok(next)
@@ -337,14 +340,14 @@ impl Cases {
         ])
     }
 
-    async fn perform(&self, state: &State, effect: Effect, fresh: Option<CallId>) -> Input {
+    async fn perform(&self, state: &State, effect: Effect) -> Input {
         let done = match effect {
             Effect::Understand => self.understand(state).await,
             Effect::LookUp => self.look_up(state).await,
             Effect::Search => self.search(state).await,
             Effect::Compose => self.compose(state),
             Effect::Call(id) => match state.calls.iter().find(|call| call.id == id) {
-                Some(call) => Ok(self.call(state, call, fresh.as_ref() == Some(&id)).await),
+                Some(call) => Ok(self.call(state, call).await),
                 None => Err(("acting", "the call is not recorded".to_owned())),
             },
         };
@@ -455,34 +458,71 @@ impl Cases {
         rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
     }
 
-    async fn call(&self, state: &State, call: &CallState, fresh: bool) -> Input {
+    async fn call(&self, state: &State, call: &CallState) -> Input {
         let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
-        let permit = self.permit(state, call).await;
-        if fresh {
+        let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id);
+        let permit = match self.permit(state, call).await {
+            Ok(permit) => self.claim(call).await.map(|()| permit),
+            Err(decision) => Err(decision),
+        };
+        let id = call.id.clone();
+        if unsent {
             return match permit {
                 Ok(permit) => {
-                    let outcome = self.parts.acting.perform(permit, &arguments).await;
-                    Input::Returned { call: call.id.clone(), outcome }
+                    Input::Returned { call: id, outcome: self.parts.acting.perform(permit, &arguments).await }
                 }
-                Err(decision) => Input::Stopped { call: call.id.clone(), decision },
+                Err(decision) => Input::Stopped { call: id, decision },
             };
         }
         // Intent without result: it may have happened. The tool's own rule settles it.
         let intended_at = call.intended_at.unwrap_or_else(|| self.parts.clock.now());
-        let outcome: Outcome =
-            self.parts.acting.resolve_ambiguous(permit.ok(), &arguments, intended_at).await;
-        Input::Returned { call: call.id.clone(), outcome }
+        let (permit, refused) = match permit {
+            Ok(permit) => (Some(permit), None),
+            Err(decision) => (None, Some(decision)),
+        };
+        match (self.parts.acting.resolve_ambiguous(permit, &arguments, intended_at).await, refused) {
+            (Outcome::Failed { .. }, Some(decision)) => Input::Stopped { call: id, decision },
+            (outcome, _) => Input::Returned { call: id, outcome },
+        }
+    }
+
+    /// One effect, one case: two cases about the same thing do not both bring it about. A claim whose call
+    /// certainly did not act is passed on.
+    async fn claim(&self, call: &CallState) -> Result<(), Decision> {
+        let refused = |reason: &str| Decision::refused(&call.tool, reason);
+        let what = json!([call.tool, call.record, call.arguments]).to_string();
+        let digest = Digest::of(what.as_bytes());
+        for turn in 0..CLAIMS {
+            let once = Once {
+                scope: format!("effect/{}", call.tool),
+                key: format!("{digest}/{turn}"),
+                value: call.id.to_string(),
+            };
+            let store = Arc::clone(&self.parts.store);
+            let holder = blocking(move || store.claim(&once)).await;
+            let holder = holder.map_err(|_| refused("the ledger could not record the claim"))?;
+            if holder == call.id.as_str() {
+                return Ok(());
+            }
+            let case = holder.rsplit_once(".c").map_or(holder.as_str(), |(case, _)| case);
+            let other = self.state(&CaseId::new(case)).await;
+            let failed = other.is_ok_and(|other| {
+                let found = other.calls.iter().find(|known| known.id.as_str() == holder);
+                matches!(found.and_then(|known| known.outcome.as_ref()), Some(Outcome::Failed { .. }))
+            });
+            if !failed {
+                return Err(refused(&format!("the same is done or under way in case `{case}`")));
+            }
+        }
+        Err(refused("the same was tried too often"))
     }
 
     /// The last check, on the record as it is now and the rules and dial in force now.
     async fn permit(&self, state: &State, call: &CallState) -> Result<crate::base::grants::Permit, Decision> {
-        let refused = |reason: &str| Decision {
-            tool: call.tool.clone(),
-            verdict: Verdict::Refuse,
-            policies: Vec::new(),
-            reason: reason.to_owned(),
-            approvals_needed: 0,
-        };
+        let refused = |reason: &str| Decision::refused(&call.tool, reason);
+        if !within_limit(&self.parts.pack, call) {
+            return Err(refused(ABOVE_LIMIT));
+        }
         let at = self.parts.clock.now();
         let circumstances = circumstances(state).ok_or_else(|| refused("the sender is not verified"))?;
         let governance = &self.parts.pack.governance;

@@ -3,7 +3,7 @@
 use super::event::{Event, ReplyKind};
 use super::view::lookup_values;
 use crate::acting::Outcome;
-use crate::base::{CallId, CaseId, Digest, RecordId, Timestamp};
+use crate::base::{CallId, CaseId, CustomerId, Digest, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
 use crate::intake::Message;
 use crate::planning::{Cursor, Next};
@@ -13,7 +13,7 @@ use crate::reply::Reply;
 use crate::understanding::Reading;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct State {
@@ -42,6 +42,12 @@ pub struct State {
     /// How often each ask step asked.
     pub asked: BTreeMap<String, u32>,
     pub replies: Vec<Reply>,
+    /// The verified customer whom the last reply was for.
+    pub replied_to: Option<CustomerId>,
+    /// How many calls belong to earlier messages.
+    pub earlier_calls: usize,
+    /// Everybody who sent a message of this case.
+    pub senders: BTreeSet<String>,
     /// Whether the message at hand got a reply.
     pub answered: bool,
     pub escalation: Option<Escalation>,
@@ -149,6 +155,9 @@ impl State {
             approval: None,
             asked: BTreeMap::new(),
             replies: Vec::new(),
+            replied_to: None,
+            earlier_calls: 0,
+            senders: BTreeSet::new(),
             answered: false,
             escalation: None,
         }
@@ -183,12 +192,12 @@ impl State {
         self.updated_at = Some(at);
         match event {
             Event::Received { by, message } => self.received(by, message, at),
-            Event::Understood { reading } => {
-                self.learn_fields(reading);
-                // An answer to a question does not choose another plan.
-                if self.reading.is_none() || !self.is_answer() {
+            Event::Understood { reading, answers } => {
+                if !answers {
+                    self.begin_round();
                     self.reading = Some(reading.clone());
                 }
+                self.learn_fields(reading);
                 self.stage = Stage::LookingUp;
             }
             Event::Found { facts } => {
@@ -246,6 +255,7 @@ impl State {
             self.opened_by = Some(by.clone());
             self.opened_at = Some(at);
         }
+        self.senders.insert(by.name.clone());
         self.messages.push(message.clone());
         // A human has the case, or is asked about it: the message is theirs to read. And a call whose end is
         // not known is settled before anything else.
@@ -256,19 +266,39 @@ impl State {
         }
         self.answered = false;
         self.working_on = self.messages.len() - 1;
-        if self.status != Status::WaitingCustomer {
-            self.reading = None;
-            self.fields.clear();
-            self.next = None;
-            self.asked.clear();
+        if !self.may_be_answer() {
+            self.begin_round();
         }
         self.status = Status::Running;
         self.stage = Stage::Reading;
     }
 
-    /// Whether the message at hand answers a question of the plan.
-    pub fn is_answer(&self) -> bool {
-        matches!(self.next, Some(Next::Ask { .. }))
+    /// Forgets what earlier messages were about. What was done stays.
+    fn begin_round(&mut self) {
+        self.reading = None;
+        self.fields.clear();
+        self.facts = None;
+        self.grounds = None;
+        self.plan = None;
+        self.next = None;
+        self.approval = None;
+        self.escalation = None;
+        self.asked.clear();
+        self.earlier_calls = self.calls.len();
+    }
+
+    /// Whether the message at hand may answer a question of the plan: it comes from the same verified
+    /// customer who was asked. What somebody else said before must not stand behind what is done now.
+    pub fn may_be_answer(&self) -> bool {
+        let asked = self.replied_to.as_ref();
+        let speaks = self.message().and_then(|message| message.identity.customer());
+        matches!(&self.next, Some(Next::Ask { .. })) && asked.is_some() && asked == speaks
+    }
+
+    /// The customer whom the last reply was for; a reply to a verified customer may hold their data.
+    pub fn reply_is_for_speaker(&self) -> bool {
+        let speaks = self.messages.last().and_then(|message| message.identity.customer());
+        self.replied_to.is_none() || self.replied_to.as_ref() == speaks
     }
 
     fn learn_fields(&mut self, reading: &Reading) {
@@ -335,6 +365,7 @@ impl State {
 
     fn replied(&mut self, kind: ReplyKind, reply: &Reply) {
         self.replies.push(reply.clone());
+        self.replied_to = self.message().and_then(|message| message.identity.customer().cloned());
         self.answered = true;
         self.stage = Stage::Waiting;
         self.status = match kind {

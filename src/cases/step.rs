@@ -57,11 +57,16 @@ pub struct Now<'a> {
 /// The template that everybody gets who is not verified, whatever the records say.
 const UNVERIFIED: &str = "unverified";
 
+const PLAN_CHANGED: &str = "the plan was changed while the case waited";
+
 /// The events that an input causes. No events: the input changes nothing.
 pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
     match input {
         Input::Received { by, message } => vec![Event::Received { by, message }],
-        Input::Understood(reading) => vec![Event::Understood { reading }],
+        Input::Understood(reading) => {
+            let answers = state.may_be_answer() && !interrupts(&reading, now);
+            vec![Event::Understood { reading, answers }]
+        }
         Input::Found(facts) => vec![Event::Found { facts }],
         Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
         Input::Composed(reply) => composed(state, reply, now),
@@ -71,6 +76,12 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Expired => expired(state, now),
         Input::Failed { room, reason } => failed(state, room, &reason),
     }
+}
+
+/// Some concerns are heard also when the plan waits for an answer: the wish for a person, a lost card.
+fn interrupts(reading: &Reading, now: &Now<'_>) -> bool {
+    let service = &now.pack.service;
+    service.interrupting.contains(leaf_of(reading)) && probability(reading).get() >= service.interrupt_from
 }
 
 /// Records the grounds and walks the plan.
@@ -88,9 +99,15 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     if let Some(Next::Ask { then, .. }) = &state.next
         && let Some(known) = &state.plan
     {
-        // The customer answered: the plan goes on where it asked.
+        // The customer answered: the plan goes on where it asked, if it is still the plan that asked.
+        if known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest) {
+            return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
+        }
         let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
         return walk(state, &known.leaf.clone(), cursor, now);
+    }
+    if reading.truncated {
+        return escalation(state, &leaf, GENERAL_QUEUE, "the message is longer than the models read");
     }
     if probability(reading).get() < now.pack.service.hand_over_below {
         return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
@@ -107,10 +124,10 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
 /// Walks from a cursor; a plan for verified customers gives everybody else the uniform answer.
 fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> {
     let plans = &now.pack.plans;
-    let plan = plans.by_leaf.get(leaf);
+    let plan = plans.by_leaf.get(&cursor.plan);
     let verified = matches!(state.message().map(|m| &m.identity), Some(Identity::Verified { .. }));
     let advanced = if plan.is_some_and(|plan| plan.audience == PlanFor::Verified) && !verified {
-        let start = plan.map_or_else(String::new, |plan| plan.start.clone());
+        let start = cursor.step.clone();
         let next = Next::Ask {
             step: UNVERIFIED.to_owned(),
             template: UNVERIFIED.to_owned(),
@@ -156,13 +173,10 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
 fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec<Event> {
     let request = call_request(state, call, votes);
-    let limit = now.pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit);
     let decision = match &request {
-        Some(request) if above(request.circumstances.amount, limit) => {
-            refused(&call.tool, "above the tool's own limit")
-        }
+        Some(_) if !within_limit(now.pack, call) => Decision::refused(&call.tool, ABOVE_LIMIT),
         Some(request) => now.pack.governance.decide(request),
-        None => refused(&call.tool, "the call has no record that the customer may act on"),
+        None => Decision::refused(&call.tool, "the call has no record that the customer may act on"),
     };
     let mut events = vec![Event::Decided {
         call: call.id.clone(),
@@ -197,12 +211,15 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
     events
 }
 
-/// A limit in another currency allows nothing.
-fn above(amount: Option<Money>, limit: Option<Money>) -> bool {
-    match (amount, limit) {
-        (Some(amount), Some(limit)) => amount.currency != limit.currency || amount.minor > limit.minor,
-        _ => false,
-    }
+pub(super) const ABOVE_LIMIT: &str =
+    "above the tool's own limit, or without an amount that can be compared with it";
+
+/// Whether a call keeps the tool's own limit. A missing amount or another currency does not.
+pub(super) fn within_limit(pack: &Pack, call: &CallState) -> bool {
+    let Some(limit) = pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit) else { return true };
+    let amount: Option<Money> =
+        call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
+    amount.is_some_and(|amount| amount.currency == limit.currency && amount.minor <= limit.minor)
 }
 
 pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> Option<Request> {
@@ -213,16 +230,6 @@ pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> O
         call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
     circumstances.approvers = votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
     Some(Request { tool: call.tool.clone(), subject: subject(read), circumstances })
-}
-
-fn refused(tool: &str, reason: &str) -> Decision {
-    Decision {
-        tool: tool.to_owned(),
-        verdict: Verdict::Refuse,
-        policies: Vec::new(),
-        reason: reason.to_owned(),
-        approvals_needed: 0,
-    }
 }
 
 /// Everything that an approver is shown. A change in any of it makes another binding.
@@ -254,6 +261,9 @@ enum Way {
 /// Goes on after a call at the step that the plan names, or hands over when it names none.
 fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>) -> Vec<Event> {
     let Some(known) = &state.plan else { return escalate_now(state, reason) };
+    if known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest) {
+        return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
+    }
     let kind = now
         .pack
         .plans
@@ -332,6 +342,11 @@ fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
     if !vote.approve {
         let reason = vote.reason.as_deref().unwrap_or("declined without a reason");
         events.extend(go_on(&after, &call, Way::Declined, reason, now));
+        return events;
+    }
+    if binding(state, &call, now) != request.binding {
+        // Rules, dial or plan are others than those that were shown: people are asked again.
+        events.extend(decide(&after, &call, &[], now));
         return events;
     }
     let mut votes = votes.clone();

@@ -22,14 +22,18 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         Some(Identity::Verified { assurance, .. }) => assurance.as_str(),
         _ => "none",
     };
-    let calls: Map<String, Value> =
-        state.calls.iter().map(|call| (call.step.clone(), call_view(call))).collect();
+    let calls: Map<String, Value> = state
+        .calls
+        .iter()
+        .skip(state.earlier_calls)
+        .map(|call| (call.step.clone(), call_view(call)))
+        .collect();
     let mut view = json!({
         "now": at,
         "facts": {
             "selected": facts.selected.len(),
             "basis": facts.basis,
-            "complete": facts.sources.iter().all(|source| source.status == SourceStatus::Answered),
+            "complete": facts.complete(),
             "differs": differing(&facts.records),
         },
         "records": records,
@@ -218,14 +222,16 @@ pub fn staff_view(state: &State) -> Value {
     })
 }
 
-/// All that a channel gets to see. Why a human has the case, and that an approval is waited for, stay
+/// All that a channel gets to see. A reply to a verified customer may hold their data, so it is not shown any
+/// more once somebody else, or nobody verified, has written in the case. Why a human has the case, and that an approval is waited for, stay
 /// inside.
 pub fn customer_view(state: &State) -> Value {
     let status = match state.status {
         Status::WaitingApproval | Status::Stuck => Status::WithHuman,
         other => other,
     };
-    json!({"case": state.case, "status": status, "reply": state.replies.last()})
+    let reply = state.replies.last().filter(|_| state.reply_is_for_speaker());
+    json!({"case": state.case, "status": status, "reply": reply})
 }
 
 /// One line of an approver's list.

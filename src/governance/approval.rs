@@ -3,6 +3,7 @@
 use super::Principal;
 use crate::base::{ApprovalId, CallId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One request for approval. `binding` is a digest over everything the approver is shown: plan,
 /// arguments, record version, customer and rules. When any of it changes, the approval is void.
@@ -30,7 +31,7 @@ pub struct Vote {
 pub enum ApprovalRefused {
     #[error("role `{0}` may not approve; an agent or a supervisor may")]
     Role(String),
-    #[error("the one who started the case may not approve its calls")]
+    #[error("who sent a message of the case may not approve its calls")]
     Initiator,
     #[error("`{0}` has already decided; four eyes are two people")]
     SamePerson(String),
@@ -42,12 +43,12 @@ pub enum ApprovalRefused {
     Settled,
 }
 
-/// Whether `who` may answer this request now. `initiator` is the principal that opened the case,
+/// Whether `who` may answer this request now. `senders` are the principals that sent messages of the case,
 /// `shown` the binding that the approver saw, when they name it.
 pub fn admit(
     request: &ApprovalRequest,
     votes: &[Vote],
-    initiator: &str,
+    senders: &BTreeSet<String>,
     who: &Principal,
     shown: Option<&Digest>,
     now: Timestamp,
@@ -55,7 +56,7 @@ pub fn admit(
     if !who.role.may_approve() {
         return Err(ApprovalRefused::Role(who.role.to_string()));
     }
-    if who.name == initiator {
+    if senders.contains(&who.name) {
         return Err(ApprovalRefused::Initiator);
     }
     let approvals = votes.iter().filter(|vote| vote.approve).count() as u32;
@@ -98,7 +99,14 @@ mod tests {
     }
 
     fn ask(needed: u32, votes: &[Vote], who: &Principal, at: i64) -> Result<(), ApprovalRefused> {
-        admit(&request(needed), votes, "chat", who, None, Timestamp::from_millis(at))
+        admit(
+            &request(needed),
+            votes,
+            &BTreeSet::from(["chat".to_owned()]),
+            who,
+            None,
+            Timestamp::from_millis(at),
+        )
     }
 
     #[test]
@@ -124,7 +132,8 @@ mod tests {
         assert!(matches!(ask(1, &[], &sara, 100), Err(ApprovalRefused::Expired(_))));
         assert_eq!(ask(1, &[yes("tom")], &sara, 1), Err(ApprovalRefused::Settled));
         let other = Digest::of(b"something else");
-        let refused = admit(&request(1), &[], "chat", &sara, Some(&other), Timestamp::from_millis(1));
+        let refused =
+            admit(&request(1), &[], &BTreeSet::new(), &sara, Some(&other), Timestamp::from_millis(1));
         assert_eq!(refused, Err(ApprovalRefused::Changed));
     }
 }

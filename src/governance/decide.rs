@@ -41,6 +41,19 @@ pub struct Decision {
     pub approvals_needed: u32,
 }
 
+impl Decision {
+    /// A refusal that no rule was asked about.
+    pub fn refused(tool: &str, reason: &str) -> Self {
+        Self {
+            tool: tool.to_owned(),
+            verdict: Verdict::Refuse,
+            policies: Vec::new(),
+            reason: reason.to_owned(),
+            approvals_needed: 0,
+        }
+    }
+}
+
 impl Governance {
     /// Decides a call. The people in `circumstances.approvers` have approved exactly this call.
     pub fn decide(&self, request: &Request) -> Decision {

@@ -223,7 +223,7 @@ fn message(
 pub async fn outcome(api: &Api, who: &Principal, case: &CaseId, done: StatusCode) -> Response {
     let waited: Result<(Case, Value), Refusal> = async {
         let state = api.cases.wait(case, api.wait).await?;
-        let view = view(api, who, &state).await?;
+        let view = view(who, &state);
         Ok((state, view))
     }
     .await;
@@ -267,7 +267,7 @@ async fn show(
     Id(id): Id,
 ) -> Result<Json<Value>, Refusal> {
     let state = existing(&api, &who, &CaseId::new(id)).await?;
-    Ok(Json(view(&api, &who, &state).await?))
+    Ok(Json(view(&who, &state)))
 }
 
 async fn steps(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Value>, Refusal> {

@@ -126,7 +126,7 @@ impl Following {
             }
         } else {
             let state = existing(&self.api, &self.who, &self.case).await?;
-            let view = view(&self.api, &self.who, &state).await?;
+            let view = view(&self.who, &state);
             if view != self.shown {
                 self.waiting.push_back(Event::default().event("case").data(view.to_string()));
                 self.shown = view;

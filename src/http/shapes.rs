@@ -171,6 +171,8 @@ pub struct Reading {
     /// Leaves that cannot be excluded.
     prediction_set: Vec<String>,
     out_of_scope: f64,
+    /// The text is longer than the models read; its end was not read.
+    truncated: bool,
     /// Group, then field.
     fields: BTreeMap<String, BTreeMap<String, Vec<Extracted>>>,
     tone: Tone,

@@ -89,6 +89,9 @@ impl<'a> Checker<'a> {
             }
         }
         for (name, condition, line) in &plan.bindings {
+            if matches!(&self.names.view, Shape::Object(members) if members.contains_key(name)) {
+                self.fault(*line, format!("`{name}` is a name of the view; give the binding another one"));
+            }
             let shape = self.expression(*line, condition);
             if self.is_owned(condition) {
                 self.owned.insert(name.clone());
@@ -99,6 +102,7 @@ impl<'a> Checker<'a> {
             self.step(name, step.line, &step.kind);
         }
         self.reachable();
+        self.no_circle();
         if plan.trials.is_empty() {
             self.fault(1, "the plan has no `[[test]]`; add at least one for each end".to_owned());
         }
@@ -144,6 +148,13 @@ impl<'a> Checker<'a> {
                 self.known(line, "template", template, names.templates.keys().map(String::as_str));
             }
             StepKind::Plan(leaf) => {
+                let target = self.plans.by_leaf.get(leaf);
+                if target.is_some_and(|to| to.audience != plan.audience && plan.audience == PlanFor::Anyone) {
+                    self.fault(
+                        line,
+                        format!("plan `{leaf}` is for verified customers; this one is `for = \"anyone\"`"),
+                    );
+                }
                 let plans = self.plans;
                 self.known(line, "plan", leaf, plans.by_leaf.keys().map(String::as_str));
             }
@@ -211,6 +222,26 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// A way back to a step is allowed only through a question, which is asked a limited number of times.
+    fn no_circle(&mut self) {
+        let plan = self.plan;
+        for (name, step) in &plan.steps {
+            let mut seen = BTreeSet::new();
+            let mut open = onward(&step.kind);
+            while let Some(next) = open.pop() {
+                if next == name {
+                    self.fault(step.line, format!("step `{name}` leads back to itself without a question"));
+                    break;
+                }
+                if seen.insert(next)
+                    && let Some(step) = plan.steps.get(next)
+                {
+                    open.extend(onward(&step.kind));
+                }
+            }
+        }
+    }
+
     fn reachable(&mut self) {
         let mut reached = BTreeSet::new();
         let mut open = vec![self.plan.start.as_str()];
@@ -228,6 +259,10 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+fn onward(kind: &StepKind) -> Vec<&str> {
+    if matches!(kind, StepKind::Ask { .. }) { Vec::new() } else { kind.targets() }
 }
 
 #[cfg(test)]
@@ -322,6 +357,16 @@ expect = { escalate = "locksmith" }
     fn a_plan_for_everybody_must_not_look_at_records() {
         let found = findings(&PLAN.replace("start =", "for = \"anyone\"\nstart ="));
         assert!(found.iter().any(|f| f.message.contains("must not")), "{found:?}");
+    }
+
+    #[test]
+    fn a_circle_without_a_question_and_a_shadowed_name_are_found() {
+        let found = findings(&PLAN.replace("done = \"tell\"", "done = \"tell\"\nfailed = \"open\""));
+        assert!(found.iter().any(|f| f.message.contains("leads back")), "{found:?}");
+        let shadow = PLAN
+            .replace("[steps.known]", "[[let]]\nname = \"record\"\nvalue = \"reading.leaf\"\n[steps.known]");
+        let found = findings(&shadow);
+        assert!(found.iter().any(|f| f.message.contains("name of the view")), "{found:?}");
     }
 
     #[test]

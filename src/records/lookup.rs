@@ -97,7 +97,7 @@ impl Lookup {
         let mut sums = Sums::default();
         let by_identity = !self.identifies(fields);
         let wanted =
-            if by_identity { self.accounts_of(customer, &mut sums).await } else { facts.selected.clone() };
+            if by_identity { self.accounts_of(customer, &mut sums).await } else { self.identified(facts) };
         let deadline = self.deadline();
         let wanted: Vec<RecordId> = wanted.into_iter().take(self.settings.max_records).collect();
         let entries: Vec<_> = futures::stream::iter(wanted)
@@ -116,6 +116,18 @@ impl Lookup {
             facts.basis = Basis::Identity;
         }
         sums.into_reports(&mut facts.sources);
+    }
+
+    /// The selected records that match a field which identifies an account by itself: names and a branch that
+    /// happen to fit do not make up for an account number that does not.
+    fn identified(&self, facts: &Facts) -> Vec<RecordId> {
+        let fits = |id: &RecordId| {
+            let found = facts.candidates.iter().find(|candidate| candidate.id == *id);
+            found.is_some_and(|found| {
+                found.matched.iter().any(|matched| self.settings.identifies(&matched.field))
+            })
+        };
+        facts.selected.iter().filter(|id| fits(id)).cloned().collect()
     }
 
     /// Reads one record again, for a check on fresh facts just before a call.

@@ -111,7 +111,9 @@ impl Understanding {
         language: Language,
         known: &[Known],
     ) -> Result<Reading, UnderstandingError> {
-        let input = Input::new(text, self.tokens.read(text)?);
+        let tokenized = self.tokens.read(text)?;
+        let truncated = tokenized.truncated;
+        let input = Input::new(text, tokenized);
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
         let scores = self.model.shape.scores(&raw.intent, self.calibration.intent_temperature);
         let proposed = self.proposed(&input, &raw);
@@ -128,6 +130,7 @@ impl Understanding {
             out_of_scope: self.out_of_scope(&scores),
             fields: fields::merge(text, &self.schema.extraction, &proposed, known),
             tone: self.tone(&raw),
+            truncated,
             leaves: self.leaves(&scores),
             digests: Digests { model: self.digest.clone() },
         })

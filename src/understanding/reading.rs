@@ -19,6 +19,9 @@ pub struct Reading {
     /// Group -> field -> values in the order of the text. Every group and field of the pack is there.
     pub fields: BTreeMap<String, BTreeMap<String, Vec<Extracted>>>,
     pub tone: Tone,
+    /// The text is longer than the encoder reads; its end was not read.
+    #[serde(default)]
+    pub truncated: bool,
     /// All leaves of at least one percent, the likeliest first.
     pub leaves: Vec<LeafProbability>,
     pub digests: Digests,

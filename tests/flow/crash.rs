@@ -37,6 +37,9 @@ impl Store for Mortal {
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
         self.inner.heads(kind, status)
     }
+    fn claim(&self, once: &prokura::ledger::Once) -> Result<String, LedgerError> {
+        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.claim(once) }
+    }
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
         self.inner.claimed(scope, key)
     }

@@ -48,7 +48,7 @@ async fn the_german_message_is_resolved() {
     let reply = state.replies.last().unwrap();
     assert_eq!(reply.language.code(), "de");
     assert!(reply.text.contains("••••1234") && !reply.text.contains("ABC01234"), "{}", reply.text);
-    assert!(reply.text.contains("automatisches System"), "{}", reply.text);
+    assert!(reply.text.contains("automatischen System"), "{}", reply.text);
     assert_eq!(reply.citations[0].document, "account-unlock-de");
     assert!(stage.effects().is_empty(), "an answer changes nothing at the bank");
 }
@@ -191,10 +191,16 @@ async fn an_anonymous_message_in_a_verified_case_gets_nothing_of_it() {
     let state = stage.send(MESSAGE, verified("cus_001")).await;
     assert_eq!(state.status, Status::WaitingCustomer);
     stage.switch(json!({"missing": []})).await;
-    let later = stage.send_to(state.case.clone(), "Die Kontonummer ist ABC01234.", Identity::Anonymous).await;
+    let later = stage.send_to(state.case.clone(), MESSAGE, Identity::Anonymous).await;
     assert!(later.facts.as_ref().unwrap().records.is_empty());
     let anonymous = stage.send(MESSAGE, Identity::Anonymous).await;
     assert_eq!(text(&later), text(&anonymous));
+    // What an unverified sender said does not stand behind what a verified one asks for next.
+    let stolen = "Meine Karte wurde gestohlen, bitte sofort sperren!";
+    let planted = stage.send(stolen, Identity::Anonymous).await;
+    let after = stage.send_to(planted.case.clone(), "Hallo, wie ist mein Kontostand?", verified("cus_006")).await;
+    assert!(after.calls.is_empty(), "{}", shown(&after));
+    assert!(stage.orders().is_empty());
 }
 
 #[tokio::test]

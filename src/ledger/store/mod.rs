@@ -2,7 +2,7 @@
 
 mod sqlite;
 
-use super::{Append, Entry, LedgerError, Stream, StreamKind};
+use super::{Append, Entry, LedgerError, Once, Stream, StreamKind};
 use crate::base::Timestamp;
 pub use sqlite::Sqlite;
 
@@ -26,6 +26,10 @@ pub trait Store: Send + Sync {
 
     /// The heads of all streams of a kind, newest first; only those with `status`, when given.
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError>;
+
+    /// Claims a thing that belongs to no batch of events, and returns who has it: the given value, or that of
+    /// an earlier claim.
+    fn claim(&self, once: &Once) -> Result<String, LedgerError>;
 
     /// What was noted when this thing was claimed; `None` when it never was.
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError>;

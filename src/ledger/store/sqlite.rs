@@ -171,6 +171,19 @@ impl Store for Sqlite {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    fn claim(&self, once: &Once) -> Result<String, LedgerError> {
+        let connection = lock(&self.writer);
+        connection.execute(
+            "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![once.scope, once.key, once.value],
+        )?;
+        Ok(connection.query_row(
+            "SELECT value FROM once WHERE scope = ?1 AND key = ?2",
+            params![once.scope, once.key],
+            |row| row.get(0),
+        )?)
+    }
+
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
         let connection = lock(&self.reader);
         Ok(connection
