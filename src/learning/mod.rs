@@ -3,10 +3,14 @@
 //! It must never be on the path of a message: nothing here runs while a case is decided.
 
 pub mod adamw;
+pub mod calibrate;
+pub mod card;
 pub mod corpus;
 pub mod datasets;
 pub mod draw;
 pub mod error;
+pub mod evaluate;
+pub mod finish;
 pub mod loss;
 pub mod measure;
 pub mod student;

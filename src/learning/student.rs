@@ -11,7 +11,8 @@ use crate::understanding::{Dag, Extraction};
 use candle_core::{Device, Tensor, Var};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -23,6 +24,17 @@ pub struct Balance {
     pub spans: f64,
     pub tone: f64,
     pub retrieval: f64,
+}
+
+/// How a step is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    pub balance: Balance,
+    /// Heads learn this many times faster than the trunk.
+    pub head_factor: f32,
+    /// Longer gradients are cut to this length.
+    pub clip: f64,
+    pub dropout: Dropout,
 }
 
 /// Losses of one batch, means over what each is about.
@@ -104,6 +116,20 @@ impl Student {
         Ok(state)
     }
 
+    /// Starts from weights that were trained before, with fresh moments.
+    pub fn begin(&mut self, weights: &Weights) -> Result<(), LearningError> {
+        let get = |name: &str| {
+            weights
+                .get(name)
+                .ok_or_else(|| LearningError::Broken(format!("the weights to start from lack `{name}`")))
+        };
+        for (name, (variable, _)) in &self.variables {
+            variable.set(get(name)?)?;
+        }
+        self.words = get(MiniLm::WORDS)?.flatten_all()?.to_vec1()?;
+        Ok(())
+    }
+
     /// Goes on from a `state`.
     pub fn restore(&mut self, state: &HashMap<String, Tensor>) -> Result<(), LearningError> {
         let missing = |name: &str| LearningError::Broken(format!("the checkpoint lacks `{name}`"));
@@ -125,16 +151,14 @@ impl Student {
         Ok(())
     }
 
-    /// One step: forward, backward, update. `rates` are those of trunk and heads. `untouched` loses the
-    /// names of the variables that received a gradient.
+    /// One step: forward, backward, update. `untouched` loses the names of the variables that received a
+    /// gradient.
     pub fn learn(
         &mut self,
         examples: &[Example],
-        balance: Balance,
+        course: &Course,
         step: Step,
-        head_factor: f32,
-        dropout: Dropout,
-        untouched: &mut std::collections::BTreeSet<String>,
+        untouched: &mut BTreeSet<String>,
     ) -> Result<Losses, LearningError> {
         let (batch, ids) = packed(examples);
         let mut rows = Vec::with_capacity(ids.len() * self.width);
@@ -142,7 +166,7 @@ impl Student {
             rows.extend_from_slice(row(&self.words, *id, self.width)?);
         }
         let words = Var::from_vec(rows, (ids.len(), self.width), &Device::Cpu)?;
-        let (surrogate, losses) = self.loss(examples, &batch, &words, balance, dropout)?;
+        let (surrogate, losses) = self.loss(examples, &batch, &words, course)?;
         let grads = surrogate.backward()?;
         let mut found = Vec::new();
         let mut square = 0.0_f64;
@@ -164,12 +188,11 @@ impl Student {
         if !square.is_finite() {
             return Err(LearningError::Broken(format!("the gradient of step {} is not finite", step.number)));
         }
-        let clip = (1.0 / square.sqrt().max(1e-12)).min(1.0) as f32;
-        let step = Step { scale: clip, ..step };
+        let step = Step { scale: (course.clip / square.sqrt().max(1e-12)).min(1.0) as f32, ..step };
         for (name, variable, gradient, moments) in found {
             // The retrieval projection starts where it should stay near: at the identity.
             let slow = name.starts_with("encoder.") || name.starts_with(RETRIEVAL);
-            let factor = if slow { 1.0 } else { head_factor };
+            let factor = if slow { 1.0 } else { course.head_factor };
             let decay = if name.ends_with(".bias") || name.contains("norm") { 0.0 } else { step.decay };
             adamw::apply(Step { rate: step.rate * factor, decay, ..step }, variable, gradient, moments)?;
         }
@@ -195,7 +218,7 @@ impl Student {
     }
 
     /// The names of all variables.
-    pub fn names(&self) -> std::collections::BTreeSet<String> {
+    pub fn names(&self) -> BTreeSet<String> {
         self.variables.keys().cloned().collect()
     }
 
@@ -205,9 +228,9 @@ impl Student {
         examples: &[Example],
         batch: &Packed,
         words: &Var,
-        balance: Balance,
-        dropout: Dropout,
+        course: &Course,
     ) -> Result<(Tensor, Losses), LearningError> {
+        let Course { balance, dropout, .. } = *course;
         let mut weights: Weights = self
             .variables
             .iter()
@@ -228,7 +251,13 @@ impl Student {
         )?;
         tones(examples, &heads::apply(&weights, tone::NAME, &pooled)?, balance, &mut parts, &mut losses)?;
         meanings(examples, &heads::apply(&weights, RETRIEVAL, &pooled)?, balance, &mut parts, &mut losses)?;
-        self.spans(examples, batch, &hidden, &weights, balance, &mut parts, &mut losses)?;
+        let (words, shapes, origin) = marked_words(examples, batch);
+        if !words.is_empty() {
+            let shapes = Tensor::from_vec(shapes, (words.len(), spans::SHAPE), &Device::Cpu)?;
+            let pooled = ops::means(&hidden, words)?;
+            losses.spans =
+                self.spans(examples, &origin, &weights, [&pooled, &shapes], balance, &mut parts)?;
+        }
         let mut total: Option<Tensor> = None;
         for part in parts {
             total = Some(match total {
@@ -265,55 +294,55 @@ impl Student {
         Ok(())
     }
 
+    /// `words` are the vectors and the shapes of the words in `origin`, which says (example, word).
     fn spans(
         &self,
         examples: &[Example],
-        batch: &Packed,
-        hidden: &Tensor,
+        origin: &[(usize, usize)],
         weights: &Weights,
+        words: [&Tensor; 2],
         balance: Balance,
         parts: &mut Vec<Tensor>,
-        losses: &mut Losses,
-    ) -> Result<(), LearningError> {
-        let marked = |example: &Example| example.labels.iter().any(Option::is_some);
-        let mut places = Vec::new();
-        let mut shapes = Vec::new();
-        // (example, word) of every row
-        let mut origin = Vec::new();
-        for ((at, example), start) in examples.iter().enumerate().zip(batch.starts.iter()) {
-            if !marked(example) {
-                continue;
-            }
-            for (word, place) in example.input.tokens.words.iter().enumerate() {
-                places.push(start + place.pieces.start..start + place.pieces.end);
-                origin.push((at, word));
-            }
-            shapes.extend_from_slice(&example.input.shapes);
-        }
-        if places.is_empty() {
-            return Ok(());
-        }
-        let count = places.len();
-        let pooled = ops::means(hidden, places)?;
-        let shapes = Tensor::from_vec(shapes, (count, spans::SHAPE), &Device::Cpu)?;
+    ) -> Result<f64, LearningError> {
+        let [pooled, shapes] = words;
+        let mut total = 0.0;
         for (group, (id, _)) in self.groups.iter().enumerate() {
             let label = |row: usize| {
                 let (example, word) = origin.get(row)?;
                 examples.get(*example)?.labels.get(group)?.as_ref()?.get(*word).copied()
             };
-            let known = (0..count).filter(|row| label(*row).is_some()).count();
+            let known = (0..origin.len()).filter(|row| label(*row).is_some()).count();
             if known == 0 {
                 continue;
             }
-            let logits = spans::logits(weights, id, &pooled, &shapes)?;
+            let logits = spans::logits(weights, id, pooled, shapes)?;
             let scale = balance.spans / known as f64;
-            losses.spans += by_rows(&logits, true, parts, |row, values, out| match label(row) {
+            total += by_rows(&logits, true, parts, |row, values, out| match label(row) {
                 Some(label) => loss::choice(values, label, 0.0, scale, out),
                 None => 0.0,
             })?;
         }
-        Ok(())
+        Ok(total)
     }
+}
+
+/// Of every word: its pieces in the batch, its shape, and (example, word).
+type Marked = (Vec<Range<usize>>, Vec<f32>, Vec<(usize, usize)>);
+
+/// The words of the lines that have marks.
+fn marked_words(examples: &[Example], batch: &Packed) -> Marked {
+    let (mut places, mut shapes, mut origin) = (Vec::new(), Vec::new(), Vec::new());
+    for ((at, example), start) in examples.iter().enumerate().zip(batch.starts.iter()) {
+        if example.labels.iter().all(Option::is_none) {
+            continue;
+        }
+        for (word, place) in example.input.tokens.words.iter().enumerate() {
+            places.push(start + place.pieces.start..start + place.pieces.end);
+            origin.push((at, word));
+        }
+        shapes.extend_from_slice(&example.input.shapes);
+    }
+    (places, shapes, origin)
 }
 
 /// Runs a loss over every row of `logits` and adds the scalar with its gradient to `parts`.
@@ -479,3 +508,7 @@ fn fresh_heads(
     weights.insert(format!("{RETRIEVAL}.bias"), Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?);
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "student_tests.rs"]
+mod tests;

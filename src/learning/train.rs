@@ -6,7 +6,7 @@ use super::datasets::{Line, Source, Split, bucket};
 use super::draw::{self, Drawn};
 use super::error::LearningError;
 use super::measure::{self, Figures};
-use super::student::{Balance, Example, Losses, Student, base_weights};
+use super::student::{Balance, Course, Example, Losses, Student, base_weights};
 use crate::base::Digest;
 use crate::understanding::encoder::{Dropout, Encoder, MiniLm, Packed, Weights, ops};
 use crate::understanding::model::{Input, Model, unit};
@@ -29,6 +29,10 @@ pub struct Options {
     pub config: PathBuf,
     /// Checkpoints go here; outside of the repository.
     pub work: PathBuf,
+    /// Steps between two checkpoints. A run that was killed goes on from the last one.
+    pub save_every: usize,
+    /// Weights of an earlier run (its trained.safetensors) to start from, instead of the base model's.
+    pub start: Option<PathBuf>,
     pub recipe: Recipe,
 }
 
@@ -39,6 +43,8 @@ pub struct Recipe {
     /// Steps; 0: as many as give Banking77 (or, without it, the own lines) `epochs` passes.
     pub steps: usize,
     pub epochs: f64,
+    /// Multiplies the chance of the project's own lines.
+    pub own_factor: f64,
     pub batch: usize,
     pub rate: f32,
     /// Heads learn this many times faster than the trunk.
@@ -56,6 +62,7 @@ impl Default for Recipe {
             sources: Source::ALL.to_vec(),
             steps: 0,
             epochs: 7.0,
+            own_factor: 1.0,
             batch: 32,
             rate: 1e-4,
             head_factor: 10.0,
@@ -65,6 +72,14 @@ impl Default for Recipe {
             seed: 1,
             balance: Balance { smoothing: 0.05, parent: 0.3, spans: 2.0, tone: 0.2, retrieval: 1.0 },
         }
+    }
+}
+
+impl Recipe {
+    /// A short second run from the first one's weights, in which the project's own lines come more often:
+    /// they are few, alone in German, and draw the borders between the public sets.
+    pub fn second() -> Self {
+        Self { steps: 1_000, own_factor: 2.5, rate: 5e-5, ..Self::default() }
     }
 }
 
@@ -89,6 +104,9 @@ pub struct Trained {
 
 /// Longest training text, in pieces: longer ones are cut, which costs nothing but a tail of a few e-mails.
 const REACH: usize = 128;
+/// Steps between two looks at the development lines, and how many of each source are looked at.
+const MEASURE_EVERY: usize = 2_000;
+const MEASURED: usize = 500;
 
 pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
     let (dag, extraction) = pack(&options.config)?;
@@ -103,9 +121,17 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
     let tokens = Tokens::from_file(&options.base.join("tokenizer.json"), REACH)?;
     let base = options.base.join("model.safetensors");
     let mut student = Student::new(&base, &dag, &extraction, recipe.seed)?;
-    let mut sampler = Sampler::new(&corpus, recipe.seed);
+    let mut sampler = Sampler::new(&corpus, recipe.seed, recipe.own_factor);
     let steps = steps(&recipe, &sampler);
-    let key = key(&recipe, &corpus, steps)?;
+    let start = match &options.start {
+        Some(file) => std::fs::read(file)
+            .map_err(|error| LearningError::file(file, error, "run `prokura train` first"))?,
+        None => Vec::new(),
+    };
+    if !start.is_empty() {
+        student.begin(&candle_core::safetensors::load_buffer(&start, &candle_core::Device::Cpu)?)?;
+    }
+    let key = key(&recipe, &corpus, steps, &start)?;
     let checkpoint =
         options.work.join(format!("checkpoint-{}.safetensors", key.hex().get(..16).unwrap_or_default()));
     let meanings = meanings(&base, &tokens, &corpus, &options.work, progress)?;
@@ -128,20 +154,24 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
         let warm = ((steps as f64 * recipe.warm) as usize).max(1);
         let rate = recipe.rate * adamw::schedule(number, warm, steps);
         let step = Step { number: number as i32 + 1, rate, decay: recipe.decay, scale: 1.0 };
-        let dropout = Dropout { rate: recipe.dropout, seed: rng.random() };
-        let losses =
-            student.learn(&examples, recipe.balance, step, recipe.head_factor, dropout, &mut untouched)?;
+        let course = Course {
+            balance: recipe.balance,
+            head_factor: recipe.head_factor,
+            clip: 1.0,
+            dropout: Dropout { rate: recipe.dropout, seed: rng.random() },
+        };
+        let losses = student.learn(&examples, &course, step, &mut untouched)?;
         if number == done + 20 {
             all_learn(&untouched, &recipe)?;
         }
         progress(Progress::Step { number: number + 1, of: steps, losses });
         let last = number + 1 == steps;
-        if (number + 1) % 500 == 0 && !last {
+        if (number + 1).is_multiple_of(options.save_every.max(1)) && !last {
             save(&checkpoint, number + 1, &student)?;
         }
-        if (number + 1) % 2000 == 0 || last {
+        if (number + 1).is_multiple_of(MEASURE_EVERY) || last {
             let model = Model::new(student.weights()?, &dag, &extraction)?;
-            let figures = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, 500)?;
+            let figures = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
             progress(Progress::Measured { step: number + 1, figures });
         }
     }
@@ -176,7 +206,7 @@ fn steps(recipe: &Recipe, sampler: &Sampler) -> usize {
 }
 
 /// The digest of everything that a checkpoint depends on.
-fn key(recipe: &Recipe, corpus: &Corpus, steps: usize) -> Result<Digest, LearningError> {
+fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &[u8]) -> Result<Digest, LearningError> {
     let recipe = serde_json::to_vec(recipe).map_err(|error| LearningError::Broken(error.to_string()))?;
     let lines: Vec<String> = corpus
         .lines
@@ -186,7 +216,7 @@ fn key(recipe: &Recipe, corpus: &Corpus, steps: usize) -> Result<Digest, Learnin
         .collect();
     let steps = steps.to_le_bytes();
     let parts: Vec<&[u8]> =
-        [recipe.as_slice(), &steps].into_iter().chain(lines.iter().map(String::as_bytes)).collect();
+        [recipe.as_slice(), &steps, start].into_iter().chain(lines.iter().map(String::as_bytes)).collect();
     Ok(Digest::of_parts(parts))
 }
 
@@ -283,3 +313,7 @@ fn resume(
     progress(Progress::Note(format!("going on after step {step}")));
     Ok(step)
 }
+
+#[cfg(test)]
+#[path = "train_tests.rs"]
+mod tests;

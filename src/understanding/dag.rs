@@ -151,3 +151,35 @@ impl Dag {
         self.edges.iter().filter_map(id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACK: &str = include_str!("../../config/intents.toml");
+
+    #[test]
+    fn the_default_pack_has_shared_leaves_and_an_other_everywhere() {
+        let dag = Dag::parse("config/intents.toml", PACK).unwrap();
+        let parents = |leaf: &str| dag.edges.iter().filter(|(_, l)| Some(*l) == dag.leaf(leaf)).count();
+        assert_eq!((dag.parents.len(), parents("account_locked"), parents("cards_other")), (15, 2, 1));
+        assert_eq!((parents("other"), parents("talk_to_human"), dag.leaf("other_other")), (1, 1, None));
+        let sizes: Vec<usize> = dag.children().into_iter().map(|range| range.len()).collect();
+        assert_eq!((sizes.iter().sum::<usize>(), sizes[0]), (dag.edges.len(), 5));
+        assert!(dag.leaves.iter().all(|leaf| leaf.definition.len() > 20 && !leaf.titles.de.is_empty()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text: &str| Dag::parse("x.toml", text).unwrap_err().to_string();
+        let other = "[[parent]]\nid = \"other\"\nen = \"\"\nde = \"\"\nleaves = []\n";
+        let leaf = "[leaf]\nother = { en = \"\", de = \"\", definition = \"\" }\n";
+        assert!(error("x = 1").contains("unknown field"));
+        assert!(error(&format!("{other}{other}{leaf}")).contains("`other` appears twice"));
+        assert!(error(&format!("{other}[leaf]\n")).contains("`other` of parent `other` is not described"));
+        assert!(
+            error(&format!("{other}{leaf}stray = {{ en = \"\", de = \"\", definition = \"\" }}\n"))
+                .contains("`stray`")
+        );
+    }
+}

@@ -106,3 +106,30 @@ impl Extraction {
         self.groups.iter().map(|group| (group.id.clone(), ids(group))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_pack_parses_and_patterns_fit_the_whole_value() {
+        let pack = Extraction::parse("x.toml", include_str!("../../config/extraction.toml")).unwrap();
+        let (group, field) = pack.find("account_number").unwrap();
+        let pattern = pack.groups[group].fields[field].pattern.as_ref().unwrap();
+        assert!(
+            pattern.is_match("ABC01234") && !pattern.is_match("XABC01234") && !pattern.is_match("ABC012345")
+        );
+        assert!(pack.find("shoe_size").is_none());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text: &str| Extraction::parse("x.toml", text).unwrap_err().to_string();
+        let field = "[[group.field]]\nid = \"a\"\n";
+        assert!(error(&format!("[[group]]\nid = \"g\"\n{field}{field}")).contains("field `a` appears twice"));
+        assert!(
+            error(&format!("[[group]]\nid = \"g\"\n{field}pattern = \"[\"\n")).contains("`[` of field `a`")
+        );
+        assert!(error("[[group]]\nid = \"g\"\nlean = nan\nfield = []\n").contains("leans by NaN"));
+    }
+}

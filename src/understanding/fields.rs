@@ -33,6 +33,8 @@ pub struct Proposed {
     pub probability: f64,
 }
 
+/// (start, end, group, field), probability, the recognised text
+type Found<'a> = ((usize, usize, usize, usize), f64, Option<&'a str>);
 type Fields = BTreeMap<String, BTreeMap<String, Vec<Extracted>>>;
 
 /// Every group and field of the pack, with its values in the order of the text.
@@ -40,8 +42,7 @@ pub fn merge(text: &str, extraction: &Extraction, proposed: &[Proposed], known: 
     let letters: Vec<char> = text.chars().collect();
     let overlap = |a: (usize, usize), b: (usize, usize)| a.0 < b.1 && b.0 < a.1;
     let birth = extraction.find("date_of_birth");
-    // (start, end, group, field), probability, the recognised text
-    let mut found: Vec<((usize, usize, usize, usize), f64, Option<&str>)> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     for value in known {
         let Some(mut place) = extraction.find(value.field) else { continue };
         let is_birth = |p: &&Proposed| {

@@ -93,15 +93,15 @@ impl Model {
         self.weights.get(MiniLm::WORDS).and_then(|words| words.dim(0).ok()).unwrap_or(0)
     }
 
-    /// The retrieval vectors alone.
-    pub fn embed(&self, texts: &[Tokenized]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-        let batch = Packed::new(texts.iter().map(|tokens| tokens.ids.as_slice()));
+    /// The retrieval vector alone.
+    pub fn embed(&self, text: &Tokenized) -> Result<Vec<f32>, UnderstandingError> {
+        let batch = Packed::new([text.ids.as_slice()]);
         let pooled = ops::means(&self.encoder.encode(&batch)?, batch.sequences())?;
-        let vectors = heads::apply(&self.weights, RETRIEVAL, &pooled)?.to_vec2::<f32>()?;
-        Ok(vectors.into_iter().map(unit).collect())
+        Ok(unit(heads::apply(&self.weights, RETRIEVAL, &pooled)?.flatten_all()?.to_vec1()?))
     }
 
-    /// Scores of every text of a batch; a text's scores do not depend on the others.
+    /// Scores of every text of a batch. The others change a text's scores in the last digits at most: a text
+    /// that must come out the same again is read alone.
     pub fn run(&self, inputs: &[&Input]) -> Result<Vec<Raw>, UnderstandingError> {
         if inputs.is_empty() {
             return Ok(Vec::new());

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_within_half_a_step_and_vectors_exactly() {
-        let matrix = vec![0.5, -1.27, 0.003, 0.0, 0.0, 0.0, 100.0, -30.0, 0.2];
+        let matrix: Vec<f32> = vec![0.5, -1.27, 0.003, 0.0, 0.0, 0.0, 100.0, -30.0, 0.2];
         let mut weights = Weights::new();
         weights.insert("m".into(), Tensor::from_vec(matrix.clone(), (3, 3), &Device::Cpu).unwrap());
         weights.insert("v".into(), Tensor::from_vec(vec![0.1_f32, -7.0], 2, &Device::Cpu).unwrap());

@@ -15,8 +15,6 @@ use std::path::Path;
 
 /// Leaves below this are not listed.
 const SMALLEST: f64 = 0.01;
-/// Texts that go through the encoder together when vectors are asked for.
-const TOGETHER: usize = 16;
 
 /// The two files of the pack that the models are trained for.
 #[derive(Clone, Debug)]
@@ -138,12 +136,8 @@ impl Understanding {
     /// Vectors for retrieval, each of length 1: two texts of one meaning point the same way, also across
     /// languages. A text beyond the encoder's reach counts with its beginning.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-        let mut out = Vec::with_capacity(texts.len());
-        for chunk in texts.chunks(TOGETHER) {
-            let tokens = chunk.iter().map(|text| self.tokens.read(text)).collect::<Result<Vec<_>, _>>()?;
-            out.extend(self.model.embed(&tokens)?);
-        }
-        Ok(out)
+        // One at a time: in company a text's vector would change in the last digits.
+        texts.iter().map(|text| self.model.embed(&self.tokens.read(text)?)).collect()
     }
 
     fn intents(&self, scores: &Scores, length: usize) -> Vec<Intent> {
@@ -223,3 +217,7 @@ fn ranked(values: &[f64]) -> Vec<(usize, f64)> {
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     ranked
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -94,3 +94,7 @@ impl Tokens {
         Ok(Tokenized { ids, words, truncated })
     }
 }
+
+#[cfg(test)]
+#[path = "tokens_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! The one HTTP client: allow-listed hosts, own name resolution with the address pinned, no
 //! redirects, no proxies, caps on size and time.
 
+pub mod hub;
+
 use futures::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::{BTreeSet, HashMap};

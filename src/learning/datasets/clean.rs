@@ -51,3 +51,37 @@ pub fn drop_test_lines(lines: &mut Vec<Line>) -> BTreeMap<Source, usize> {
     });
     dropped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Language;
+    use crate::learning::datasets::Piece;
+
+    #[test]
+    fn equal_containing_and_contained_lines_go() {
+        let long = "My card was swallowed by the machine in the main street today";
+        let line = |text: &str, split| Line {
+            source: Source::Own,
+            split,
+            language: Language::En,
+            pieces: vec![Piece { text: text.to_owned(), field: None }],
+            target: None,
+            tone: None,
+            groups: vec![],
+            meaning: None,
+        };
+        let mut lines = vec![
+            line(long, Split::Test),
+            line("Where is it?", Split::Test),
+            line("where is IT", Split::Train),
+            line("where is it now", Split::Train),
+            line(&format!("Hello. {long}!"), Split::Train),
+            line("card was swallowed by the machine in the main street to", Split::Dev),
+            line("swallowed by the machine", Split::Train),
+        ];
+        assert_eq!(drop_test_lines(&mut lines).get(&Source::Own), Some(&3));
+        let left: Vec<String> = lines.iter().skip(2).map(Line::text).collect();
+        assert_eq!(left, ["where is it now", "swallowed by the machine"]);
+    }
+}

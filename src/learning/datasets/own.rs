@@ -167,3 +167,7 @@ fn pieces(text: &str, extraction: &Extraction) -> Result<Vec<Piece>, Fault> {
     }
     Ok(pieces)
 }
+
+#[cfg(test)]
+#[path = "own_tests.rs"]
+mod tests;

@@ -79,7 +79,7 @@ impl MiniLm {
             }
             bail!("a weight of the encoder has shape {:?} where {shape:?} is needed", tensor.dims())
         };
-        if width % HEADS != 0 || width == 0 {
+        if !width.is_multiple_of(HEADS) || width == 0 {
             bail!("width {width} does not divide into {HEADS} heads");
         }
         want(&self.positions, &[self.positions.dim(0)?, width])?;

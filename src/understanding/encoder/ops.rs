@@ -1,6 +1,6 @@
 //! The operations of the encoder, each with its gradient, on packed rows: all sequences of a batch stand
 //! one after the other without padding, so that a batch costs what its tokens cost and a sequence's result
-//! does not depend on its neighbours.
+//! depends on its neighbours in rounding only.
 //!
 //! They exist because candle's fused layer-norm has no backward and its GELU is slow both ways.
 
@@ -246,7 +246,10 @@ impl Attention {
     /// The sizes: width of the model, width of a head.
     fn widths(&self, columns: usize, rows: usize) -> Result<(usize, usize)> {
         let width = columns / 3;
-        if columns % 3 != 0 || width % self.heads != 0 || self.starts.last() != Some(&rows) {
+        if !columns.is_multiple_of(3)
+            || !width.is_multiple_of(self.heads)
+            || self.starts.last() != Some(&rows)
+        {
             bail!(
                 "attention: {rows} rows of {columns} do not fit {} heads and the sequence starts",
                 self.heads
@@ -465,7 +468,7 @@ pub(crate) fn residual(x: &Tensor, y: &Tensor, dropout: Dropout) -> Result<Tenso
 
 /// Drops values at `rate` and scales the others up. Which ones is a function of the seed and the place, so
 /// that the backward pass drops the same.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Dropout {
     pub rate: f32,
     pub seed: u64,

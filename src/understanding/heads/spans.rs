@@ -70,7 +70,7 @@ pub fn shapes(text: &[char], words: &[Word]) -> Vec<f32> {
             n > 11,
         ];
         out.extend(flags.map(|flag| f32::from(u8::from(flag))));
-        opens = mark && matches!(first, '.' | '!' | '?' | ':') || opens && mark;
+        opens = mark && (opens || matches!(first, '.' | '!' | '?' | ':'));
     }
     out
 }

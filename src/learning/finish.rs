@@ -1,0 +1,82 @@
+//! From trained weights to a bundle: eight-bit weights, calibration fitted on them, a model card.
+
+use super::calibrate;
+use super::card::{self, Card};
+use super::corpus::Corpus;
+use super::datasets::Split;
+use super::error::LearningError;
+use super::measure::{self, Figures};
+use super::train::{self, Options, Progress};
+use crate::base::Digest;
+use crate::understanding::bundle::{self, Contents, Heads};
+use crate::understanding::encoder::Weights;
+use crate::understanding::model::Model;
+use crate::understanding::quantise;
+use crate::understanding::tokens::Tokens;
+use std::path::Path;
+
+/// A bundle lives in the repository and travels with the program.
+pub const MOST_BYTES: u64 = 25 * 1024 * 1024;
+/// Development lines of each source that are measured.
+const MEASURED: usize = 1_200;
+/// The encoder's positions.
+const REACH: usize = 512;
+
+pub struct Finished {
+    pub digest: Digest,
+    /// Development figures with full and with eight-bit weights.
+    pub full: Figures,
+    pub eight_bit: Figures,
+    pub bytes: u64,
+}
+
+/// Writes the bundle `out` from trained weights (of `train::run`, or of its file trained.safetensors).
+pub fn run(
+    options: &Options,
+    weights: &Weights,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Finished, LearningError> {
+    let (dag, extraction) = train::pack(&options.config)?;
+    let sources = &options.recipe.sources;
+    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, sources)?;
+    let tokenizer = options.base.join("tokenizer.json");
+    let tokenizer =
+        std::fs::read(&tokenizer).map_err(|e| LearningError::file(&tokenizer, e, "run `make base-model`"))?;
+    let tokens = Tokens::from_bytes(&tokenizer, REACH)?;
+    let model = Model::new(weights.clone(), &dag, &extraction)?;
+    progress(Progress::Note("measuring the full weights".to_owned()));
+    let full = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
+    let packed = quantise::unpack(&quantise::pack(weights)?)?;
+    let model = Model::new(packed, &dag, &extraction)?;
+    progress(Progress::Note("measuring and calibrating the eight-bit weights".to_owned()));
+    let readings = measure::read(&model, &tokens, &corpus, Split::Dev, MEASURED)?;
+    let eight_bit = measure::figures(&readings, &model.shape, &dag, &extraction);
+    let calibration = calibrate::fit(&readings, &model.shape, &extraction);
+    let card = card::write(&Card {
+        recipe: &options.recipe,
+        corpus: &corpus,
+        full: &full,
+        eight_bit: &eight_bit,
+        calibration: &calibration,
+    });
+    let heads = Heads::of(&dag, &extraction, REACH);
+    let contents =
+        Contents { weights, tokenizer: &tokenizer, heads: &heads, calibration: &calibration, card: &card };
+    let digest = bundle::write(out, &contents)?;
+    let bytes =
+        bundle::FILES.iter().filter_map(|name| Some(std::fs::metadata(out.join(name)).ok()?.len())).sum();
+    if bytes > MOST_BYTES {
+        let problem = format!("the bundle has {bytes} bytes, more than the {MOST_BYTES} allowed");
+        return Err(LearningError::file(out, problem, "remove word pieces or heads"));
+    }
+    Ok(Finished { digest, full, eight_bit, bytes })
+}
+
+/// The weights that a training run left in its work folder.
+pub fn trained(work: &Path) -> Result<Weights, LearningError> {
+    let file = work.join("trained.safetensors");
+    let bytes = std::fs::read(&file)
+        .map_err(|error| LearningError::file(&file, error, "run `prokura train` first"))?;
+    Ok(candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?)
+}
