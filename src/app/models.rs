@@ -15,26 +15,39 @@ use std::time::Instant;
 const TELL_EVERY: usize = 25;
 const SAVE_EVERY: usize = 500;
 
+/// Two runs: the first from the base model over everything, the second from the first one's weights, in
+/// which our own lines come more often. With `--start` only the second.
 pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
-    let mut recipe = Recipe::default();
-    recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
-    recipe.seed = options.seed.unwrap_or(recipe.seed);
-    let options_of_training = training::Options {
-        data: options.data,
-        own: options.own,
-        base: options.base,
-        config: pack_folder(place),
-        work: options.work,
-        save_every: SAVE_EVERY,
-        recipe,
-    };
     let started = Instant::now();
     let mut tell = |progress: Progress| tell(&progress, started);
-    let trained = training::run(&options_of_training, &mut tell).map_err(Failure::input)?;
-    let finished = finish::run(&options_of_training, &trained.weights, &options.out, &mut tell)
-        .map_err(Failure::input)?;
+    let stage = |name: &str, start: Option<PathBuf>, recipe: Recipe| training::Options {
+        data: options.data.clone(),
+        own: options.own.clone(),
+        base: options.base.clone(),
+        config: pack_folder(place),
+        work: options.work.join(name),
+        save_every: SAVE_EVERY,
+        start,
+        recipe: Recipe { seed: options.seed.unwrap_or(recipe.seed), ..recipe },
+    };
+    let start = match options.start.clone() {
+        Some(start) => start,
+        None => {
+            let recipe = Recipe::default();
+            let epochs = options.epochs.unwrap_or(recipe.epochs);
+            let first = stage("first", None, Recipe { epochs, ..recipe });
+            std::fs::create_dir_all(&first.work).map_err(Failure::input)?;
+            training::run(&first, &mut tell).map_err(Failure::input)?;
+            first.work.join("trained.safetensors")
+        }
+    };
+    let recipe = Recipe::second();
+    let second = stage("second", Some(start), Recipe { steps: options.steps.unwrap_or(recipe.steps), ..recipe });
+    std::fs::create_dir_all(&second.work).map_err(Failure::input)?;
+    let trained = training::run(&second, &mut tell).map_err(Failure::input)?;
+    let finished = finish::run(&second, &trained.weights, &options.out, &mut tell).map_err(Failure::input)?;
     output::json_pretty(&json!({
-        "bundle": options.out, "model": finished.digest, "bytes": finished.bytes, "steps": trained.steps,
+        "bundle": options.out, "model": finished.digest, "bytes": finished.bytes,
         "development": {"full": finished.full, "eight_bit": finished.eight_bit},
     }))
 }

@@ -224,9 +224,15 @@ pub struct Train {
     /// Where the finished bundle is written.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Passes over the largest source.
+    /// Weights of an earlier run: only the second, short run is made from them.
+    #[arg(long, value_name = "FILE")]
+    pub start: Option<PathBuf>,
+    /// Passes over the largest source in the first run.
     #[arg(long)]
     pub epochs: Option<f64>,
+    /// Steps of the second run.
+    #[arg(long)]
+    pub steps: Option<usize>,
     #[arg(long)]
     pub seed: Option<u64>,
 }

@@ -46,7 +46,7 @@ impl Corpus {
             lines.extend(datasets::clinc150::read(&folder, dag, extraction, &labels)?);
         }
         if let Some(folder) = present("mobie") {
-            lines.extend(datasets::mobie::read(&folder, extraction, &lists.first_names())?);
+            lines.extend(datasets::mobie::read(&folder, dag, extraction, &lists.first_names())?);
         }
         for (source, count) in datasets::clean::drop_test_lines(&mut lines) {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
@@ -69,7 +69,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn new(corpus: &Corpus, seed: u64) -> Self {
+    /// `own_factor` multiplies the chance of the project's own lines.
+    pub fn new(corpus: &Corpus, seed: u64, own_factor: f64) -> Self {
         let mut sources = Vec::new();
         for source in Source::ALL {
             let lines = corpus.part(source, Split::Train);
@@ -80,7 +81,8 @@ impl Sampler {
                 _ => f64::INFINITY,
             };
             if !lines.is_empty() {
-                sources.push((source, (lines.len() as f64).min(cap).sqrt(), lines, 0));
+                let factor = if source == Source::Own { own_factor } else { 1.0 };
+                sources.push((source, (lines.len() as f64).min(cap).sqrt() * factor, lines, 0));
             }
         }
         Self { sources, seed }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "lengths are those of the intent graph and of the label sets")]
 
-use crate::understanding::heads::intent::{Shape, softmax};
+use crate::understanding::heads::intent::{Scores, Shape, softmax};
 
 /// What the intent head is to say about a line.
 pub struct IntentGoal<'a> {
@@ -17,7 +17,7 @@ pub struct IntentGoal<'a> {
 }
 
 /// `-sum q(leaf) log (P(leaf) / P(against))`, where P(leaf) is the mass over all ways in, plus the loss of
-/// the parent where it is named.
+/// the way in where it is named.
 pub fn intent(shape: &Shape, logits: &[f32], goal: &IntentGoal, scale: f64, out: &mut [f32]) -> f64 {
     let scores = shape.scores(logits, 1.0);
     let counted = |leaf: usize| leaf == goal.leaf || goal.against.get(leaf).copied().unwrap_or(true);
@@ -53,13 +53,23 @@ pub fn intent(shape: &Shape, logits: &[f32], goal: &IntentGoal, scale: f64, out:
     }
     loss *= scale;
     if let Some(parent) = goal.parent {
-        let weight = goal.parent_weight * scale;
-        loss -= weight * log(scores.parents[parent]);
-        for (at, p) in scores.parents.iter().enumerate() {
-            out[at] += (weight * (p - f64::from(u8::from(at == parent)))) as f32;
-        }
+        loss += way_in(shape, &scores, (parent, goal.leaf), goal.parent_weight * scale, out);
     }
     loss
+}
+
+/// `-log P(parent) P(leaf | parent)`: the marginal alone leaves it open by which way a leaf is reached. Naming
+/// the parent alone would not do: its mass could go to another leaf below it.
+fn way_in(shape: &Shape, scores: &Scores, edge: (usize, usize), weight: f64, out: &mut [f32]) -> f64 {
+    let Some(at) = shape.edges.iter().position(|known| *known == edge) else { return 0.0 };
+    for (parent, p) in scores.parents.iter().enumerate() {
+        out[parent] += (weight * (p - f64::from(u8::from(parent == edge.0)))) as f32;
+    }
+    for child in shape.children[edge.0].clone() {
+        out[shape.parents + child] +=
+            (weight * (scores.within[child] - f64::from(u8::from(child == at)))) as f32;
+    }
+    -weight * scores.joint[at].max(1e-300).ln()
 }
 
 /// Cross-entropy of one softmax.
@@ -124,7 +134,7 @@ mod tests {
         let shape = shape();
         let logits = [0.3, -0.4, 0.1, 1.0, 0.2, -0.7, 0.5, 0.9, 0.0];
         let against = [true, true, false, true, true];
-        for parent in [None, Some(1)] {
+        for parent in [None, Some(0), Some(1)] {
             let goal = IntentGoal { leaf: 1, parent, against: &against, smoothing: 0.05, parent_weight: 0.3 };
             differences(&logits, |z, out| intent(&shape, z, &goal, 0.7, out));
         }

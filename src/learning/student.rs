@@ -116,6 +116,20 @@ impl Student {
         Ok(state)
     }
 
+    /// Starts from weights that were trained before, with fresh moments.
+    pub fn begin(&mut self, weights: &Weights) -> Result<(), LearningError> {
+        let get = |name: &str| {
+            weights
+                .get(name)
+                .ok_or_else(|| LearningError::Broken(format!("the weights to start from lack `{name}`")))
+        };
+        for (name, (variable, _)) in &self.variables {
+            variable.set(get(name)?)?;
+        }
+        self.words = get(MiniLm::WORDS)?.flatten_all()?.to_vec1()?;
+        Ok(())
+    }
+
     /// Goes on from a `state`.
     pub fn restore(&mut self, state: &HashMap<String, Tensor>) -> Result<(), LearningError> {
         let missing = |name: &str| LearningError::Broken(format!("the checkpoint lacks `{name}`"));

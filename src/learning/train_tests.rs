@@ -32,6 +32,7 @@ fn a_run_that_was_killed_ends_with_the_same_weights() {
         config: PathBuf::from("config"),
         work: folder.path().join("work"),
         save_every: 2,
+        start: None,
         recipe,
     };
     let mut notes = Vec::new();

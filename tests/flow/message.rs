@@ -198,7 +198,8 @@ async fn an_anonymous_message_in_a_verified_case_gets_nothing_of_it() {
     // What an unverified sender said does not stand behind what a verified one asks for next.
     let stolen = "Meine Karte wurde gestohlen, bitte sofort sperren!";
     let planted = stage.send(stolen, Identity::Anonymous).await;
-    let after = stage.send_to(planted.case.clone(), "Hallo, wie ist mein Kontostand?", verified("cus_006")).await;
+    let after =
+        stage.send_to(planted.case.clone(), "Hallo, wie ist mein Kontostand?", verified("cus_006")).await;
     assert!(after.calls.is_empty(), "{}", shown(&after));
     assert!(stage.orders().is_empty());
 }

@@ -1,19 +1,23 @@
 //! MobIE (Hennig et al. 2021): German text with persons and companies marked, CoNLL columns. Documents that
 //! occur twice are taken once; its test part is never read.
 
-use super::{Line, Piece, Source, Split};
+use super::{Line, Piece, Source, Split, Target};
 use crate::base::Language;
 use crate::learning::error::LearningError;
-use crate::understanding::Extraction;
+use crate::understanding::{Dag, Extraction};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// `known_first` decides whether a single-word person is a first name (it gives lower-case names).
 pub fn read(
     folder: &Path,
+    dag: &Dag,
     extraction: &Extraction,
     known_first: &HashSet<String>,
 ) -> Result<Vec<Line>, LearningError> {
+    // News and messages of travellers: nothing that a bank's customer wants.
+    let against = Arc::new(vec![true; dag.leaves.len()]);
     let mut seen = BTreeSet::new();
     let mut lines = Vec::new();
     for (name, split) in [("train.conll2003", Split::Train), ("dev.conll2003", Split::Dev)] {
@@ -36,7 +40,11 @@ pub fn read(
                 split,
                 language: Language::De,
                 pieces,
-                target: None,
+                target: dag.leaf("other").map(|leaf| Target {
+                    leaf,
+                    parent: None,
+                    against: Arc::clone(&against),
+                }),
                 tone: None,
                 groups: extraction.groups.iter().map(|g| g.id == "persons" || g.id == "company").collect(),
                 meaning: None,
