@@ -289,14 +289,14 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     }
     output::line_out(&format!(
         "the pack is sound: {} leaves, {} plans with {} tests ({} of {} branches taken), {} tools, {} rules, {} templates",
-        counts["leaves"],
-        counts["plans"],
+        pack.schema.intents.leaves.len(),
+        pack.plans.by_leaf.len(),
         checked.trials,
         checked.branches_covered,
         checked.branches,
-        counts["tools"],
-        counts["rules"],
-        counts["templates"],
+        pack.tools.by_name.len(),
+        pack.governance.rules.len(),
+        pack.templates.names().count(),
     ))
 }
 

@@ -40,11 +40,13 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         "identity": {"verified": assurance != "none", "assurance": assurance},
         "calls": calls,
     });
-    if let Some(reading) = &state.reading {
-        view["reading"] = reading_view(reading);
-    }
-    if let [record] = facts.records.as_slice() {
-        view["record"] = record_view(record);
+    if let Value::Object(members) = &mut view {
+        if let Some(reading) = &state.reading {
+            members.insert("reading".to_owned(), reading_view(reading));
+        }
+        if let [record] = facts.records.as_slice() {
+            members.insert("record".to_owned(), record_view(record));
+        }
     }
     view
 }
@@ -94,13 +96,21 @@ fn differing(records: &[Record]) -> Value {
         .map_or(json!({}), |(count, field)| json!({"field": field, "count": count}))
 }
 
+fn outcome_name(call: &CallState) -> &'static str {
+    match &call.outcome {
+        Some(Outcome::Done { .. }) => "done",
+        Some(Outcome::Failed { .. }) => "failed",
+        Some(Outcome::Ambiguous { .. }) => "ambiguous",
+        Some(Outcome::Compensated { .. }) => "compensated",
+        None if call.intended_at.is_some() => "intended",
+        None => "proposed",
+    }
+}
+
 fn call_view(call: &CallState) -> Value {
     match &call.outcome {
         Some(Outcome::Done { result }) => json!({"outcome": "done", "result": result}),
-        Some(Outcome::Failed { .. }) => json!({"outcome": "failed"}),
-        Some(Outcome::Ambiguous { .. }) => json!({"outcome": "ambiguous"}),
-        Some(Outcome::Compensated { .. }) => json!({"outcome": "compensated"}),
-        None => json!({"outcome": "intended"}),
+        _ => json!({"outcome": outcome_name(call)}),
     }
 }
 
@@ -166,7 +176,7 @@ pub(super) fn summary(state: &State) -> Vec<String> {
         lines.push(format!("plan `{}`: {}", plan.leaf, plan.path.join(" > ")));
     }
     for call in &state.calls {
-        lines.push(format!("`{}`: {}", call.tool, call_view(call)["outcome"].as_str().unwrap_or("proposed")));
+        lines.push(format!("`{}`: {}", call.tool, outcome_name(call)));
     }
     lines
 }
@@ -186,14 +196,16 @@ pub fn staff_view(state: &State) -> Value {
         .iter()
         .filter(|call| call.intended_at.is_some())
         .map(|call| {
-            let mut view = call_view(call);
-            view["tool"] = json!(call.tool);
-            view["key"] = json!(call.id);
-            view["record"] = json!(call.record);
-            if let Some(Outcome::Failed { reason } | Outcome::Ambiguous { reason }) = &call.outcome {
-                view["reason"] = json!(reason);
-            }
-            view
+            let reason = match &call.outcome {
+                Some(Outcome::Failed { reason } | Outcome::Ambiguous { reason }) => Some(reason),
+                _ => None,
+            };
+            let result = match &call.outcome {
+                Some(Outcome::Done { result }) => Some(result),
+                _ => None,
+            };
+            json!({"tool": call.tool, "key": call.id, "record": call.record, "arguments": call.arguments,
+                   "outcome": outcome_name(call), "result": result, "reason": reason})
         })
         .collect();
     json!({

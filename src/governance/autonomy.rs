@@ -65,7 +65,7 @@ impl Autonomy {
             let at = dial.leaf.span().start;
             let (leaf, tool) = (dial.leaf.into_inner(), dial.tool.into_inner());
             for (what, name, known) in [("leaf", &leaf, leaves), ("tool", &tool, tools)] {
-                if !(what == "leaf" && name == "*") && !known.contains(name) {
+                if !(known.contains(name) || what == "leaf" && name == "*") {
                     let near = crate::base::finding::suggestion(name, known.iter().map(String::as_str));
                     findings.push(Finding::at(file, text, at, format!("{what} `{name}` is not known{near}")));
                 }

@@ -202,12 +202,14 @@ impl Rules {
             "confidence": circumstances.confidence.basis_points(),
             "leaf": circumstances.leaf,
         });
-        if let Some(amount) = circumstances.amount {
-            context["amount"] = json!(amount.minor);
-            context["currency"] = json!(amount.currency.code());
-        }
-        for (name, approver) in ["approver_1", "approver_2"].into_iter().zip(&circumstances.approvers) {
-            context[name] = json!(approver);
+        if let serde_json::Value::Object(members) = &mut context {
+            if let Some(amount) = circumstances.amount {
+                members.insert("amount".to_owned(), json!(amount.minor));
+                members.insert("currency".to_owned(), json!(amount.currency.code()));
+            }
+            for (name, approver) in ["approver_1", "approver_2"].into_iter().zip(&circumstances.approvers) {
+                members.insert(name.to_owned(), json!(approver));
+            }
         }
         let context = Context::from_json_value(context, Some((&self.schema, &action)))?;
         let principal = uid("Agent", "prokura")?;

@@ -40,7 +40,7 @@ fn what_customers_want_is_read_in_both_languages() {
         reading.leaf().map(str::to_owned)
     };
     assert_eq!(
-        read("Wann kommt meine neue Karte endlich an?", Language::De).as_deref(),
+        read("Wo bleibt meine Karte? Sie ist nach zwei Wochen noch nicht da.", Language::De).as_deref(),
         Some("card_arrival")
     );
     assert_eq!(
@@ -52,6 +52,18 @@ fn what_customers_want_is_read_in_both_languages() {
         Some("lost_or_stolen_card")
     );
     assert_eq!(read("Which wine goes well with trout?", Language::En).as_deref(), Some("other"));
+}
+
+#[test]
+fn a_shared_leaf_names_the_way_in() {
+    let way = |text: &str| {
+        let intent = german(text).intents.into_iter().next().unwrap();
+        (intent.leaf, intent.parents[0].parent.clone())
+    };
+    let found = |leaf: &str, parent: &str| (leaf.to_owned(), parent.to_owned());
+    let cards = way("Erst war meine Karte weg, und jetzt habt ihr deswegen das ganze Konto gesperrt.");
+    assert_eq!(cards, found("account_locked", "cards"));
+    assert_eq!(way("Mein Konto ist gesperrt, warum?"), found("account_locked", "account_access"));
 }
 
 #[test]
