@@ -108,16 +108,20 @@ const REACH: usize = 128;
 const MEASURE_EVERY: usize = 2_000;
 const MEASURED: usize = 500;
 
-pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
-    let (dag, extraction) = pack(&options.config)?;
-    let recipe = options.recipe.clone();
-    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
+fn tell_corpus(corpus: &Corpus, progress: &mut dyn FnMut(Progress)) {
     corpus.notes.iter().for_each(|note| progress(Progress::Note(note.clone())));
     for source in Source::ALL {
         let count = |split| corpus.part(source, split).len();
         let (train, dev, test) = (count(Split::Train), count(Split::Dev), count(Split::Test));
         progress(Progress::Note(format!("{}: {train} train, {dev} dev, {test} test", source.name())));
     }
+}
+
+pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
+    let (dag, extraction) = pack(&options.config)?;
+    let recipe = options.recipe.clone();
+    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
+    tell_corpus(&corpus, progress);
     let tokens = Tokens::from_file(&options.base.join("tokenizer.json"), REACH)?;
     let base = options.base.join("model.safetensors");
     let mut student = Student::new(&base, &dag, &extraction, recipe.seed)?;
