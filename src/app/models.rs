@@ -42,7 +42,8 @@ pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
         }
     };
     let recipe = Recipe::second();
-    let second = stage("second", Some(start), Recipe { steps: options.steps.unwrap_or(recipe.steps), ..recipe });
+    let second =
+        stage("second", Some(start), Recipe { steps: options.steps.unwrap_or(recipe.steps), ..recipe });
     std::fs::create_dir_all(&second.work).map_err(Failure::input)?;
     let trained = training::run(&second, &mut tell).map_err(Failure::input)?;
     let finished = finish::run(&second, &trained.weights, &options.out, &mut tell).map_err(Failure::input)?;

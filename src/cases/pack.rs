@@ -32,6 +32,8 @@ pub struct Pack {
 pub struct CaseSettings {
     /// A leaf less probable than this is handed to a human.
     pub hand_over_below: f64,
+    /// A customer who wishes to speak with a person, with at least this probability, does; 0 to 1.
+    pub person_from: f64,
     /// Hours until a request for approval expires.
     pub approval_hours: i64,
     /// Leaves that are heard also when a plan waits for an answer, from this probability on.

@@ -112,6 +112,10 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     if probability(reading).get() < now.pack.service.hand_over_below {
         return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
     }
+    let service = &now.pack.service;
+    if reading.tone.wants_human.get() >= service.person_from && !service.interrupting.contains(&leaf) {
+        return escalation(state, &leaf, GENERAL_QUEUE, "the customer wishes to speak with a person");
+    }
     match now.pack.plans.by_leaf.get(&leaf) {
         None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),
         Some(plan) => {

@@ -37,6 +37,20 @@ pub struct Proposed {
 type Found<'a> = ((usize, usize, usize, usize), f64, Option<&'a str>);
 type Fields = BTreeMap<String, BTreeMap<String, Vec<Extracted>>>;
 
+/// A value does not begin or end with what only separates it from the rest of the sentence.
+fn trimmed(span: &Proposed, letters: &[char]) -> Proposed {
+    let separates =
+        |at: usize| letters.get(at).is_some_and(|c| c.is_whitespace() || ",;:!?()[]{}\"„“”»«".contains(*c));
+    let mut span = span.clone();
+    while span.end > span.start && separates(span.end - 1) {
+        span.end -= 1;
+    }
+    while span.start < span.end && separates(span.start) {
+        span.start += 1;
+    }
+    span
+}
+
 /// Every group and field of the pack, with its values in the order of the text.
 pub fn merge(text: &str, extraction: &Extraction, proposed: &[Proposed], known: &[Known]) -> Fields {
     let letters: Vec<char> = text.chars().collect();
@@ -56,6 +70,7 @@ pub fn merge(text: &str, extraction: &Extraction, proposed: &[Proposed], known: 
         found.push(((value.start, value.end, place.0, place.1), probability, Some(value.text)));
     }
     for span in proposed {
+        let span = &trimmed(span, &letters);
         let covered = known.iter().any(|value| {
             extraction.find(value.field).is_some()
                 && overlap((span.start, span.end), (value.start, value.end))
