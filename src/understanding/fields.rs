@@ -41,7 +41,7 @@ type Fields = BTreeMap<String, BTreeMap<String, Vec<Extracted>>>;
 fn trimmed(span: &Proposed, letters: &[char]) -> Proposed {
     let separates =
         |at: usize| letters.get(at).is_some_and(|c| c.is_whitespace() || ",;:!?()[]{}\"„“”»«".contains(*c));
-    let mut span = span.clone();
+    let mut span = *span;
     while span.end > span.start && separates(span.end - 1) {
         span.end -= 1;
     }
