@@ -34,6 +34,8 @@ pub struct CaseSettings {
     pub hand_over_below: f64,
     /// A customer who wishes to speak with a person, with at least this probability, does; 0 to 1.
     pub person_from: f64,
+    /// Words that, alone in a message, say the same; lower case.
+    pub person_words: BTreeSet<String>,
     /// Hours until a request for approval expires.
     pub approval_hours: i64,
     /// Leaves that are heard also when a plan waits for an answer, from this probability on.
@@ -41,6 +43,38 @@ pub struct CaseSettings {
     pub interrupt_from: f64,
     /// The queues that plans may hand over to.
     pub queues: BTreeSet<String>,
+}
+
+impl CaseSettings {
+    fn check(&self, file: &str, text: &str, findings: &mut Vec<Finding>) {
+        let shares = [
+            ("hand_over_below", self.hand_over_below),
+            ("person_from", self.person_from),
+            ("interrupt_from", self.interrupt_from),
+        ];
+        let mut fault = |name: &str, value: String, allowed: &str| {
+            let offset = text.find(&format!("\n{name}")).map_or(0, |at| at + 1);
+            findings.push(Finding::at(
+                file,
+                text,
+                offset,
+                format!("`{name}` cannot be `{value}`; allowed: {allowed}"),
+            ));
+        };
+        for (name, value) in shares {
+            if !(0.0..=1.0).contains(&value) {
+                fault(name, value.to_string(), "0 to 1");
+            }
+        }
+        if !self.queues.contains(planning::GENERAL_QUEUE) {
+            let allowed =
+                format!("a list with `{}`, where what no plan covers goes", planning::GENERAL_QUEUE);
+            fault("queues", "without it".to_owned(), &allowed);
+        }
+        if !(1..=720).contains(&self.approval_hours) {
+            fault("approval_hours", self.approval_hours.to_string(), "1 to 720");
+        }
+    }
 }
 
 /// What `check` found besides faults.
@@ -147,12 +181,8 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
     let service = files.text("cases.toml", &mut findings).map(str::to_owned);
     let service = service.and_then(|text| {
         let parsed: Result<CaseSettings, _> = toml::from_str(&text);
-        if let Ok(settings) = &parsed
-            && !settings.queues.contains(planning::GENERAL_QUEUE)
-        {
-            let message =
-                format!("`queues` must name `{}`: what no plan covers goes there", planning::GENERAL_QUEUE);
-            findings.push(Finding::new(&files.shown("cases.toml"), 0, message));
+        if let Ok(settings) = &parsed {
+            settings.check(&files.shown("cases.toml"), &text, &mut findings);
         }
         collect(
             &mut findings,

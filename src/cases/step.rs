@@ -57,6 +57,7 @@ pub struct Now<'a> {
 /// The template that everybody gets who is not verified, whatever the records say.
 const UNVERIFIED: &str = "unverified";
 
+const ASKED: &str = "the customer wishes to speak with a person";
 const PLAN_CHANGED: &str = "the plan was changed while the case waited";
 
 /// The events that an input causes. No events: the input changes nothing.
@@ -64,7 +65,7 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
     match input {
         Input::Received { by, message } => vec![Event::Received { by, message }],
         Input::Understood(reading) => {
-            let answers = state.may_be_answer() && !interrupts(&reading, now);
+            let answers = state.may_be_answer() && !interrupts(&reading, now) && !asks_for_person(state, now);
             vec![Event::Understood { reading, answers }]
         }
         Input::Found(facts) => vec![Event::Found { facts }],
@@ -82,6 +83,13 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
 fn interrupts(reading: &Reading, now: &Now<'_>) -> bool {
     let service = &now.pack.service;
     service.interrupting.contains(leaf_of(reading)) && probability(reading).get() >= service.interrupt_from
+}
+
+/// The one word that every reply offers for reaching a person.
+fn asks_for_person(state: &State, now: &Now<'_>) -> bool {
+    let Some(message) = state.message() else { return false };
+    let word = message.text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    now.pack.service.person_words.contains(&word)
 }
 
 /// Records the grounds and walks the plan.
@@ -106,6 +114,9 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
         let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
         return walk(state, &known.leaf.clone(), cursor, now);
     }
+    if asks_for_person(state, now) {
+        return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
+    }
     if reading.truncated {
         return escalation(state, &leaf, GENERAL_QUEUE, "the message is longer than the models read");
     }
@@ -114,7 +125,7 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     }
     let service = &now.pack.service;
     if reading.tone.wants_human.get() >= service.person_from && !service.interrupting.contains(&leaf) {
-        return escalation(state, &leaf, GENERAL_QUEUE, "the customer wishes to speak with a person");
+        return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
     }
     match now.pack.plans.by_leaf.get(&leaf) {
         None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),

@@ -37,6 +37,19 @@ async fn a_refund_above_the_limit_is_done_after_approval_and_once() {
 }
 
 #[tokio::test]
+async fn an_approved_replacement_is_ordered_after_the_block() {
+    let stage = Stage::new().await;
+    for customer in ["cus_006", "cus_007"] {
+        let before = stage.effects().len();
+        let state = stage.send("I have lost my card, please block it.", verified(customer)).await;
+        assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+        let done = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+        assert_eq!(done.status, Status::Resolved, "{}", shown(&done));
+        assert_eq!(stage.effects().len(), before + 2, "one block, one replacement");
+    }
+}
+
+#[tokio::test]
 async fn a_declined_refund_is_not_made() {
     let stage = Stage::new().await;
     let state = stage.send(CHARGED, verified("cus_016")).await;

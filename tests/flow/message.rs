@@ -140,6 +140,18 @@ async fn two_candidates_are_told_apart_by_a_question_that_reveals_neither() {
 }
 
 #[tokio::test]
+async fn the_word_that_every_reply_offers_leads_to_a_person() {
+    let stage = Stage::with_switches(&["missing=acc_001"]).await;
+    for word in ["Mitarbeiter", "„Mitarbeiter“", "agent"] {
+        let state = stage.send(MESSAGE, verified("cus_001")).await;
+        assert_eq!(state.status, Status::WaitingCustomer);
+        let after = stage.send_to(state.case.clone(), word, verified("cus_001")).await;
+        assert_eq!(after.status, Status::WithHuman, "{}", shown(&after));
+        assert!(after.escalation.unwrap().reason.contains("person"));
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_is_not_there_leads_to_a_request_for_its_details() {
     let stage = Stage::with_switches(&["missing=acc_001"]).await;
     let state = stage.send(MESSAGE, verified("cus_001")).await;
