@@ -1,4 +1,8 @@
 //! Prokura: autonomous customer-support resolution inside a bank.
+//!
+//! The map: `base < ledger < intake < understanding < records < policy < planning < governance < acting <
+//! reply < cases < learning < http, cli, demo < app`. A room uses only rooms to its left; ARCHITECTURE.md tells
+//! what each takes and gives, and `tests/tidy.rs` holds the code to it.
 
 pub mod acting;
 pub mod app;

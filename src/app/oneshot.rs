@@ -125,8 +125,7 @@ fn read(
     let raw = RawMessage { text, language: hint, attachments: vec![] };
     let message: Message = accept(&raw, envelope, limits).map_err(Failure::input)?;
     let found = recognise(&message.text);
-    let known: Vec<Known<'_>> =
-        found.iter().map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text }).collect();
+    let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
     understanding.read(id, &message.text, hint.unwrap_or(message.language), &known).map_err(Failure::input)
 }
 

@@ -361,10 +361,7 @@ impl Cases {
         let understanding = Arc::clone(&self.parts.understanding);
         let read = tokio::task::spawn_blocking(move || {
             let found = recognise(&message.text);
-            let known: Vec<Known<'_>> = found
-                .iter()
-                .map(|r| Known { field: &r.field, start: r.start, end: r.end, text: &r.text })
-                .collect();
+            let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
             understanding.read(message.id.as_str(), &message.text, message.language, &known)
         });
         match read.await {

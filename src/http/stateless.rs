@@ -86,10 +86,7 @@ async fn understand(
     let understanding = Arc::clone(&api.cases.parts().understanding);
     let read = tokio::task::spawn_blocking(move || {
         let found = recognise(&message.text);
-        let known: Vec<Known<'_>> = found
-            .iter()
-            .map(|value| Known { field: &value.field, start: value.start, end: value.end, text: &value.text })
-            .collect();
+        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
         understanding.read(message.id.as_str(), &message.text, message.language, &known)
     });
     let read = read.await.map_err(|error| Refusal::internal(&error))?;

@@ -23,6 +23,12 @@ pub struct Known<'a> {
     pub text: &'a str,
 }
 
+impl<'a> From<&'a crate::intake::Recognised> for Known<'a> {
+    fn from(found: &'a crate::intake::Recognised) -> Self {
+        Self { field: &found.field, start: found.start, end: found.end, text: &found.text }
+    }
+}
+
 /// A model's span: (group, field) in the pack, and characters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proposed {
