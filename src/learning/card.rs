@@ -23,6 +23,7 @@ const fn origin(source: Source) -> (&'static str, &'static str) {
         Source::Elsewhere => ("CLINC150, other domains and out-of-scope", "CC-BY-3.0"),
         Source::Own => ("models/data/utterances, written for this project", "Apache-2.0"),
         Source::Entities => ("models/data/extraction.tsv, written for this project", "Apache-2.0"),
+        Source::Several => ("models/data/several.tsv, written for this project", "Apache-2.0"),
         Source::Mobie => ("MobIE, German persons and companies (Hennig et al. 2021)", "CC-BY-4.0"),
     }
 }

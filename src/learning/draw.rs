@@ -1,7 +1,7 @@
 //! One training text from a line: values replaced at random, spelling roughened. A pure function of the
 //! random source, so that a run can be repeated.
 
-use super::datasets::{Line, Piece, Split, bucket};
+use super::datasets::{Concern, Line, Piece, Split, Target, bucket};
 use super::error::LearningError;
 use crate::base::Language;
 use rand::Rng;
@@ -66,23 +66,25 @@ fn halves(values: Vec<String>) -> [Vec<String>; 2] {
 }
 
 /// A text with the character ranges of its values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawn {
     pub text: String,
     /// (field, first character, character behind the last)
     pub values: Vec<(String, usize, usize)>,
+    /// Concerns that do not fill the whole text, in its order: (target, first, behind the last).
+    pub concerns: Vec<(Target, usize, usize)>,
 }
 
 /// The line as it is written.
 pub fn plain(line: &Line) -> Drawn {
-    joined(&line.pieces)
+    joined(&line.pieces, &line.concerns)
 }
 
 /// The line with other values and rougher spelling. Only marked lines change their values; public sets with
 /// no marks stay as they are.
 pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
     use super::datasets::Source;
-    if !matches!(line.source, Source::Own | Source::Entities | Source::Mobie) {
+    if !matches!(line.source, Source::Own | Source::Entities | Source::Several | Source::Mobie) {
         return plain(line);
     }
     let mut pieces = line.pieces.clone();
@@ -93,19 +95,27 @@ pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
     if rng.random_bool(rough) {
         roughen(&mut pieces, line.language, rng);
     }
-    joined(&pieces)
+    joined(&pieces, &line.concerns)
 }
 
-fn joined(pieces: &[Piece]) -> Drawn {
-    let mut drawn = Drawn { text: String::new(), values: Vec::new() };
+fn joined(pieces: &[Piece], concerns: &[Concern]) -> Drawn {
+    let mut drawn = Drawn::default();
+    let mut starts = Vec::with_capacity(pieces.len() + 1);
     let mut at = 0;
     for piece in pieces {
+        starts.push(at);
         let end = at + piece.text.chars().count();
         drawn.text.push_str(&piece.text);
         if let Some(field) = &piece.field {
             drawn.values.push((field.clone(), at, end));
         }
         at = end;
+    }
+    starts.push(at);
+    for Concern { pieces, target } in concerns {
+        if let (Some(start), Some(end)) = (starts.get(pieces.start), starts.get(pieces.end)) {
+            drawn.concerns.push((target.clone(), *start, *end));
+        }
     }
     drawn
 }

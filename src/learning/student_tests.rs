@@ -44,6 +44,7 @@ fn line(text: &str, leaf: usize, leaves: usize) -> Line {
         language: crate::base::Language::En,
         pieces: vec![Piece { text: text.to_owned(), field: None }],
         target: Some(Target { leaf, parent: None, against: Arc::new(vec![true; leaves]) }),
+        concerns: Vec::new(),
         tone: None,
         groups: vec![],
         meaning: None,

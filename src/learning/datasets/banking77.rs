@@ -54,6 +54,7 @@ pub fn read(
                 meaning: Some(text.clone()),
                 pieces: vec![Piece { text, field: None }],
                 target: Some(Target { leaf, parent: None, against }),
+                concerns: Vec::new(),
                 tone: None,
                 groups: extraction.groups.iter().map(|group| EMPTY.contains(&group.id.as_str())).collect(),
             });

@@ -67,6 +67,7 @@ mod tests {
             language: Language::En,
             pieces: vec![Piece { text: text.to_owned(), field: None }],
             target: None,
+            concerns: Vec::new(),
             tone: None,
             groups: vec![],
             meaning: None,

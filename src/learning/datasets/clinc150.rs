@@ -47,6 +47,7 @@ pub fn read(
                     parent: None,
                     against: against.get(leaf).cloned().unwrap_or_default(),
                 }),
+                concerns: Vec::new(),
                 tone: None,
                 groups: vec![false; extraction.groups.len()],
                 meaning: Some(text.trim().to_owned()),

@@ -45,6 +45,7 @@ pub fn read(
                     parent: None,
                     against: Arc::clone(&against),
                 }),
+                concerns: Vec::new(),
                 tone: None,
                 groups: extraction.groups.iter().map(|g| g.id == "persons" || g.id == "company").collect(),
                 meaning: None,

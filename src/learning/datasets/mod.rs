@@ -8,6 +8,7 @@ pub mod mobie;
 pub mod own;
 
 use crate::base::Language;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a line comes from.
@@ -22,12 +23,21 @@ pub enum Source {
     Own,
     /// The project's own lines for extraction alone.
     Entities,
+    /// The project's own lines with their concerns marked: mostly two, some three, some a long one.
+    Several,
     Mobie,
 }
 
 impl Source {
-    pub const ALL: [Self; 6] =
-        [Self::Banking77, Self::Clinc150, Self::Elsewhere, Self::Own, Self::Entities, Self::Mobie];
+    pub const ALL: [Self; 7] = [
+        Self::Banking77,
+        Self::Clinc150,
+        Self::Elsewhere,
+        Self::Own,
+        Self::Entities,
+        Self::Several,
+        Self::Mobie,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,6 +46,7 @@ impl Source {
             Self::Elsewhere => "elsewhere",
             Self::Own => "own",
             Self::Entities => "entities",
+            Self::Several => "several",
             Self::Mobie => "mobie",
         }
     }
@@ -66,6 +77,14 @@ pub struct Target {
     pub against: Arc<Vec<bool>>,
 }
 
+/// A stretch of a line with a concern of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concern {
+    /// Positions in the line's pieces.
+    pub pieces: Range<usize>,
+    pub target: Target,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tone {
     pub urgency: usize,
@@ -79,7 +98,10 @@ pub struct Line {
     pub split: Split,
     pub language: Language,
     pub pieces: Vec<Piece>,
+    /// What the whole line is about; `None` where its concerns are marked, and for lines without an intent.
     pub target: Option<Target>,
+    /// In the order of the text; empty where the whole line is one concern or none is known.
+    pub concerns: Vec<Concern>,
     pub tone: Option<Tone>,
     /// For every extraction group whether the line's marks are complete for it.
     pub groups: Vec<bool>,

@@ -1,11 +1,11 @@
-//! The project's own lines: `models/data/utterances/*.tsv` and `models/data/extraction.tsv`.
+//! The project's own lines: `models/data/utterances/*.tsv`, `extraction.tsv` and `several.tsv`.
 //!
 //! Columns id, lang, tone, text. The id is `<leaf>.<situation>` or `<leaf>@<parent>.<situation>`, shared by a
-//! German line and its English twin; `entities.<n>` for lines without an intent. The tone is urgency
-//! (`l`, `n`, `h`), sentiment (`-`, `0`, `+`) and `H` where a person is asked for. Values are marked
-//! `[field|text]`.
+//! German line and its English twin; `entities.<n>` for lines without an intent, `several.<n>` for lines in
+//! which each concern is marked `{leaf: text}`. The tone is urgency (`l`, `n`, `h`), sentiment (`-`, `0`,
+//! `+`) and `H` where a person is asked for. Values are marked `[field|text]`.
 
-use super::{Line, Piece, Source, Split, Target, Tone, bucket};
+use super::{Concern, Line, Piece, Source, Split, Target, Tone, bucket};
 use crate::base::Language;
 use crate::learning::error::LearningError;
 use crate::understanding::{Dag, Extraction};
@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Reads every `.tsv` of `folder/utterances` and `folder/extraction.tsv`, in the order of their names.
+/// Reads every `.tsv` of `folder/utterances`, `folder/extraction.tsv` and, where it is there,
+/// `folder/several.tsv`, in the order of their names.
 pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Vec<Line>, LearningError> {
     let inner = folder.join("utterances");
     let remedy = "it belongs to the repository; restore it";
@@ -21,12 +22,22 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Vec<Lin
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "tsv"));
     files.push(folder.join("extraction.tsv"));
+    files.extend(Some(folder.join("several.tsv")).filter(|file| file.exists()));
     files.sort();
+    read_files(files, dag, extraction)
+}
+
+/// Reads these files.
+pub fn read_files(
+    files: Vec<PathBuf>,
+    dag: &Dag,
+    extraction: &Extraction,
+) -> Result<Vec<Line>, LearningError> {
     let mut lines = Vec::new();
     let mut ids = Vec::new();
     for file in files {
-        let text =
-            std::fs::read_to_string(&file).map_err(|error| LearningError::file(&file, error, remedy))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| LearningError::file(&file, error, "it belongs to the repository; restore it"))?;
         for (number, row) in text.lines().enumerate().skip(1).filter(|(_, row)| !row.trim().is_empty()) {
             let parsed = parse(row, dag, extraction).map_err(|fault| LearningError::Data {
                 file: file.clone(),
@@ -79,24 +90,32 @@ fn parse(row: &str, dag: &Dag, extraction: &Extraction) -> Result<(String, Line)
         return fault(2, format!("`{language}` is not a language"), "write de or en");
     };
     let tone = self::tone(tone)?;
-    let pieces = pieces(text, extraction)?;
+    let (pieces, concerns) = marked(text, dag, extraction)?;
     let situation =
         id.rsplit_once('.').filter(|(_, n)| n.chars().all(|c| c.is_ascii_digit()) && !n.is_empty());
     let Some((label, _)) = situation else {
         return fault(1, format!("`{id}` has no situation number"), "write <leaf>.<number>");
     };
-    let target = if label == "entities" { None } else { Some(target(label, dag)?) };
+    let (source, target) = match label {
+        "entities" => (Source::Entities, None),
+        "several" if concerns.is_empty() => {
+            return fault(4, "no concern is marked", "mark each as {leaf: text}");
+        }
+        "several" => (Source::Several, None),
+        label => (Source::Own, Some(target(label, dag)?)),
+    };
+    if source != Source::Several && !concerns.is_empty() {
+        return fault(4, "a concern is marked", "name the line several.<number>, or remove the braces");
+    }
     let split = match bucket(id) {
         0..10 => Split::Test,
         10..20 => Split::Dev,
         _ => Split::Train,
     };
-    let source = if target.is_some() { Source::Own } else { Source::Entities };
     let groups = vec![true; extraction.groups.len()];
-    Ok((
-        (*id).to_owned(),
-        Line { source, split, language, pieces, target, tone: Some(tone), groups, meaning: None },
-    ))
+    let tone = Some(tone);
+    let line = Line { source, split, language, pieces, target, concerns, tone, groups, meaning: None };
+    Ok(((*id).to_owned(), line))
 }
 
 fn target(label: &str, dag: &Dag) -> Result<Target, Fault> {
@@ -134,6 +153,34 @@ fn tone(text: &str) -> Result<Tone, Fault> {
             "write l, n or h, then -, 0 or +, then H if a person is asked for",
         ),
     }
+}
+
+/// Pieces of the text, and which of them stand in `{leaf: text}`.
+fn marked(text: &str, dag: &Dag, extraction: &Extraction) -> Result<(Vec<Piece>, Vec<Concern>), Fault> {
+    const REMEDY: &str = "mark each concern as {leaf: text}";
+    let (mut all, mut concerns, mut rest) = (Vec::new(), Vec::new(), text);
+    while let Some((before, opened)) = rest.split_once('{') {
+        let Some((inside, after)) = opened.split_once('}') else {
+            return fault(4, "a concern has no end", REMEDY);
+        };
+        let Some((leaf, words)) = inside.split_once(": ") else {
+            return fault(4, format!("`{{{inside}}}` is not a concern"), REMEDY);
+        };
+        if !before.is_empty() {
+            all.extend(pieces(before, extraction)?);
+        }
+        let from = all.len();
+        all.extend(pieces(words, extraction)?);
+        concerns.push(Concern { pieces: from..all.len(), target: target(leaf, dag)? });
+        rest = after;
+    }
+    if rest.contains('}') {
+        return fault(4, "a } without its {", REMEDY);
+    }
+    if !rest.is_empty() || all.is_empty() {
+        all.extend(pieces(rest, extraction)?);
+    }
+    Ok((all, concerns))
 }
 
 /// Splits `[field|text]` marks from the text around them.

@@ -18,6 +18,18 @@ fn marks_become_values_and_the_rest_stays_text() {
 }
 
 #[test]
+fn concerns_are_marked_with_braces() {
+    let (dag, extraction) = pack();
+    let row = "several.1\tde\tn0\tHallo, {balance: Stand von [account_number|ABC01234]?} und {change_pin: neue PIN}. Gruß";
+    let (_, line) = parse(row, &dag, &extraction).ok().unwrap();
+    let drawn = crate::learning::draw::plain(&line);
+    assert_eq!(drawn.text, "Hallo, Stand von ABC01234? und neue PIN. Gruß");
+    let leaves: Vec<_> = drawn.concerns.iter().map(|(t, start, end)| (t.leaf, *start, *end)).collect();
+    assert_eq!(leaves, [(dag.leaf("balance").unwrap(), 7, 26), (dag.leaf("change_pin").unwrap(), 31, 39)]);
+    assert_eq!((line.source, line.target), (Source::Several, None));
+}
+
+#[test]
 fn a_bad_line_names_its_column_and_the_remedy() {
     let (dag, extraction) = pack();
     let bad = [
@@ -31,6 +43,11 @@ fn a_bad_line_names_its_column_and_the_remedy() {
         ("balance.1\tde\tn0\tein [iban|x", 4, "no end"),
         ("balance.1\tde\tn0\tein [iban|]", 4, "not a mark"),
         ("balance.1\tde\tn0\tein ] da", 4, "without"),
+        ("balance.1\tde\tn0\t{balance: ein}", 4, "a concern is marked"),
+        ("several.1\tde\tn0\tein", 4, "no concern"),
+        ("several.1\tde\tn0\t{balance: ein", 4, "no end"),
+        ("several.1\tde\tn0\t{balance ein}", 4, "not a concern"),
+        ("several.1\tde\tn0\t{balans: ein}", 1, "not a leaf"),
     ];
     for (row, column, word) in bad {
         let fault = parse(row, &dag, &extraction).err().unwrap();
