@@ -15,5 +15,6 @@ pub mod loss;
 pub mod measure;
 pub mod student;
 pub mod train;
+pub mod vocabulary;
 
 pub use error::LearningError;
