@@ -2,16 +2,25 @@
 
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
+use super::vocabulary;
 use super::error::LearningError;
-use crate::understanding::{Dag, Extraction};
+use crate::base::Language;
+use crate::understanding::{Dag, Extraction, Lexicon};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
+use std::collections::HashMap;
 use std::path::Path;
 
 pub struct Corpus {
     pub lines: Vec<Line>,
     pub lists: Lists,
+    /// Lists of names that travel with the bundle.
+    pub lexicon: Lexicon,
+    /// German words and their English glosses.
+    pub glossary: HashMap<String, String>,
+    /// Orders to the system that a message must be readable in spite of.
+    pub injections: Vec<(Language, String)>,
     /// What was skipped or dropped, one sentence each.
     pub notes: Vec<String>,
 }
@@ -52,7 +61,13 @@ impl Corpus {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));
-        Ok(Self { lines, lists, notes })
+        let lexicon = |name: &str| std::fs::read_to_string(own.join("lexicon").join(name)).unwrap_or_default();
+        let lexicon =
+            Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
+        let words = own.join("glossary.tsv");
+        let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
+        let injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
+        Ok(Self { lines, lists, lexicon, glossary, injections, notes })
     }
 
     pub fn part(&self, source: Source, split: Split) -> Vec<usize> {

@@ -11,9 +11,11 @@ pub mod draw;
 pub mod error;
 pub mod evaluate;
 pub mod finish;
+pub mod german;
 pub mod loss;
 pub mod measure;
 pub mod student;
+pub mod tasks;
 pub mod train;
 pub mod vocabulary;
 
