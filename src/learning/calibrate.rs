@@ -68,7 +68,7 @@ fn tone_loss(reading: &Reading, temperature: f64) -> f64 {
 }
 
 fn span_loss(reading: &Reading, extraction: &Extraction, group: usize, temperature: f64) -> f64 {
-    let labels = measure::labels(reading.line, &reading.drawn, &reading.input, extraction);
+    let labels = measure::labels(&reading.line.groups, &reading.drawn, &reading.input, extraction);
     let (Some(Some(labels)), Some(logits), Some(fields)) = (
         labels.get(group),
         reading.raw.spans.get(group),

@@ -2,8 +2,8 @@
 
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
-use super::vocabulary;
 use super::error::LearningError;
+use super::vocabulary;
 use crate::base::Language;
 use crate::understanding::{Dag, Extraction, Lexicon};
 use rand::rngs::StdRng;
@@ -21,6 +21,8 @@ pub struct Corpus {
     pub glossary: HashMap<String, String>,
     /// Orders to the system that a message must be readable in spite of.
     pub injections: Vec<(Language, String)>,
+    /// Training lines by source and language, as positions in `lines`.
+    alike: HashMap<(Source, Language), Vec<usize>>,
     /// What was skipped or dropped, one sentence each.
     pub notes: Vec<String>,
 }
@@ -61,13 +63,23 @@ impl Corpus {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));
-        let lexicon = |name: &str| std::fs::read_to_string(own.join("lexicon").join(name)).unwrap_or_default();
+        let lexicon =
+            |name: &str| std::fs::read_to_string(own.join("lexicon").join(name)).unwrap_or_default();
         let lexicon =
             Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
         let words = own.join("glossary.tsv");
         let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
         let injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
-        Ok(Self { lines, lists, lexicon, glossary, injections, notes })
+        let mut alike: HashMap<(Source, Language), Vec<usize>> = HashMap::new();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.split == Split::Train) {
+            alike.entry((line.source, line.language)).or_default().push(at);
+        }
+        Ok(Self { lines, lists, lexicon, glossary, injections, alike, notes })
+    }
+
+    /// Training lines of one source and language.
+    pub fn alike(&self, source: Source, language: Language) -> &[usize] {
+        self.alike.get(&(source, language)).map_or(&[], Vec::as_slice)
     }
 
     pub fn part(&self, source: Source, split: Split) -> Vec<usize> {

@@ -82,8 +82,11 @@ pub fn pieces(
             (line.text(), line.language, if own { OWN_WEIGHT } else { 1 })
         })
         .collect();
-    let mut learned: Vec<(&str, u64)> =
-        texts.iter().filter(|(_, language, _)| *language == Language::De).map(|(t, _, w)| (t.as_str(), *w)).collect();
+    let mut learned: Vec<(&str, u64)> = texts
+        .iter()
+        .filter(|(_, language, _)| *language == Language::De)
+        .map(|(t, _, w)| (t.as_str(), *w))
+        .collect();
     learned.push((law, 1));
     let seen: Vec<&str> =
         texts.iter().filter(|(_, language, _)| *language == Language::En).map(|(t, ..)| t.as_str()).collect();
@@ -204,8 +207,10 @@ fn learn(
     threads: usize,
 ) -> Result<Losses, LearningError> {
     let shares: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(threads.max(1)).max(1)).collect();
-    let beside: Vec<Vec<u32>> =
-        shares.iter().map(|share| share.iter().flat_map(|p| p.guesses.iter().map(|(_, id)| *id)).collect()).collect();
+    let beside: Vec<Vec<u32>> = shares
+        .iter()
+        .map(|share| share.iter().flat_map(|p| p.guesses.iter().map(|(_, id)| *id)).collect())
+        .collect();
     let parts: Vec<Part> = shares
         .iter()
         .zip(&beside)
@@ -225,7 +230,8 @@ fn learn(
 fn losses(german: &German, pairs: &[Pair], pass: &Pass) -> Result<(Vec<Tensor>, Losses), LearningError> {
     let n = pairs.len();
     let sequences = pass.batch.sequences();
-    let pooled = ops::means(&pass.hidden, sequences.iter().take(2 * n).cloned().collect::<Vec<Range<usize>>>())?;
+    let pooled =
+        ops::means(&pass.hidden, sequences.iter().take(2 * n).cloned().collect::<Vec<Range<usize>>>())?;
     let mut parts = Vec::new();
     let mut losses = Losses::default();
     let scale = 1.0 / n.max(1) as f64;

@@ -73,7 +73,7 @@ pub fn read<'a>(
             let drawn: Vec<Drawn> = chunk.iter().map(|line| draw::plain(line)).collect();
             let inputs: Vec<Input> = drawn
                 .iter()
-                .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?)))
+                .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?, &corpus.lexicon)))
                 .collect::<Result<_, LearningError>>()?;
             let raws = model.run(&inputs.iter().collect::<Vec<_>>())?;
             for (((line, drawn), input), raw) in chunk.iter().zip(drawn).zip(inputs).zip(raws) {
@@ -82,6 +82,21 @@ pub fn read<'a>(
         }
     }
     Ok(out)
+}
+
+/// Scores of a few lines as they are written.
+pub fn raw(
+    model: &Model,
+    tokens: &Tokens,
+    corpus: &Corpus,
+    lines: &[&Line],
+) -> Result<Vec<Raw>, LearningError> {
+    let input = |line: &&Line| {
+        let text = line.text();
+        Ok(Input::new(&text, tokens.read(&text)?, &corpus.lexicon))
+    };
+    let inputs: Vec<Input> = lines.iter().map(input).collect::<Result<_, LearningError>>()?;
+    Ok(model.run(&inputs.iter().collect::<Vec<_>>())?)
 }
 
 pub fn run(
@@ -188,10 +203,16 @@ pub fn highest(values: &[f64], counts: impl Fn(usize) -> bool) -> Option<usize> 
     counted.max_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at)
 }
 
-/// For every group the label of every word; `None` where the line says nothing about the group.
-pub fn labels(line: &Line, drawn: &Drawn, input: &Input, extraction: &Extraction) -> Vec<Option<Vec<usize>>> {
+/// For every group the label of every word; `None` where the line says nothing about the group
+/// (`groups`).
+pub fn labels(
+    groups: &[bool],
+    drawn: &Drawn,
+    input: &Input,
+    extraction: &Extraction,
+) -> Vec<Option<Vec<usize>>> {
     let mut out: Vec<Option<Vec<usize>>> =
-        line.groups.iter().map(|marked| marked.then(|| vec![0; input.tokens.words.len()])).collect();
+        groups.iter().map(|marked| marked.then(|| vec![0; input.tokens.words.len()])).collect();
     for (field, start, end) in &drawn.values {
         let Some((group, number)) = extraction.find(field) else { continue };
         let Some(Some(labels)) = out.get_mut(group) else { continue };

@@ -5,6 +5,7 @@
 pub mod adamw;
 pub mod calibrate;
 pub mod card;
+pub mod compose;
 pub mod corpus;
 pub mod datasets;
 pub mod draw;
@@ -14,6 +15,7 @@ pub mod finish;
 pub mod german;
 pub mod loss;
 pub mod measure;
+pub mod multitask;
 pub mod student;
 pub mod tasks;
 pub mod train;

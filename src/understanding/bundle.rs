@@ -79,6 +79,14 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     Ok(Bundle { digest, weights, tokens, calibration, lexicon })
 }
 
+/// Weights and tokenizer.json of a bundle, whatever pack it was trained for.
+pub fn trunk(folder: &Path) -> Result<(Weights, Vec<u8>), UnderstandingError> {
+    let (_, mut files) = verified(folder)?;
+    let mut take = |name: &str| files.remove(name).unwrap_or_default();
+    let weights = quantise::unpack(&take("weights.safetensors"))?;
+    Ok((weights, take("tokenizer.json")))
+}
+
 fn fault(file: &Path, problem: impl ToString, remedy: &'static str) -> UnderstandingError {
     UnderstandingError::Bundle { file: file.to_owned(), problem: problem.to_string(), remedy }
 }

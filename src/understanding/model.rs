@@ -39,6 +39,14 @@ impl Input {
         Self { tokens, shapes }
     }
 
+    /// The words that lie between two characters.
+    pub fn words_in(&self, start: usize, end: usize) -> Option<Range<usize>> {
+        let words = &self.tokens.words;
+        let first = words.iter().position(|word| word.start >= start)?;
+        let behind = words.iter().position(|word| word.end > end).unwrap_or(words.len());
+        (first < behind).then_some(first..behind)
+    }
+
     /// The characters that a run of words covers.
     pub fn place(&self, words: std::ops::Range<usize>) -> Option<(usize, usize)> {
         let first = self.tokens.words.get(words.start)?;
