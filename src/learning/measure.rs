@@ -26,6 +26,9 @@ pub struct Task {
     /// By field: exact spans.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub spans: BTreeMap<String, Spans>,
+    /// Of lines with marked concerns: exactly their leaves were found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concerns_exact: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub urgency_accuracy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +133,7 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
     let labels: BTreeSet<usize> =
         readings.iter().filter_map(|r| Some(r.line.target.as_ref()?.leaf)).collect();
     let (mut urgency, mut sentiment, mut toned) = (0, 0, 0);
+    let (mut marked, mut exact) = (0_usize, 0_usize);
     for reading in readings {
         if let Some(target) = &reading.line.target {
             let scores = shape.scores(&reading.raw.intent, 1.0);
@@ -141,6 +145,11 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
             task.accuracy += f64::from(u8::from(best == Some(target.leaf)));
             task.accuracy_closed += f64::from(u8::from(closed == Some(target.leaf)));
             task.parent_accuracy += f64::from(u8::from(holds));
+        }
+        if !reading.line.concerns.is_empty() {
+            let want: BTreeSet<usize> = reading.line.concerns.iter().map(|c| c.target.leaf).collect();
+            marked += 1;
+            exact += usize::from(want == leaf_set(&reading.raw, shape));
         }
         if let Some(tone) = reading.line.tone {
             let says = crate::understanding::heads::tone::scores(&reading.raw.tone, 1.0);
@@ -154,6 +163,7 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
     task.accuracy /= n;
     task.accuracy_closed /= n;
     task.parent_accuracy /= n;
+    task.concerns_exact = (marked > 0).then(|| exact as f64 / marked as f64);
     if toned > 0 {
         task.urgency_accuracy = Some(f64::from(urgency as u32) / f64::from(toned));
         task.sentiment_accuracy = Some(f64::from(sentiment as u32) / f64::from(toned));
@@ -164,6 +174,13 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
         spans.f1 = 2.0 * spans.right as f64 / (spans.found + spans.n).max(1) as f64;
     });
     task
+}
+
+/// The highest leaf of every concern, or of the whole text where it is not cut.
+fn leaf_set(raw: &Raw, shape: &intent::Shape) -> BTreeSet<usize> {
+    let best = |logits: &[f32]| highest(&shape.scores(logits, 1.0).leaves, |_| true);
+    let parts: BTreeSet<usize> = raw.concerns.iter().filter_map(|(_, logits)| best(logits)).collect();
+    if parts.len() > 1 { parts } else { best(&raw.intent).into_iter().collect() }
 }
 
 fn count_spans(reading: &Reading, extraction: &Extraction, spans: &mut BTreeMap<String, Spans>) {
