@@ -70,6 +70,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
         start: options.start,
         german,
         teachers: if without(Part::Public) { 0 } else { options.teachers.unwrap_or(TEACHERS) },
+        merged: !without(Part::Merging),
         teacher: Recipe::teacher(),
         recipe,
     };

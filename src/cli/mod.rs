@@ -259,6 +259,8 @@ pub enum Part {
     Contrast,
     /// Hidden pieces of German text are guessed.
     Masked,
+    /// Beginning with what the teachers learned.
+    Merging,
     /// Public sets: the own lines alone.
     Public,
     /// Rounding to eight bits at the end.

@@ -133,6 +133,7 @@ pub fn run(
         progress(Progress::Note(format!("taken from {}", finished.display())));
         return Ok((candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?, steps));
     }
+    progress(Progress::Note(format!("{steps} steps, to {}", finished.display())));
     let mut student = Student::new(start, &tasks, recipe.seed)?;
     let (done, mut average) = resume(&checkpoint, &mut student, progress)?;
     let mut untouched = student.names();

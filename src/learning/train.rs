@@ -42,6 +42,8 @@ pub struct Options {
     pub german: German,
     /// How many single-set models hand on their views.
     pub teachers: usize,
+    /// Begin with what the teachers learned added to what the German stage did (Ilharco et al. 2023).
+    pub merged: bool,
     pub teacher: Recipe,
     pub recipe: Recipe,
 }
@@ -97,7 +99,8 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
         save_every: options.save_every,
         threads: options.threads,
     };
-    let taught = teachers(options, &base, &material, progress)?;
+    let Teachers { taught, steps_away } = teachers(options, &base, &material, progress)?;
+    let start = if options.merged && options.start.is_none() { added(start, &steps_away)? } else { start };
     let tokens = Tokens::from_bytes(&tokenizer, REACH)?;
     progress(Progress::Note("training all tasks".to_owned()));
     material = Material { tokens: &tokens, taught: &taught, ..material };
@@ -148,14 +151,37 @@ fn law(data: &Path) -> String {
     names.iter().filter_map(|name| std::fs::read_to_string(data.join("german_law").join(name)).ok()).collect()
 }
 
-/// What the teachers say about the lines of their set: the mean of their leaf probabilities, by text.
+/// What the teachers know.
+#[derive(Default)]
+struct Teachers {
+    /// The mean of their leaf probabilities for the lines of their set, by text.
+    taught: HashMap<String, Vec<f32>>,
+    /// How far their weights are from the base model's, in the mean; their intent head as it is.
+    steps_away: Weights,
+}
+
+/// Adds to the trunk what the teachers learned beyond the base model. Rows of word vectors that now belong to
+/// another piece have another meaning; what the teachers did to them is small beside it.
+fn added(start: Weights, steps_away: &Weights) -> Result<Weights, LearningError> {
+    let mut sum = start;
+    for (name, away) in steps_away {
+        let together = match sum.get(name) {
+            Some(tensor) => (tensor + away)?,
+            None => away.clone(),
+        };
+        sum.insert(name.clone(), together);
+    }
+    Ok(sum)
+}
+
 fn teachers(
     options: &Options,
     base: &Weights,
     material: &Material,
     progress: &mut dyn FnMut(Progress),
-) -> Result<HashMap<String, Vec<f32>>, LearningError> {
-    let mut taught: HashMap<String, Vec<f32>> = HashMap::new();
+) -> Result<Teachers, LearningError> {
+    let mut teachers = Teachers::default();
+    let share = 1.0 / options.teachers.max(1) as f64;
     let lines: Vec<_> = material
         .corpus
         .lines
@@ -163,24 +189,34 @@ fn teachers(
         .filter(|line| line.split == Split::Train && options.teacher.sources.contains(&line.source))
         .collect();
     if lines.is_empty() {
-        return Ok(taught);
+        return Ok(teachers);
     }
     for number in 1..=options.teachers as u64 {
         progress(Progress::Note(format!("teacher {number} of {}", options.teachers)));
         let recipe = Recipe { seed: options.recipe.seed + 100 * number, ..options.teacher.clone() };
         let (weights, _) = multitask::run(material, &recipe, base.clone(), progress)?;
+        for (name, tensor) in
+            weights.iter().filter(|(n, _)| n.starts_with("encoder.") || n.starts_with("intent."))
+        {
+            let away = match base.get(name) {
+                Some(before) => ((tensor - before)? * share)?,
+                None => (tensor * share)?,
+            };
+            teachers.steps_away =
+                added(std::mem::take(&mut teachers.steps_away), &Weights::from([(name.clone(), away)]))?;
+        }
         let model = Model::new(weights, material.dag, material.extraction)?;
         for chunk in lines.chunks(32) {
             for (line, raw) in
                 chunk.iter().zip(measure::raw(&model, material.tokens, material.corpus, chunk)?)
             {
                 let leaves = model.shape.scores(&raw.intent, SOFT).leaves;
-                let sum = taught.entry(line.text()).or_insert_with(|| vec![0.0; leaves.len()]);
-                sum.iter_mut().zip(leaves).for_each(|(s, p)| *s += p as f32 / options.teachers as f32);
+                let sum = teachers.taught.entry(line.text()).or_insert_with(|| vec![0.0; leaves.len()]);
+                sum.iter_mut().zip(leaves).for_each(|(s, p)| *s += (p * share) as f32);
             }
         }
     }
-    Ok(taught)
+    Ok(teachers)
 }
 
 fn tell_corpus(corpus: &Corpus, progress: &mut dyn FnMut(Progress)) {

@@ -36,6 +36,7 @@ fn a_run_that_was_killed_ends_with_the_same_weights() {
         start: None,
         german: German { pieces: 40, steps: 2, pairs: 2, ..German::default() },
         teachers: 0,
+        merged: true,
         teacher: Recipe::teacher(),
         recipe,
     };
