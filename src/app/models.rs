@@ -50,6 +50,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
     recipe.seed = options.seed.unwrap_or(recipe.seed);
     recipe.eight_bit = if without(Part::EightBit) { 0.0 } else { recipe.eight_bit };
+    recipe.whole = !without(Part::Whole);
     recipe.averaged = if without(Part::Averaging) { 0.0 } else { recipe.averaged };
     if without(Part::Public) {
         recipe.sources.retain(|source| matches!(source, Source::Own | Source::Entities | Source::Several));
@@ -71,7 +72,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
         german,
         teachers: if without(Part::Public) { 0 } else { options.teachers.unwrap_or(TEACHERS) },
         merged: !without(Part::Merging),
-        teacher: Recipe::teacher(),
+        teacher: Recipe { whole: recipe.whole, ..Recipe::teacher() },
         recipe,
     };
     Ok((training, options.out))

@@ -259,6 +259,8 @@ pub enum Part {
     Contrast,
     /// Hidden pieces of German text are guessed.
     Masked,
+    /// Training on the development lines of public sets: for choosing a recipe.
+    Whole,
     /// Beginning with what the teachers learned.
     Merging,
     /// Public sets: the own lines alone.

@@ -38,7 +38,10 @@ pub fn run(
 ) -> Result<Finished, LearningError> {
     let (dag, extraction) = train::pack(&options.config)?;
     let sources = &options.recipe.sources;
-    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, sources)?;
+    let mut corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, sources)?;
+    if options.recipe.whole {
+        corpus.take_whole();
+    }
     let Trained { weights, tokenizer, .. } = trained;
     let tokens = Tokens::from_bytes(tokenizer, REACH)?;
     let model = Model::new(weights.clone(), &dag, &extraction)?;

@@ -42,6 +42,8 @@ pub struct Recipe {
     pub eight_bit: f64,
     /// Part of the steps, at the end, whose weights are averaged.
     pub averaged: f64,
+    /// Train on the development lines of public sets too: the recipe was chosen before.
+    pub whole: bool,
     pub seed: u64,
     pub balance: Balance,
 }
@@ -70,6 +72,7 @@ impl Default for Recipe {
             dropout: 0.1,
             eight_bit: 0.12,
             averaged: 0.1,
+            whole: true,
             seed: 1,
             balance,
         }

@@ -73,7 +73,10 @@ const SPACE: &str = "name a folder that can be written with --work";
 pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
     let (dag, extraction) = pack(&options.config)?;
     let recipe = &options.recipe;
-    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
+    let mut corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
+    if recipe.whole {
+        corpus.take_whole();
+    }
     tell_corpus(&corpus, progress);
     std::fs::create_dir_all(&options.work)
         .map_err(|error| LearningError::file(&options.work, error, SPACE))?;
