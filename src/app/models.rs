@@ -39,10 +39,11 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     let without = |part: Part| options.without.contains(&part);
     let mut german = German::default();
     german.pieces = if without(Part::Pieces) { 0 } else { german.pieces };
+    german.steps = options.german_steps.unwrap_or(german.steps);
     german.glosses = !without(Part::Glosses);
     german.meaning = if without(Part::Twins) { 0.0 } else { german.meaning };
     german.contrast = if without(Part::Contrast) { 0.0 } else { german.contrast };
-    german.masked = if without(Part::Masked) { 0.0 } else { german.masked };
+    german.masked = options.masked.unwrap_or(german.masked);
     if [german.meaning, german.contrast, german.masked] == [0.0; 3] {
         german.steps = 0;
     }

@@ -239,6 +239,12 @@ pub struct Train {
     /// Leave these parts out, to see what they are worth.
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     pub without: Vec<Part>,
+    /// Weight of guessing hidden pieces of German text; 0: none are hidden.
+    #[arg(long, value_name = "WEIGHT")]
+    pub masked: Option<f64>,
+    /// Steps of the German stage.
+    #[arg(long, value_name = "N")]
+    pub german_steps: Option<usize>,
     /// Threads that share the lines of a step; default: all cores.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -257,8 +263,6 @@ pub enum Part {
     Twins,
     /// A German line is nearer to its twin than to other lines.
     Contrast,
-    /// Hidden pieces of German text are guessed.
-    Masked,
     /// Training on the development lines of public sets: for choosing a recipe.
     Whole,
     /// Beginning with what the teachers learned.

@@ -48,12 +48,12 @@ impl Default for German {
         Self {
             pieces: 6_000,
             glosses: true,
-            steps: 1_500,
+            steps: 800,
             pairs: 16,
             rate: 2e-4,
             meaning: 1.0,
             contrast: 0.3,
-            masked: 0.1,
+            masked: 0.0,
         }
     }
 }
