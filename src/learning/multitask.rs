@@ -63,7 +63,7 @@ impl Default for Recipe {
             sources: Source::ALL.to_vec(),
             steps: 0,
             epochs: 7.0,
-            own_factor: 1.0,
+            own_factor: 1.4,
             batch: 32,
             rate: 1e-4,
             head_factor: 10.0,
