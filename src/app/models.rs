@@ -71,6 +71,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
         threads,
         start: options.start,
         german,
+        german_from: options.german_from,
         teachers: if without(Part::Public) { 0 } else { options.teachers.unwrap_or(TEACHERS) },
         merged: !without(Part::Merging),
         teacher: Recipe { whole: recipe.whole, ..Recipe::teacher() },

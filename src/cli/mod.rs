@@ -242,6 +242,9 @@ pub struct Train {
     /// Weight of guessing hidden pieces of German text; 0: none are hidden.
     #[arg(long, value_name = "WEIGHT")]
     pub masked: Option<f64>,
+    /// The result of an earlier German stage (`german-….safetensors` in its work folder).
+    #[arg(long, value_name = "FILE")]
+    pub german_from: Option<PathBuf>,
     /// Steps of the German stage.
     #[arg(long, value_name = "N")]
     pub german_steps: Option<usize>,

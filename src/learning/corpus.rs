@@ -108,9 +108,9 @@ pub struct Sampler {
 
 impl Sampler {
     /// `own_factor` multiplies the chance of the project's own lines.
-    pub fn new(corpus: &Corpus, seed: u64, own_factor: f64) -> Self {
+    pub fn new(corpus: &Corpus, wanted: &[Source], seed: u64, own_factor: f64) -> Self {
         let mut sources = Vec::new();
-        for source in Source::ALL {
+        for source in Source::ALL.into_iter().filter(|source| wanted.contains(source)) {
             let lines = corpus.part(source, Split::Train);
             // "Other" would drown the rest; sentences from the news teach names only.
             let cap = match source {

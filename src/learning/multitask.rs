@@ -125,7 +125,7 @@ pub fn run(
 ) -> Result<(Weights, usize), LearningError> {
     let Material { corpus, dag, extraction, .. } = material;
     let tasks = Tasks::of(dag, extraction);
-    let mut sampler = Sampler::new(corpus, recipe.seed, recipe.own_factor);
+    let mut sampler = Sampler::new(corpus, &recipe.sources, recipe.seed, recipe.own_factor);
     let steps = steps(recipe, &sampler);
     let key = key(recipe, corpus, steps, &start)?;
     let named = |what: &str| {

@@ -182,29 +182,34 @@ impl Student {
             });
             first.into_iter().chain(later).collect()
         });
-        let pull = mean(pulls.into_iter().collect::<Result<_, _>>()?, this.width)?;
-        let mut square = squares(&pull.words);
-        for (name, gradient) in &pull.variables {
-            let size = ops::with_values(gradient, |g| Ok(squares(g)))?;
+        let pulls: Vec<Pull> = pulls.into_iter().collect::<Result<_, _>>()?;
+        let threads = parts.len();
+        let sums = in_threads(threads, self.variables.keys().collect(), |name| summed(name, &pulls))?;
+        let (ids, words, losses) = shared(&pulls, self.width);
+        let mut square = squares(&words);
+        let mut gradients = Vec::new();
+        for (name, gradient, size) in sums.into_iter().flatten() {
             if size > 0.0 {
                 untouched.remove(name);
             }
             square += size;
+            gradients.push((name.clone(), gradient));
         }
         if !square.is_finite() {
             return Err(LearningError::Broken(format!("the gradient of step {} is not finite", step.number)));
         }
         let step = Step { scale: (course.clip / square.sqrt().max(1e-12)).min(1.0) as f32, ..step };
-        for (name, gradient) in &pull.variables {
-            let Some((variable, moments)) = self.variables.get(name) else { continue };
+        in_threads(threads, gradients, |(name, gradient)| {
+            let Some((variable, moments)) = self.variables.get(&name) else { return Ok(()) };
             // The retrieval projection starts where it should stay near: at the identity.
             let slow = name.starts_with("encoder.") || name.starts_with(RETRIEVAL);
             let factor = if slow { 1.0 } else { course.head_factor };
             let decay = if name.ends_with(".bias") || name.contains("norm") { 0.0 } else { step.decay };
-            adamw::apply(Step { rate: step.rate * factor, decay, ..step }, variable, gradient, moments)?;
-        }
-        self.move_words(&pull.ids, &pull.words, step);
-        Ok(pull.losses)
+            let step = Step { rate: step.rate * factor, decay, ..step };
+            Ok(adamw::apply(step, variable, &gradient, moments)?)
+        })?;
+        self.move_words(&ids, &words, step);
+        Ok(losses)
     }
 
     /// Forward and backward of one part.
@@ -272,31 +277,69 @@ impl Student {
     }
 }
 
-/// The mean over the parts. Rows of word vectors come in the order of their pieces, so that sums do not
-/// depend on how threads were scheduled.
-fn mean(pulls: Vec<Pull>, width: usize) -> Result<Pull, LearningError> {
+/// Does `work` with every item, the items shared out in turn; results come in the order of the items.
+fn in_threads<T: Send, R: Send>(
+    threads: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, LearningError> + Sync,
+) -> Result<Vec<R>, LearningError> {
+    let mut shares: Vec<Vec<(usize, T)>> = (0..threads.max(1)).map(|_| Vec::new()).collect();
+    let count = shares.len();
+    for (at, item) in items.into_iter().enumerate() {
+        if let Some(share) = shares.get_mut(at % count) {
+            share.push((at, item));
+        }
+    }
+    let work = &work;
+    let done: Vec<Result<Vec<(usize, R)>, LearningError>> = std::thread::scope(|scope| {
+        let run = move |share: Vec<(usize, T)>| {
+            share.into_iter().map(|(at, item)| Ok((at, work(item)?))).collect::<Result<Vec<_>, _>>()
+        };
+        let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || run(share))).collect();
+        running
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(LearningError::Broken("a thread broke off".to_owned())))
+            })
+            .collect()
+    });
+    let mut done: Vec<(usize, R)> =
+        done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// The mean gradient of one variable over the parts, with the sum of its squares; `None` where no part
+/// pulled at it.
+fn summed<'a>(name: &'a String, pulls: &[Pull]) -> Result<Option<(&'a String, Tensor, f64)>, LearningError> {
+    let found: Vec<&Tensor> = pulls.iter().filter_map(|pull| pull.variables.get(name)).collect();
+    let Some((first, rest)) = found.split_first() else { return Ok(None) };
+    let mut sum = (*first).clone();
+    for other in rest {
+        sum = (sum + *other)?;
+    }
+    if pulls.len() > 1 {
+        sum = (sum / pulls.len() as f64)?;
+    }
+    let square = ops::with_values(&sum, |g| Ok(squares(g)))?;
+    Ok(Some((name, sum, square)))
+}
+
+/// Word vectors' mean gradients in the order of their pieces, so that sums do not depend on how threads were
+/// scheduled, and the mean losses.
+fn shared(pulls: &[Pull], width: usize) -> (Vec<u32>, Vec<f32>, Losses) {
     let share = 1.0 / pulls.len().max(1) as f64;
-    let mut variables: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut words: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
     let mut losses = Losses::default();
-    let one = pulls.len() == 1;
     for pull in pulls {
-        for (name, gradient) in pull.variables {
-            let gradient = if one { gradient } else { (gradient * share)? };
-            let sum = match variables.remove(&name) {
-                Some(before) => (before + gradient)?,
-                None => gradient,
-            };
-            variables.insert(name, sum);
-        }
-        for (id, row) in pull.ids.into_iter().zip(pull.words.chunks_exact(width)) {
-            let sum = words.entry(id).or_insert_with(|| vec![0.0; width]);
+        for (id, row) in pull.ids.iter().zip(pull.words.chunks_exact(width)) {
+            let sum = words.entry(*id).or_insert_with(|| vec![0.0; width]);
             sum.iter_mut().zip(row).for_each(|(sum, g)| *sum += g * share as f32);
         }
         losses.add(&pull.losses, share);
     }
     let (ids, rows): (Vec<u32>, Vec<Vec<f32>>) = words.into_iter().unzip();
-    Ok(Pull { variables, ids, words: rows.concat(), losses })
+    (ids, rows.concat(), losses)
 }
 
 /// The texts with rows that count the distinct pieces from 0, and which piece each row is.

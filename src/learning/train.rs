@@ -40,6 +40,8 @@ pub struct Options {
     /// A bundle whose trunk, heads and pieces to start from, instead of the base model and its German stage.
     pub start: Option<PathBuf>,
     pub german: German,
+    /// The result of an earlier German stage, its tokenizer beside it, instead of a new one.
+    pub german_from: Option<PathBuf>,
     /// How many single-set models hand on their views.
     pub teachers: usize,
     /// Begin with what the teachers learned added to what the German stage did (Ilharco et al. 2023).
@@ -85,10 +87,11 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
         std::fs::read(&file).map_err(|error| LearningError::file(&file, error, "run `make base-model`"))?;
     let base = base_weights(&options.base.join("model.safetensors"))?;
     let base_tokens = Tokens::from_bytes(&published, REACH)?;
-    let meanings = meanings(&base, &base_tokens, &corpus, &options.work, progress)?;
-    let (start, tokenizer) = match &options.start {
-        Some(folder) => bundle::trunk(folder)?,
-        None => german(options, &base, &published, &corpus, &meanings, progress)?,
+    let meanings = meanings(&base, &base_tokens, &corpus, &options.work, options.threads, progress)?;
+    let (start, tokenizer) = match (&options.start, &options.german_from) {
+        (Some(folder), _) => bundle::trunk(folder)?,
+        (None, Some(file)) => german_result(file)?,
+        (None, None) => german(options, &base, &published, &corpus, &meanings, progress)?,
     };
     let taught = HashMap::new();
     let mut material = Material {
@@ -135,17 +138,27 @@ fn german(
         .chain(lines.iter().map(String::as_bytes));
     let key = Digest::of_parts(parts.collect::<Vec<_>>());
     let file = options.work.join(format!("german-{}.safetensors", key.hex().get(..16).unwrap_or_default()));
-    if let Ok(bytes) = std::fs::read(&file) {
-        return Ok((
-            candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?,
-            vocabulary.tokenizer,
-        ));
+    let beside = file.with_extension("tokenizer.json");
+    std::fs::write(&beside, &vocabulary.tokenizer)
+        .map_err(|error| LearningError::file(&beside, error, SPACE))?;
+    if file.exists() {
+        return german_result(&file);
     }
     let tokens = Tokens::from_bytes(&vocabulary.tokenizer, REACH)?;
     let way = (options.recipe.seed, options.threads);
     let weights = german::run(plan, weights, &tokens, corpus, meanings, way, progress)?;
     multitask::write(&file, &weights)?;
     Ok((weights, vocabulary.tokenizer))
+}
+
+/// Weights and tokenizer of a German stage: `x.safetensors` and `x.tokenizer.json`.
+fn german_result(file: &Path) -> Result<(Weights, Vec<u8>), LearningError> {
+    let read = |file: &Path| {
+        let remedy = "name the result of a German stage, with its tokenizer beside it";
+        std::fs::read(file).map_err(|error| LearningError::file(file, error, remedy))
+    };
+    let weights = candle_core::safetensors::load_buffer(&read(file)?, &candle_core::Device::Cpu)?;
+    Ok((weights, read(&file.with_extension("tokenizer.json"))?))
 }
 
 /// German law as Markdown, where it is among the public data: more words to learn pieces from.
@@ -251,6 +264,7 @@ fn meanings(
     tokens: &Tokens,
     corpus: &Corpus,
     work: &Path,
+    threads: usize,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<HashMap<String, Vec<f32>>, LearningError> {
     let train = corpus.lines.iter().filter(|line| line.split == Split::Train);
@@ -271,13 +285,28 @@ fn meanings(
     }
     progress(Progress::Note(format!("reading {} texts with the base model", texts.len())));
     let encoder = MiniLm::new(base)?;
-    let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(texts.len());
-    for chunk in texts.chunks(32) {
-        let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
-        let batch = Packed::new(read.iter().map(|tokens| tokens.ids.as_slice()));
-        let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
-        vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
-    }
+    let read = |share: &[&String]| -> Result<Vec<Vec<f32>>, LearningError> {
+        let mut vectors = Vec::with_capacity(share.len());
+        for chunk in share.chunks(32) {
+            let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
+            let batch = Packed::new(read.iter().map(|tokens| tokens.ids.as_slice()));
+            let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
+            vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
+        }
+        Ok(vectors)
+    };
+    // Whole chunks a thread, so that a text is read in the same company however many threads there are.
+    let share = texts.len().div_ceil(threads.max(1)).next_multiple_of(32);
+    let shares: Vec<Result<Vec<Vec<f32>>, LearningError>> = std::thread::scope(|scope| {
+        let running: Vec<_> = texts.chunks(share.max(1)).map(|share| scope.spawn(|| read(share))).collect();
+        running
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(LearningError::Broken("a thread broke off".to_owned())))
+            })
+            .collect()
+    });
+    let vectors: Vec<Vec<f32>> = shares.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     let table = candle_core::Tensor::new(vectors.clone(), &candle_core::Device::Cpu)?;
     multitask::write(&file, &HashMap::from([("meanings".to_owned(), table)]))?;
     Ok(texts.into_iter().cloned().zip(vectors).collect())

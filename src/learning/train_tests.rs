@@ -35,6 +35,7 @@ fn a_run_that_was_killed_ends_with_the_same_weights() {
         threads: 2,
         start: None,
         german: German { pieces: 40, steps: 2, pairs: 2, ..German::default() },
+        german_from: None,
         teachers: 0,
         merged: true,
         teacher: Recipe::teacher(),
