@@ -7,7 +7,7 @@ use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
 use crate::cases::{State, replay as decide_again};
 use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
 use crate::governance::Role;
-use crate::intake::{Envelope, Identity, Limits, Message, RawMessage, accept, recognise};
+use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
 use crate::ledger::{self, Store, Stream, StreamKind, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
 use crate::records::{self, Fields};
@@ -85,11 +85,12 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
     let hint = language(options.language.as_deref())?;
     let limits = settings.limits();
+    let banks = wire::bank_codes(&settings)?;
     match (&options.input, options.text) {
         (Some(input), _) => lines(input, |line, number| {
             let line: TextLine = parse_line(input, line, number)?;
             let hint = language(line.language.as_deref())?.or(hint);
-            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &limits);
+            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &limits, &banks);
             output::json_line(&reading.map_err(|error| match error {
                 Failure::Input(message) => Failure::Input(format!("{}:{number}: {message}", input.display())),
                 other => other,
@@ -101,7 +102,7 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
                 bytes.clear();
                 std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::input)?;
             }
-            output::json_pretty(&read(&understanding, "1", &bytes, hint, &limits)?)
+            output::json_pretty(&read(&understanding, "1", &bytes, hint, &limits, &banks)?)
         }
         (None, None) => Err(Failure::Input("a text or --input FILE is needed".to_owned())),
     }
@@ -114,6 +115,7 @@ fn read(
     text: &[u8],
     hint: Option<Language>,
     limits: &Limits,
+    banks: &BankCodes,
 ) -> Result<Reading, Failure> {
     let envelope = Envelope {
         id: crate::base::MessageId::new(id),
@@ -124,7 +126,7 @@ fn read(
     };
     let raw = RawMessage { text, language: hint, attachments: vec![] };
     let message: Message = accept(&raw, envelope, limits).map_err(Failure::input)?;
-    let found = recognise(&message.text);
+    let found = recognise_with(&message.text, banks);
     let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
     understanding.read(id, &message.text, hint.unwrap_or(message.language), &known).map_err(Failure::input)
 }
@@ -265,6 +267,7 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     let policies = Policies::open(&wire::state(place, &settings)).ok();
     let documents = policies.as_ref().map(wire::documents);
     let checked = wire::pack(&settings, documents.as_ref())?;
+    wire::bank_codes(&settings)?;
     let pack = &checked.pack;
     let counts = json!({
         "pack": pack.digest,

@@ -48,12 +48,19 @@ pub struct Intake {
     pub language: Language,
     pub text_bytes: usize,
     pub attachments: usize,
+    /// The Bundesbank's file of bank codes, relative to this file.
+    pub bank_codes: Option<PathBuf>,
 }
 
 impl Default for Intake {
     fn default() -> Self {
         let limits = Limits::default();
-        Self { language: limits.language, text_bytes: limits.text_bytes, attachments: limits.attachments }
+        Self {
+            language: limits.language,
+            text_bytes: limits.text_bytes,
+            attachments: limits.attachments,
+            bank_codes: None,
+        }
     }
 }
 

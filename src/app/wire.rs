@@ -7,6 +7,7 @@ use crate::base::outbound::Outbound;
 use crate::base::{Clock, Digest, SystemClock};
 use crate::cases::{Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
+use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
 use crate::records::{Lookup, LookupSettings, SourceDeclarations};
@@ -48,6 +49,13 @@ pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
 pub fn understanding(settings: &Settings, checked: &Checked) -> Result<Understanding, Failure> {
     let folder = settings.beside(&settings.models.bundle);
     Understanding::load(&folder, &checked.pack.schema).map_err(Failure::input)
+}
+
+/// The file of bank codes, or none.
+pub fn bank_codes(settings: &Settings) -> Result<BankCodes, Failure> {
+    let file = settings.intake.bank_codes.as_ref();
+    let read = file.map(|file| BankCodes::read(&settings.beside(file))).transpose();
+    read.map(Option::unwrap_or_default).map_err(|finding| Failure::Findings(vec![finding]))
 }
 
 /// The two files that a look-up needs, without the rest of the pack.
@@ -103,6 +111,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         clock,
         pack: Arc::new(checked.pack),
         understanding: Arc::new(understanding),
+        bank_codes: Arc::new(bank_codes(settings)?),
         lookup: Arc::new(lookup),
         policies: Arc::new(policies),
         program: program_digest()?,

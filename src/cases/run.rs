@@ -9,7 +9,7 @@ use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Vote, admit};
-use crate::intake::{Message, recognise};
+use crate::intake::{BankCodes, Message, recognise_with};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
 use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
@@ -28,6 +28,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub pack: Arc<Pack>,
     pub understanding: Arc<Understanding>,
+    pub bank_codes: Arc<BankCodes>,
     pub lookup: Arc<Lookup>,
     pub policies: Arc<Policies>,
     pub acting: Arc<Acting>,
@@ -330,14 +331,16 @@ impl Cases {
     /// What is in force now: everything that decides.
     pub fn digests(&self) -> Digests {
         let parts = &self.parts;
-        Digests::from([
+        let mut digests = Digests::from([
             ("program".to_owned(), parts.program.clone()),
             ("pack".to_owned(), parts.pack.digest.clone()),
             ("rules".to_owned(), parts.pack.governance.rules.digest().clone()),
             ("autonomy".to_owned(), parts.pack.governance.autonomy.digest().clone()),
             ("model".to_owned(), parts.understanding.digest().clone()),
             ("generation".to_owned(), parts.policies.current().digest().clone()),
-        ])
+        ]);
+        digests.extend(parts.bank_codes.digest().map(|digest| ("bank_codes".to_owned(), digest.clone())));
+        digests
     }
 
     async fn perform(&self, state: &State, effect: Effect) -> Input {
@@ -359,8 +362,9 @@ impl Cases {
             return Err(("understanding", "no message".into()));
         };
         let understanding = Arc::clone(&self.parts.understanding);
+        let banks = Arc::clone(&self.parts.bank_codes);
         let read = tokio::task::spawn_blocking(move || {
-            let found = recognise(&message.text);
+            let found = recognise_with(&message.text, &banks);
             let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
             understanding.read(message.id.as_str(), &message.text, message.language, &known)
         });

@@ -8,7 +8,7 @@ use super::routes::Route;
 use super::shapes::{Grounds, Reading, Seen};
 use crate::base::{CaseId, Language, MessageId, ids};
 use crate::governance::{Principal, Role};
-use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise};
+use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise_with};
 use crate::policy::{self, Audience, Question};
 use crate::understanding::Known;
 use axum::extract::State;
@@ -84,8 +84,9 @@ async fn understand(
     };
     let message = intake::accept(&raw, envelope, &api.limits)?;
     let understanding = Arc::clone(&api.cases.parts().understanding);
+    let banks = Arc::clone(&api.cases.parts().bank_codes);
     let read = tokio::task::spawn_blocking(move || {
-        let found = recognise(&message.text);
+        let found = recognise_with(&message.text, &banks);
         let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
         understanding.read(message.id.as_str(), &message.text, message.language, &known)
     });

@@ -9,6 +9,7 @@
 //! or decide what the customer wants.
 
 pub mod accept;
+pub mod bank_codes;
 pub mod error;
 pub mod identity;
 pub mod language;
@@ -17,9 +18,10 @@ pub mod recognise;
 pub mod redact;
 
 pub use accept::{Envelope, Limits, RawAttachment, RawMessage, accept};
+pub use bank_codes::BankCodes;
 pub use error::{IdentityError, IdentityKeyError, IntakeError};
 pub use identity::{Algorithm, IdentityConfig, IdentityKeys, VerifiedToken, verify};
 pub use language::detect;
 pub use message::{Assurance, Attachment, Identity, Message};
-pub use recognise::{Recognised, parse_amount, parse_date, recognise};
+pub use recognise::{Recognised, parse_amount, parse_date, recognise, recognise_with};
 pub use redact::mask_cards;

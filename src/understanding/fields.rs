@@ -5,6 +5,7 @@
 //! 2. But a recognised date that the model takes for a date of birth is one.
 //! 3. Of two model spans that overlap, in whatever groups, both stay: groups are independent.
 //! 4. A value that a field already holds (same letters and digits) is not listed again.
+//! 5. A recognised bank code is no value of a reading, but no model span may take its characters either.
 
 use super::extraction::{Extraction, Field};
 use super::reading::Extracted;
@@ -78,7 +79,7 @@ pub fn merge(text: &str, extraction: &Extraction, proposed: &[Proposed], known: 
     for span in proposed {
         let span = &trimmed(span, &letters);
         let covered = known.iter().any(|value| {
-            extraction.find(value.field).is_some()
+            (value.field == "bank_code" || extraction.find(value.field).is_some())
                 && overlap((span.start, span.end), (value.start, value.end))
         });
         if !covered {
@@ -153,6 +154,20 @@ mod tests {
         assert!(fields["account"]["account_number"].is_empty());
         assert_eq!(fields["account"]["iban"][0].text, "DE89370400440532013000");
         assert_eq!(fields["account"]["iban"].len(), 1);
+    }
+
+    #[test]
+    fn a_bank_code_is_neither_a_value_nor_a_models_account() {
+        let pack = pack();
+        let text = "BLZ 50010517 Konto 648489890";
+        let known = [
+            Known { field: "bank_code", start: 4, end: 12, text: "50010517" },
+            Known { field: "account_number", start: 19, end: 28, text: "648489890" },
+        ];
+        let fields = merge(text, &pack, &[span(&pack, "account_number", 0, 12)], &known);
+        let values: Vec<&str> =
+            fields.values().flat_map(|g| g.values().flatten()).map(|v| v.text.as_str()).collect();
+        assert_eq!(values, ["648489890"]);
     }
 
     #[test]

@@ -39,8 +39,66 @@ fn nothing_is_no_error() {
     assert!(tokens().read("\u{0}\u{ad}\u{200d}").unwrap().words.is_empty());
 }
 
+/// Words that a careless count of bytes, letters or pieces would move, with what they are made of.
+const WORDS: &[(&str, &[&str])] = &[
+    ("Müller-Lüdenscheidt", &["Müller", "-", "Lüdenscheidt"]),
+    ("Mu\u{308}ller-Lu\u{308}denscheidt", &["Mu\u{308}ller", "-", "Lu\u{308}denscheidt"]),
+    ("O'Neill", &["O", "'", "Neill"]),
+    ("O’Neill", &["O", "’", "Neill"]),
+    ("Straße", &["Straße"]),
+    ("STRAẞE", &["STRAẞE"]),
+    ("Ärger", &["Ärger"]),
+    ("A\u{308}rger", &["A\u{308}rger"]),
+    ("Über\u{ad}weisung", &["Über\u{ad}weisung"]),
+    ("élan", &["élan"]),
+    ("ABCO1234", &["ABCO1234"]),
+    ("12,50", &["12", ",", "50"]),
+];
+
+/// What stands between words. Emoji may be words or not, but never part of a neighbour.
+const BETWEEN: &[&str] = &[
+    " ",
+    "\r\n",
+    "\u{a0}",
+    "\t",
+    " 👩‍👩‍👧‍👦 ",
+    " 🏳️‍🌈 ",
+    " 👍🏽 ",
+    " \u{ad} ",
+    " \u{200d} ",
+    "\u{3000}",
+    " \u{feff} ",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// In any order and with anything between them, each word is found as it was typed, in its place.
+    #[test]
+    fn each_word_is_the_characters_as_typed(
+        parts in prop::collection::vec((prop::sample::select(BETWEEN), prop::sample::select(WORDS)), 0..30),
+    ) {
+        let (mut text, mut expected) = (String::new(), Vec::new());
+        for (between, (whole, words)) in parts {
+            text.push_str(between);
+            let mut at = text.chars().count();
+            for word in words {
+                let end = at + word.chars().count();
+                expected.push((at, end, word.to_string()));
+                at = end;
+            }
+            text.push_str(whole);
+        }
+        let letters: Vec<char> = text.chars().collect();
+        let read = tokens().read(&text).unwrap();
+        let is_emoji = |text: &str| {
+            text.chars().all(|c| u32::from(c) >= 0x2_0000 || !c.is_alphanumeric() && !c.is_ascii()) && text != "’"
+        };
+        let spans = read.words.iter().map(|word| (word.start, word.end));
+        let found = spans.map(|(start, end)| (start, end, letters[start..end].iter().collect::<String>()));
+        let kept: Vec<_> = found.filter(|(.., text)| !is_emoji(text)).collect();
+        prop_assert_eq!(kept, expected, "{:?}", text);
+    }
 
     /// For any text: words lie inside it, in order, without overlap, and hold no space.
     #[test]

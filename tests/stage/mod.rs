@@ -126,6 +126,7 @@ pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
         clock,
         pack: Arc::new(pack),
         understanding: understanding(),
+        bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),
     })

@@ -182,17 +182,27 @@ pub(super) fn is_gap(c: char) -> bool {
     )
 }
 
-/// ISO/IEC 7064 MOD 97-10 over the number with its first four characters moved to the end; letters count
-/// as 10 to 35. Check digits outside 02..=98 are never issued.
+/// ISO/IEC 7064 MOD 97-10 over the number with its first four characters moved to the end. Check digits
+/// outside 02..=98 are never issued.
 fn check_digits_hold(symbols: &str) -> bool {
     let Some((head, account)) = symbols.split_at_checked(4) else { return false };
-    let remainder = account.chars().chain(head.chars()).fold(0_u32, |remainder, c| {
-        let value = c.to_digit(36).unwrap_or(0);
-        (remainder * if value < 10 { 10 } else { 100 } + value) % 97
-    });
     let issued =
         head.get(2..).and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|d| (2..=98).contains(&d));
-    remainder == 1 && issued
+    remainder(account.chars().chain(head.chars())) == 1 && issued
+}
+
+/// Of division by 97; letters count as 10 to 35.
+fn remainder(symbols: impl Iterator<Item = char>) -> u32 {
+    symbols.fold(0, |remainder, c| {
+        let value = c.to_digit(36).unwrap_or(0);
+        (remainder * if value < 10 { 10 } else { 100 } + value) % 97
+    })
+}
+
+/// The IBAN of a German bank code of eight digits and an account number of up to ten.
+pub(super) fn german(bank_code: &str, account: &str) -> String {
+    let check = 98 - remainder(format!("{bank_code}{account:0>10}DE00").chars());
+    format!("DE{check:02}{bank_code}{account:0>10}")
 }
 
 #[cfg(test)]
@@ -237,5 +247,12 @@ mod tests {
             let changed = format!("{}{other}", &iban[..iban.len() - 1]);
             assert!(!shapes(&changed)[0].valid, "{changed}");
         }
+    }
+
+    #[test]
+    fn german_ibans_follow_from_bank_code_and_account() {
+        assert_eq!(german("37040044", "532013000"), "DE89370400440532013000");
+        assert_eq!(german("50010517", "648489890"), "DE12500105170648489890");
+        assert!((1..500).all(|account| check_digits_hold(&german("10000001", &account.to_string()))));
     }
 }

@@ -1,13 +1,15 @@
-//! Structured values in a text: IBAN, card, amount, date, e-mail, phone, postcode.
+//! Structured values in a text: IBAN, German account, card, amount, date, e-mail, phone, postcode.
 //!
 //! Enters: any text. Leaves: [`Recognised`] spans that never overlap, in the order of the text. They are
 //! found by form and check digit alone; nothing here knows a bank's records or guesses a meaning.
 //!
 //! Where two recognisers want the same characters, the earlier of this list has them: e-mail, IBAN, card,
-//! date with a year or a month's name, amount, date without a year, phone, postcode.
+//! account beside a bank code, date with a year or a month's name, amount, date without a year, phone, postcode.
 
+mod account;
 mod amount;
 mod card;
+mod check_digit;
 mod contact;
 mod date;
 mod iban;
@@ -16,28 +18,38 @@ pub use amount::parse_amount;
 pub use date::parse_date;
 
 pub(super) use card::card_digits;
+pub(super) use check_digit::{CheckDigit, check};
 
+use super::bank_codes::BankCodes;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// One value found in a text. `start..end` counts Unicode scalar values and covers the characters of
-/// `text`, except that the last four digits of a card are given without separators.
+/// `text`, except that the last four digits of a card are given without separators, and that an IBAN which
+/// follows from a bank code and an account number stands over the account number's characters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Recognised {
-    /// `iban`, `card_last4`, `amount`, `date`, `email`, `phone` or `postcode`.
+    /// `iban`, `bank_code`, `account_number`, `card_last4`, `amount`, `date`, `email`, `phone` or `postcode`.
     pub field: String,
     pub start: usize,
     pub end: usize,
     pub text: String,
 }
 
-/// Finds every structured value. Takes time linear in the length of the text.
+/// Finds every structured value, without a file of bank codes. Takes time linear in the length of the text.
 pub fn recognise(text: &str) -> Vec<Recognised> {
+    recognise_with(text, &BankCodes::default())
+}
+
+/// Finds every structured value. `banks` verify the check digits of German account numbers: a number that
+/// fails is left out, and beside one that holds stands the IBAN that follows from it.
+pub fn recognise_with(text: &str, banks: &BankCodes) -> Vec<Recognised> {
     let mut scan = Scan { text, taken: Vec::new(), found: Vec::new() };
     contact::find_emails(&mut scan);
     iban::find(&mut scan);
     card::find(&mut scan);
+    account::find(&mut scan, banks);
     date::find_full(&mut scan);
     amount::find(&mut scan);
     date::find_yearless(&mut scan);
@@ -102,14 +114,13 @@ impl<'a> Scan<'a> {
 
     fn into_recognised(mut self) -> Vec<Recognised> {
         self.found.sort_by_key(|(_, range, _)| range.start);
-        let (mut bytes, mut chars) = (0, 0);
+        let (mut bytes, mut start) = (0, 0);
         let mut recognised = Vec::with_capacity(self.found.len());
         for (field, range, text) in self.found {
-            chars += slice(self.text, bytes..range.start).chars().count();
-            let start = chars;
-            chars += slice(self.text, range.clone()).chars().count();
-            bytes = range.end;
-            recognised.push(Recognised { field: field.to_owned(), start, end: chars, text });
+            start += slice(self.text, bytes..range.start).chars().count();
+            bytes = range.start;
+            let end = start + slice(self.text, range).chars().count();
+            recognised.push(Recognised { field: field.to_owned(), start, end, text });
         }
         recognised
     }

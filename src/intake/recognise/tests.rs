@@ -43,6 +43,46 @@ const FOUND: &[(&str, &[(&str, &str)])] = &[
     ("The card ends in 9082.", &[("card_last4", "9082")]),
     ("mit meiner Karte (7741) bezahlt", &[("card_last4", "7741")]),
     ("Kartennummer4111111111111111", &[("card_last4", "1111")]),
+    // account
+    (
+        "BLZ 500 105 17, Kto.-Nr. 0648 489 890",
+        &[("bank_code", "500 105 17"), ("account_number", "0648 489 890")],
+    ),
+    (
+        "Kontonummer: 648489890\r\nBankleitzahl: 50010517",
+        &[("account_number", "648489890"), ("bank_code", "50010517")],
+    ),
+    (
+        "BLZ 50010517 Konto 6484 8989 50 Euro",
+        &[("bank_code", "50010517"), ("account_number", "6484 8989"), ("amount", "50 Euro")],
+    ),
+    (
+        "Meine Kontonummer lautet 1234567-01, BLZ 50010517.",
+        &[("account_number", "1234567-01"), ("bank_code", "50010517")],
+    ),
+    (
+        "Kontonr. 4711 bei der Volksbank Büren und Salzkotten eG (BLZ 472 601 21)",
+        &[("account_number", "4711"), ("bank_code", "472 601 21")],
+    ),
+    (
+        "bank code 50010517, account number is 648489890",
+        &[("bank_code", "50010517"), ("account_number", "648489890")],
+    ),
+    (
+        "von Kto 1234567 BLZ 50010517 auf Kto 7654321 BLZ 10020030",
+        &[
+            ("account_number", "1234567"),
+            ("bank_code", "50010517"),
+            ("account_number", "7654321"),
+            ("bank_code", "10020030"),
+        ],
+    ),
+    ("BLZ 76050101", &[("bank_code", "76050101")]),
+    ("BLZ 76050101 Konto 12345678901", &[("bank_code", "76050101")]),
+    ("BLZ 76050101 Konto 1234 5678 9012", &[("bank_code", "76050101")]),
+    ("BLZ 76050101 Konto 123, Konto 0000000", &[("bank_code", "76050101")]),
+    ("BLZ 76050101 Konto 12345,67", &[("bank_code", "76050101")]),
+    ("Konto ABCO1234, BLZ 76050101", &[("bank_code", "76050101")]),
     // amount
     ("Es wurden 1.234,56 € abgebucht", &[("amount", "1.234,56 €")]),
     ("49,99 Euro zu viel", &[("amount", "49,99 Euro")]),
@@ -167,7 +207,9 @@ const NOTHING: &[&str] = &[
     "seit 2019 Kunde",
     "Rechnung 2024/0123456789",
     "RE-0911-1234567",
-    "BLZ 76050101",
+    "BLZ 090 501 01 Konto 0911123456",
+    "BLZ 7605010 Konto 0911123456",
+    "BLZ 760501011 Konto 0911123456",
     "TAN 123456",
     "• 1234 Punkte",
     "**1234**",
@@ -201,21 +243,41 @@ fn what_only_looks_similar_is_left_alone() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A span covers its value, counted in Unicode scalar values. The digits of a card may stand in groups.
-fn assert_spans(text: &str) {
+/// Two banks that do not exist.
+fn banks() -> BankCodes {
+    let header =
+        "Bankleitzahl;Merkmal;Prüfzifferberechnungsmethode;Bankleitzahllöschung;Nachfolge-Bankleitzahl";
+    let file = format!("{header}\n10000001;1;00;0;00000000\n20000002;1;13;0;00000000\n");
+    BankCodes::parse("blz.csv", file.as_bytes()).unwrap()
+}
+
+/// Every span covers its value as typed, counted in Unicode scalar values, and none touches another. But the
+/// last four digits of a card may stand in groups, and an IBAN may follow from the account number it stands on.
+fn assert_spans(text: &str) -> usize {
+    static BANKS: std::sync::LazyLock<BankCodes> = std::sync::LazyLock::new(banks);
     let chars: Vec<char> = text.chars().collect();
-    let mut end = 0;
-    for hit in recognise(text) {
-        assert!(end <= hit.start && hit.start < hit.end, "{hit:?} overlaps in {text:?}");
-        end = hit.end;
+    let hits = recognise_with(text, &BANKS);
+    let mut last = (0, 0);
+    for hit in &hits {
+        let place = (hit.start, hit.end);
         let span: String = chars[hit.start..hit.end].iter().collect();
-        if hit.field == "card_last4" {
-            assert_eq!(hit.text.chars().count(), 4);
-            assert!(span.chars().count() >= 4);
-        } else {
-            assert_eq!(span, hit.text);
+        let digits = || span.chars().filter(char::is_ascii_digit).collect::<String>();
+        match hit.field.as_str() {
+            "card_last4" => {
+                assert_eq!(hit.text.chars().count(), 4);
+                assert!(span.chars().count() >= 4);
+            }
+            "iban" if place == last => {
+                assert!(hit.text.starts_with("DE") && hit.text.ends_with(&digits()), "{hit:?} in {text:?}");
+                assert!(iban::shapes(&hit.text).iter().any(|shape| shape.valid), "{hit:?}");
+                continue;
+            }
+            _ => assert_eq!(span, hit.text, "{text:?}"),
         }
+        assert!(last.1 <= hit.start && hit.start < hit.end, "{hit:?} overlaps in {text:?}");
+        last = place;
     }
+    hits.len()
 }
 
 #[test]
@@ -253,14 +315,29 @@ fn the_last_four_of_a_card_are_where_the_span_says() {
 #[test]
 fn every_pattern_compiles() {
     assert_spans(
-        "DE89370400440532013000 4111111111111111 **** 1234 ends in 1234 5 € 1.1.2026 1.1. 0911 1234567 PLZ 90403 Ort 1, 8010 Graz a@b.de",
+        "DE89370400440532013000 4111111111111111 **** 1234 ends in 1234 5 € BLZ 10000001 Konto 9290701 1.1.2026 1.1. 0911 1234567 PLZ 90403 Ort 1, 8010 Graz a@b.de",
     );
     assert!(parse_amount("1 €").is_some() && parse_date("1.1.", "2026-01-01").is_some());
 }
 
 #[test]
 fn a_long_text_takes_linear_time() {
-    for unit in ["1", "1 ", "0911 ", "€1.", "@a.", "DE89 ", "1.1.", "•", "x", "aaaa", "1.234.", "é1 "] {
+    for unit in [
+        "1",
+        "1 ",
+        "0911 ",
+        "€1.",
+        "@a.",
+        "DE89 ",
+        "1.1.",
+        "•",
+        "x",
+        "aaaa",
+        "1.234.",
+        "é1 ",
+        "BLZ 10000001 Kto 1 ",
+        "Konto 12 ",
+    ] {
         let text = unit.repeat(64 * 1024 / unit.len());
         let begin = std::time::Instant::now();
         assert_spans(&text);
@@ -268,7 +345,77 @@ fn a_long_text_takes_linear_time() {
     }
 }
 
+fn found_with(text: &str) -> Vec<(String, String)> {
+    recognise_with(text, &banks()).into_iter().map(|r| (r.field, r.text)).collect()
+}
+
+#[test]
+fn bank_codes_verify_accounts_and_tell_their_ibans() {
+    let account = |text: &str| {
+        let found = found_with(text).into_iter().filter(|(field, _)| field != "bank_code");
+        found.map(|(field, value)| format!("{field} {value}")).collect::<Vec<_>>().join(", ")
+    };
+    for (text, expected) in [
+        ("BLZ 100 000 01, Kto. 929 0701", "account_number 929 0701, iban DE72100000010009290701"),
+        ("Kontonummer 0009290701 BLZ 10000001", "account_number 0009290701, iban DE72100000010009290701"),
+        // A wrong digit: for the models, and for no other recogniser.
+        ("BLZ 10000001, Kto. 9290702", ""),
+        ("BLZ 10000001, Kto. 0911 123456", ""),
+        // The sub-account is left out: the bank knows whether it belongs into the IBAN.
+        ("BLZ 20000002, Kto. 1234566", "account_number 1234566"),
+        ("BLZ 20000002, Kto. 123456600", "account_number 123456600, iban DE67200000020123456600"),
+        // The file does not name the bank.
+        ("BLZ 30000003, Kto. 9290702", "account_number 9290702"),
+        ("Kto. 9290701", ""),
+    ] {
+        assert_eq!(account(text), expected, "{text}");
+    }
+    let far = format!("BLZ 10000001 {} Kto. 9290701", "und noch etwas ".repeat(6));
+    assert_eq!(account(&far), "");
+    let both = recognise_with("Müller 👩‍👩‍👧: BLZ 10000001 Konto 9290701", &banks());
+    let places: Vec<_> = both.iter().skip(1).map(|hit| (hit.start, hit.end)).collect();
+    assert_eq!(places, [(33, 40), (33, 40)]);
+}
+
+/// What sits beside values and must not move them: composed and decomposed letters, sharp s, emoji with joiners,
+/// soft hyphens, line breaks, names with marks in them.
+const BESIDE: &[&str] = &[
+    "Müller-Lüdenscheidt",
+    "Mu\u{308}ller-Lu\u{308}denscheidt",
+    "O'Neill",
+    "O’Neill",
+    "Straße",
+    "STRAẞE",
+    "ä ö ü Ä Ö Ü ß",
+    "a\u{308} o\u{308} U\u{308}",
+    "é e\u{301}",
+    "👩‍👩‍👧‍👦",
+    "🏳️‍🌈",
+    "👍🏽",
+    "Kon\u{ad}to\u{ad}num\u{ad}mer",
+    "Über\u{ad}weisung",
+    "\r\n",
+    "\r\n\r\n",
+    "\u{feff}",
+    "\u{a0}",
+];
+
 proptest! {
+    #[test]
+    fn every_value_stands_where_it_says_among_letters_of_all_kinds(
+        parts in prop::collection::vec((prop::sample::select(BESIDE), prop::sample::select(FOUND)), 1..8),
+        between in prop::sample::select(vec![" ", "\r\n", ", "]),
+    ) {
+        // As one text, and each value alone: there it must be found whatever stands around it.
+        let joined = parts.iter().flat_map(|(beside, (value, _))| [*beside, between, *value, between]);
+        let text: String = joined.collect();
+        assert_spans(&text);
+        for (beside, (value, expected)) in parts {
+            let alone = format!("{beside}\u{2003}\n\n{value}");
+            assert!(assert_spans(&alone) >= expected.len(), "{alone:?}");
+        }
+    }
+
     #[test]
     fn no_text_breaks_it(text in any::<String>()) {
         assert_spans(&text);
@@ -279,6 +426,7 @@ proptest! {
         "DE89", "3704 ", "0044", " ", "-", ".", ",", "/", "€", "EUR", "Euro", "4111", "1111 ", "•", "*", "xxx", "0911", "+49",
         "(", ")", "@", "a", "é", "e\u{301}", "ß", "\u{ad}", "\u{200d}", "👩", "\r\n", "\u{a0}", "1", "21", "Mai", "Sept ", "3rd",
         "2026", "PLZ ", "90403", " Ort", "Ｋ", "K", "ſ", "１", "card ", "'", "–", "k", "Mio.", "-4", "Karte",
+        "BLZ ", "10000001", "Konto ", "Kto.-Nr. ", "9290701", "929 0701",
     ]), 0..40)) {
         assert_spans(&parts.concat());
     }
