@@ -10,6 +10,7 @@ mod output;
 mod resolve;
 mod serve;
 mod settings;
+mod task;
 mod wire;
 
 use crate::cli::{Arguments, Command};
@@ -45,6 +46,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(search) => oneshot::search(&place, search),
         Command::Policies(policies) => oneshot::policies(&place, policies),
         Command::Check(check) => oneshot::check(&place, check.json),
+        Command::Train(train) if train.task.is_some() => task::train(train),
         Command::Train(train) => models::train(&place, train),
         Command::Evaluate(evaluate) => models::evaluate(&place, evaluate),
         Command::Models(models) => models::models(&place, models).await,

@@ -56,11 +56,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     if without(Part::Public) {
         recipe.sources.retain(|source| matches!(source, Source::Own | Source::Entities | Source::Several));
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = options.threads.unwrap_or(cores);
-    if !(1..=64).contains(&threads) {
-        return Err(Failure::Input(format!("--threads is {threads}; name a number from 1 to 64")));
-    }
+    let threads = threads(options.threads)?;
     let training = training::Options {
         data: options.data,
         own: options.own,
@@ -80,7 +76,17 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     Ok((training, options.out))
 }
 
-fn tell(progress: &Progress, started: Instant) {
+/// As asked for, or all cores.
+pub fn threads(asked: Option<usize>) -> Result<usize, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = asked.unwrap_or(cores);
+    if (1..=64).contains(&threads) {
+        return Ok(threads);
+    }
+    Err(Failure::Input(format!("--threads is {threads}; name a number from 1 to 64")))
+}
+
+pub fn tell(progress: &Progress, started: Instant) {
     match progress {
         Progress::Note(note) => eprintln!("{note}"),
         Progress::Step { number, of, losses } if *number <= 5 || number % TELL_EVERY == 0 => {

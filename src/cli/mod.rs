@@ -55,7 +55,7 @@ pub enum Command {
     Policies(Policies),
     /// Validate the whole pack and run every plan's own tests.
     Check(Check),
-    /// Train a model bundle in this process.
+    /// Train a model bundle, or with --task heads for a label set of one's own, in this process.
     Train(Train),
     /// Measure the bundle on the test sets.
     Evaluate(Evaluate),
@@ -253,6 +253,16 @@ pub struct Train {
     pub threads: Option<usize>,
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Heads for the label set of this task file (models/tasks) instead of a bundle: trained and measured with
+    /// each fold held out, then trained on all for the weights in --out. Starts from --base or --start.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["teachers", "without"])]
+    pub task: Option<PathBuf>,
+    /// With --task: hold out only these folds, counted from 0.
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "task")]
+    pub folds: Vec<usize>,
+    /// With --task: measure the task's development folds alone, to choose a recipe; keeps no weights.
+    #[arg(long, requires = "task", conflicts_with = "folds")]
+    pub develop: bool,
 }
 
 /// A part of the training that can be left out.
@@ -344,6 +354,18 @@ mod tests {
                 .unwrap();
         assert_eq!(parsed.place.state, Some(PathBuf::from("s")));
         assert!(matches!(parsed.command, Command::Resolve(Resolve { json: true, demo: true, .. })));
+    }
+
+    #[test]
+    fn folds_and_development_belong_to_a_task() {
+        let train = ["prokura", "train", "--work", "w", "--out", "o"];
+        let parsed = |more: &[&str]| Arguments::try_parse_from(train.iter().chain(more));
+        assert!(parsed(&["--folds", "1"]).is_err());
+        assert!(parsed(&["--task", "t.toml", "--develop", "--folds", "1"]).is_err());
+        let Command::Train(train) = parsed(&["--task", "t.toml", "--folds", "1,3"]).unwrap().command else {
+            panic!("not train");
+        };
+        assert_eq!(train.folds, [1, 3]);
     }
 
     #[test]

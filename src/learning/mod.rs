@@ -17,6 +17,7 @@ pub mod loss;
 pub mod measure;
 pub mod multitask;
 pub mod student;
+pub mod task;
 pub mod tasks;
 pub mod train;
 pub mod vocabulary;

@@ -337,13 +337,13 @@ fn left_out(target: Target, dag: &Dag) -> Target {
 
 /// The mean of weights along the way (Izmailov et al. 2018).
 #[derive(Default)]
-struct Average {
+pub(super) struct Average {
     sums: HashMap<String, candle_core::Tensor>,
     count: usize,
 }
 
 impl Average {
-    fn add(&mut self, weights: &Weights) -> Result<(), LearningError> {
+    pub(super) fn add(&mut self, weights: &Weights) -> Result<(), LearningError> {
         for (name, tensor) in weights {
             let sum = match self.sums.remove(name) {
                 Some(sum) => (sum + tensor)?,
@@ -355,7 +355,7 @@ impl Average {
         Ok(())
     }
 
-    fn mean(&self) -> Result<Option<Weights>, LearningError> {
+    pub(super) fn mean(&self) -> Result<Option<Weights>, LearningError> {
         if self.count < 2 {
             return Ok(None);
         }

@@ -408,6 +408,19 @@ pub fn base_weights(file: &Path) -> Result<Weights, LearningError> {
     Ok(weights)
 }
 
+/// A matrix of small random numbers with mean 0 and the standard deviation `scale`.
+pub(super) fn small(
+    rows: usize,
+    columns: usize,
+    scale: f32,
+    rng: &mut StdRng,
+) -> Result<Tensor, LearningError> {
+    // The sum of four uniform numbers is normal enough.
+    let mut draw = || (0..4).map(|_| rng.random::<f32>() - 0.5).sum::<f32>() * 1.732 * scale;
+    let values: Vec<f32> = (0..rows * columns).map(|_| draw()).collect();
+    Ok(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
+}
+
 /// Small random heads where there are none yet; the retrieval projection starts as the identity.
 fn fresh_heads(
     weights: &mut Weights,
@@ -416,10 +429,7 @@ fn fresh_heads(
     rng: &mut StdRng,
 ) -> Result<(), LearningError> {
     for (name, rows, columns, scale) in tasks.heads(width) {
-        // The sum of four uniform numbers is normal enough.
-        let mut draw = || (0..4).map(|_| rng.random::<f32>() - 0.5).sum::<f32>() * 1.732 * scale;
-        let values: Vec<f32> = (0..rows * columns).map(|_| draw()).collect();
-        let weight = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
+        let weight = small(rows, columns, scale, rng)?;
         let known = weights.get(&format!("{name}.weight")).is_some_and(|old| old.dims() == [rows, columns]);
         if !known {
             weights.insert(format!("{name}.weight"), weight);
