@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainerBuilder};
-use tokenizers::{Model, Trainer};
+use tokenizers::{AddedToken, Model, Trainer};
 
 /// Letters that are written out, and how.
 const WRITTEN_OUT: [(&str, &str); 8] =
@@ -165,8 +165,15 @@ fn pieces(german: &[(&str, u64)]) -> Result<Vec<String>, LearningError> {
         }
     }
     let broken = |error: tokenizers::Error| LearningError::Broken(format!("word pieces: {error}"));
-    let mut trainer =
-        WordPieceTrainerBuilder::new().min_frequency(SELDOM).vocab_size(12_000).show_progress(false).build();
+    // The trainer numbers letters inside of words as it meets them, in the order of a hash map, and settles
+    // ties by these numbers: naming them first makes the result the same every time.
+    let letters = ('a'..='z').map(|letter| AddedToken::from(format!("{INSIDE}{letter}"), false)).collect();
+    let mut trainer = WordPieceTrainerBuilder::new()
+        .min_frequency(SELDOM)
+        .vocab_size(12_000)
+        .special_tokens(letters)
+        .show_progress(false)
+        .build();
     let fed = words
         .iter()
         .flat_map(|(word, count)| std::iter::repeat_n(word, usize::try_from(*count).unwrap_or(0)));

@@ -101,3 +101,13 @@ fn a_bad_glossary_names_its_line() {
     std::fs::write(&file, "größe\tsize\n").unwrap();
     assert_eq!(glossary(&file).unwrap()["groesse"], "size");
 }
+
+#[test]
+fn the_same_texts_give_the_same_pieces() {
+    let text =
+        "sperre karte konto ueberweisung gebuehr karten konten sperren buchung buchen gebucht umgebucht";
+    let once = |_| pieces(&[(text, 7)]).unwrap();
+    let all: Vec<Vec<String>> = (0..5).map(once).collect();
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
+    assert!(all[0].contains(&"karte".to_owned()));
+}
