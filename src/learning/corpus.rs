@@ -59,6 +59,10 @@ impl Corpus {
         if let Some(folder) = present("mobie") {
             lines.extend(datasets::mobie::read(&folder, dag, extraction, &lists.first_names())?);
         }
+        // models/data and index/policies lie in one repository.
+        if let Some(root) = own.parent().and_then(Path::parent) {
+            lines.extend(datasets::policies::read(&root.join("index/policies"), extraction)?);
+        }
         for (source, count) in datasets::clean::drop_test_lines(&mut lines) {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }

@@ -7,6 +7,7 @@ pub mod injections;
 pub mod labels;
 pub mod mobie;
 pub mod own;
+pub mod policies;
 
 use crate::base::Language;
 use std::ops::Range;
@@ -27,10 +28,12 @@ pub enum Source {
     /// The project's own lines with their concerns marked: mostly two, some three, some a long one.
     Several,
     Mobie,
+    /// Sections of the sample policies, for the retrieval vector.
+    Policies,
 }
 
 impl Source {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Banking77,
         Self::Clinc150,
         Self::Elsewhere,
@@ -38,6 +41,7 @@ impl Source {
         Self::Entities,
         Self::Several,
         Self::Mobie,
+        Self::Policies,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -49,6 +53,7 @@ impl Source {
             Self::Entities => "entities",
             Self::Several => "several",
             Self::Mobie => "mobie",
+            Self::Policies => "policies",
         }
     }
 }
