@@ -1,5 +1,6 @@
 //! All training lines, cleaned, and which of them a step takes.
 
+use super::bar::Bar;
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
 use super::error::LearningError;
@@ -48,7 +49,14 @@ impl Corpus {
         if let Some(folder) = present("mobie") {
             lines.extend(datasets::mobie::read(&folder, dag, extraction, &lists.first_names())?);
         }
-        for (source, count) in datasets::clean::drop_test_lines(&mut lines) {
+        let bar = Bar::read(&own.join("bar.toml"))?;
+        if bar.is_none() {
+            notes.push(format!("skipped the bar file: {} has none", own.display()));
+        }
+        let bar = bar.unwrap_or_default();
+        notes.extend(bar.missing(public));
+        let blind = bar.texts(public, dag, extraction)?;
+        for (source, count) in datasets::clean::drop_test_lines(&mut lines, &blind) {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));

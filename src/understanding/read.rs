@@ -136,6 +136,14 @@ impl Understanding {
         })
     }
 
+    /// What the heads mark by themselves: neither trimmed nor met with recognised values, repetitions
+    /// included. For measuring; `read` is what a case gets.
+    pub fn spans(&self, text: &str) -> Result<Vec<Proposed>, UnderstandingError> {
+        let input = Input::new(text, self.tokens.read(text)?);
+        let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
+        Ok(self.proposed(&input, &raw))
+    }
+
     /// Vectors for retrieval, each of length 1: two texts of one meaning point the same way, also across
     /// languages. A text beyond the encoder's reach counts with its beginning.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, UnderstandingError> {

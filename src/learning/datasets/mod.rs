@@ -3,9 +3,11 @@
 pub mod banking77;
 pub mod clean;
 pub mod clinc150;
+pub mod instructions;
 pub mod labels;
 pub mod mobie;
 pub mod own;
+pub mod smartdata;
 
 use crate::base::Language;
 use std::ops::Range;
