@@ -10,7 +10,8 @@ help:
 	@echo "make test        everything that must hold"
 	@echo "make check       formatting, lints, the pack, licences"
 	@echo "make base-model  fetch and verify the base encoder (models/base)"
-	@echo "make model       train a bundle (PROKURA_DATA names the public data; about two hours on two cores)"
+	@echo "make model       train a bundle, all stages (PROKURA_DATA names the public data; hours, see docs/models.md)"
+	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
 
 .PHONY: run
@@ -51,12 +52,19 @@ models/base/model.safetensors:
 	scripts/base-model.sh models/base
 
 # glibc gives large blocks back to the system after every step otherwise, and page faults halve the speed.
-TRAINING = MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
+TRAINING = RAYON_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
 .PHONY: model
 model: tools models/base/model.safetensors
 	cargo build --release --locked
 	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --out models/default
+
+# From the shipped trunk: what a bank does with its own tickets.
+.PHONY: model-quick
+model-quick: tools models/base/model.safetensors
+	cargo build --release --locked
+	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" \
+	  --start models/default --teachers 0 --steps 2000 --out "$${PROKURA_OUT:-/tmp/prokura-bundle}"
 
 .PHONY: evaluate
 evaluate: tools

@@ -4,9 +4,12 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
-use crate::cli::{Models, Place, Train};
+use crate::cli::{Models, Part, Place, Train};
+use crate::learning::datasets::Source;
 use crate::learning::finish;
-use crate::learning::train::{self as training, Progress, Recipe};
+use crate::learning::german::German;
+use crate::learning::multitask::Recipe;
+use crate::learning::train::{self as training, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,57 +17,81 @@ use std::time::Instant;
 /// Steps between two lines of progress, and between two checkpoints.
 const TELL_EVERY: usize = 25;
 const SAVE_EVERY: usize = 500;
+/// Single-set models whose views are handed on.
+const TEACHERS: usize = 1;
 
-/// Two runs: the first from the base model over everything, the second from the first one's weights, in
-/// which our own lines come more often. With `--start` only the second.
+/// All stages, then the bundle.
 pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
     let started = Instant::now();
     let mut tell = |progress: Progress| tell(&progress, started);
-    let stage = |name: &str, start: Option<PathBuf>, recipe: Recipe| training::Options {
-        data: options.data.clone(),
-        own: options.own.clone(),
-        base: options.base.clone(),
-        config: pack_folder(place),
-        work: options.work.join(name),
-        save_every: SAVE_EVERY,
-        start,
-        recipe: Recipe { seed: options.seed.unwrap_or(recipe.seed), ..recipe },
-    };
-    let start = match options.start.clone() {
-        Some(start) => start,
-        None => {
-            let recipe = Recipe::default();
-            let epochs = options.epochs.unwrap_or(recipe.epochs);
-            let first = stage("first", None, Recipe { epochs, ..recipe });
-            std::fs::create_dir_all(&first.work).map_err(Failure::input)?;
-            training::run(&first, &mut tell).map_err(Failure::input)?;
-            first.work.join("trained.safetensors")
-        }
-    };
-    let recipe = Recipe::second();
-    let second =
-        stage("second", Some(start), Recipe { steps: options.steps.unwrap_or(recipe.steps), ..recipe });
-    std::fs::create_dir_all(&second.work).map_err(Failure::input)?;
-    let trained = training::run(&second, &mut tell).map_err(Failure::input)?;
-    let finished = finish::run(&second, &trained.weights, &options.out, &mut tell).map_err(Failure::input)?;
+    let options = plan(place, options)?;
+    let trained = training::run(&options.0, &mut tell).map_err(Failure::input)?;
+    let finished = finish::run(&options.0, &trained, &options.1, &mut tell).map_err(Failure::input)?;
     output::json_pretty(&json!({
-        "bundle": options.out, "model": finished.digest, "bytes": finished.bytes,
+        "bundle": options.1, "model": finished.digest, "bytes": finished.bytes,
+        "seconds": started.elapsed().as_secs(),
         "development": {"full": finished.full, "eight_bit": finished.eight_bit},
     }))
+}
+
+/// What the options ask for, and where the bundle goes.
+fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), Failure> {
+    let without = |part: Part| options.without.contains(&part);
+    let mut german = German::default();
+    german.pieces = if without(Part::Pieces) { 0 } else { german.pieces };
+    german.steps = options.german_steps.unwrap_or(german.steps);
+    german.glosses = !without(Part::Glosses);
+    german.meaning = if without(Part::Twins) { 0.0 } else { german.meaning };
+    german.contrast = if without(Part::Contrast) { 0.0 } else { german.contrast };
+    german.masked = options.masked.unwrap_or(german.masked);
+    if [german.meaning, german.contrast, german.masked] == [0.0; 3] {
+        german.steps = 0;
+    }
+    let mut recipe = Recipe { steps: options.steps.unwrap_or(0), ..Recipe::default() };
+    recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
+    recipe.seed = options.seed.unwrap_or(recipe.seed);
+    recipe.eight_bit = if without(Part::EightBit) { 0.0 } else { recipe.eight_bit };
+    recipe.whole = !without(Part::Whole);
+    recipe.averaged = if without(Part::Averaging) { 0.0 } else { recipe.averaged };
+    if without(Part::Public) {
+        recipe.sources.retain(|source| matches!(source, Source::Own | Source::Entities | Source::Several));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or(cores);
+    if !(1..=64).contains(&threads) {
+        return Err(Failure::Input(format!("--threads is {threads}; name a number from 1 to 64")));
+    }
+    let training = training::Options {
+        data: options.data,
+        own: options.own,
+        base: options.base,
+        config: pack_folder(place),
+        work: options.work,
+        save_every: SAVE_EVERY,
+        threads,
+        start: options.start,
+        german,
+        teachers: if without(Part::Public) { 0 } else { options.teachers.unwrap_or(TEACHERS) },
+        merged: !without(Part::Merging),
+        teacher: Recipe { whole: recipe.whole, ..Recipe::teacher() },
+        recipe,
+    };
+    Ok((training, options.out))
 }
 
 fn tell(progress: &Progress, started: Instant) {
     match progress {
         Progress::Note(note) => eprintln!("{note}"),
         Progress::Step { number, of, losses } if *number <= 5 || number % TELL_EVERY == 0 => {
-            let left = started.elapsed().as_secs_f64() / *number as f64 * (of - number) as f64;
             eprintln!(
-                "step {number} of {of}: intent {:.3}, spans {:.3}, tone {:.3}, retrieval {:.3}; about {:.0} min left",
+                "step {number} of {of}: intent {:.3}, spans {:.3}, segments {:.3}, tone {:.3}, retrieval {:.3}; \
+                 {:.0} min",
                 losses.intent,
                 losses.spans,
+                losses.segments,
                 losses.tone,
                 losses.retrieval,
-                left / 60.0
+                started.elapsed().as_secs_f64() / 60.0
             );
         }
         Progress::Step { .. } => {}

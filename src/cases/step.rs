@@ -120,6 +120,10 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     if reading.truncated {
         return escalation(state, &leaf, GENERAL_QUEUE, "the message is longer than the models read");
     }
+    if reading.intents.len() > 1 {
+        // A plan is for one concern; the others must not get lost behind its answer.
+        return escalation(state, &leaf, GENERAL_QUEUE, "the message holds several concerns");
+    }
     if probability(reading).get() < now.pack.service.hand_over_below {
         return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
     }

@@ -156,6 +156,10 @@ pub(super) fn summary(state: &State) -> Vec<String> {
     if let Some(reading) = &state.reading {
         let percent = probability(reading).get() * 100.0;
         lines.push(format!("read as `{}` ({percent:.0} %)", leaf_of(reading)));
+        for intent in reading.intents.iter().skip(1) {
+            let percent = intent.probability.get() * 100.0;
+            lines.push(format!("and as `{}` ({percent:.0} %)", intent.leaf));
+        }
         lines.push(format!("cannot be excluded: {}", reading.prediction_set.join(", ")));
     }
     if let Some(facts) = &state.facts {

@@ -229,17 +229,55 @@ pub struct Train {
     /// Where the finished bundle is written.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Weights of an earlier run: only the second, short run is made from them.
-    #[arg(long, value_name = "FILE")]
+    /// A bundle to start from instead of the base model: no German stage, much shorter.
+    #[arg(long, value_name = "DIR")]
     pub start: Option<PathBuf>,
-    /// Passes over the largest source in the first run.
+    /// Passes over the largest public set.
     #[arg(long)]
     pub epochs: Option<f64>,
-    /// Steps of the second run.
+    /// Steps, instead of passes.
     #[arg(long)]
     pub steps: Option<usize>,
+    /// Single-set models whose views are handed on; 0: none.
+    #[arg(long, value_name = "N")]
+    pub teachers: Option<usize>,
+    /// Leave these parts out, to see what they are worth.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub without: Vec<Part>,
+    /// Weight of guessing hidden pieces of German text; 0: none are hidden.
+    #[arg(long, value_name = "WEIGHT")]
+    pub masked: Option<f64>,
+    /// Steps of the German stage.
+    #[arg(long, value_name = "N")]
+    pub german_steps: Option<usize>,
+    /// Threads that share the lines of a step; default: all cores.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// A part of the training that can be left out.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Pieces for German words.
+    Pieces,
+    /// German pieces begin as their English gloss.
+    Glosses,
+    /// German lines point where the base model has their English twin.
+    Twins,
+    /// A German line is nearer to its twin than to other lines.
+    Contrast,
+    /// Training on the development lines of public sets: for choosing a recipe.
+    Whole,
+    /// Beginning with what the teachers learned.
+    Merging,
+    /// Public sets: the own lines alone.
+    Public,
+    /// Rounding to eight bits at the end.
+    EightBit,
+    /// Averaging of the last weights.
+    Averaging,
 }
 
 #[derive(Args, Debug)]

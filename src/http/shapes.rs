@@ -166,7 +166,7 @@ pub struct Reading {
     id: String,
     #[schema(pattern = "^(de|en)$")]
     language: String,
-    /// The likeliest first.
+    /// One for each concern, in the order of the text.
     intents: Vec<Intent>,
     /// Leaves that cannot be excluded.
     prediction_set: Vec<String>,
@@ -189,6 +189,8 @@ struct Intent {
     #[schema(min_items = 2, max_items = 2)]
     span: Vec<usize>,
     parents: Vec<ParentProbability>,
+    /// Values that belong to this concern, by field.
+    fields: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(ToSchema)]

@@ -1,6 +1,6 @@
 //! The bar file, `models/data/bar.toml`: which lines are test lines, and the figures a bundle is held to.
 
-use super::datasets::{instructions, own, smartdata};
+use super::datasets::{Split, injections, own, smartdata};
 use super::error::LearningError;
 use crate::understanding::{Dag, Extraction};
 use serde::Deserialize;
@@ -44,7 +44,7 @@ pub enum Form {
     Source,
     /// Lines as in utterances/.
     Marked,
-    /// See `datasets::instructions`.
+    /// See `datasets::injections`.
     Instructions,
     /// See `datasets::smartdata`.
     Smartdata,
@@ -198,8 +198,7 @@ impl Bar {
                     texts.extend(lines.iter().map(super::datasets::Line::text));
                 }
                 Form::Instructions => {
-                    let rows = instructions::read(&file)?.into_iter();
-                    texts.extend(rows.filter(|row| row.test).map(|row| row.text));
+                    texts.extend(injections::read(&file, Split::Test)?.into_iter().map(|(_, text)| text));
                 }
                 Form::Smartdata => {
                     texts.extend(smartdata::read(&file)?.into_iter().map(|sentence| sentence.text));

@@ -5,11 +5,13 @@ use super::datasets::Source;
 use super::measure::{self, Reading};
 use crate::base::Language;
 use crate::understanding::heads::intent::{self, softmax};
-use crate::understanding::heads::{spans, tone};
+use crate::understanding::heads::{segments, spans, tone};
 use crate::understanding::{Calibration, Extraction};
 
 /// The part of messages whose leaf the prediction set is to hold.
 const COVERAGE: f64 = 0.95;
+/// Of messages with one concern at most this part may be cut in two.
+const FALSE_CUTS: f64 = 0.01;
 /// A language with fewer lines takes the threshold of all lines together.
 const ENOUGH: usize = 100;
 
@@ -22,6 +24,7 @@ pub fn fit(readings: &[Reading], shape: &intent::Shape, extraction: &Extraction)
     calibration.coverage = COVERAGE;
     calibration.intent_temperature = coolest(|t| lines.iter().map(|r| intent_loss(r, shape, t)).sum());
     calibration.tone_temperature = coolest(|t| lines.iter().map(|r| tone_loss(r, t)).sum());
+    calibration.boundary = boundary(readings);
     for (at, group) in extraction.groups.iter().enumerate() {
         let temperature = coolest(|t| readings.iter().map(|r| span_loss(r, extraction, at, t)).sum());
         calibration.span_temperatures.insert(group.id.clone(), temperature);
@@ -68,7 +71,7 @@ fn tone_loss(reading: &Reading, temperature: f64) -> f64 {
 }
 
 fn span_loss(reading: &Reading, extraction: &Extraction, group: usize, temperature: f64) -> f64 {
-    let labels = measure::labels(reading.line, &reading.drawn, &reading.input, extraction);
+    let labels = measure::labels(&reading.line.groups, &reading.drawn, &reading.input, extraction);
     let (Some(Some(labels)), Some(logits), Some(fields)) = (
         labels.get(group),
         reading.raw.spans.get(group),
@@ -105,6 +108,17 @@ fn coolest(loss: impl Fn(f64) -> f64) -> f64 {
         }
     }
     ((((low + high) / 2.0).exp()) * 10_000.0).round() / 10_000.0
+}
+
+/// The lowest probability from which a boundary counts so that few own lines with one concern are cut.
+fn boundary(readings: &[Reading]) -> f64 {
+    let whole: Vec<&Reading> =
+        readings.iter().filter(|r| r.line.source == Source::Own && !r.raw.boundaries.is_empty()).collect();
+    let fits = |threshold: &f64| {
+        let cut = whole.iter().filter(|r| segments::decode(&r.raw.boundaries, *threshold).len() > 1).count();
+        cut as f64 <= FALSE_CUTS * whole.len() as f64
+    };
+    (5..20).map(|twentieth| f64::from(twentieth) / 20.0).find(fits).unwrap_or(0.95)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::corpus::Corpus;
 use super::datasets::{Source, Split};
 use super::measure::Figures;
-use super::train::Recipe;
+use super::multitask::Recipe;
 use crate::understanding::Calibration;
 use std::fmt::Write as _;
 

@@ -4,15 +4,26 @@ use super::bar::Bar;
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
 use super::error::LearningError;
-use crate::understanding::{Dag, Extraction};
+use super::vocabulary;
+use crate::base::Language;
+use crate::understanding::{Dag, Extraction, Lexicon};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
+use std::collections::HashMap;
 use std::path::Path;
 
 pub struct Corpus {
     pub lines: Vec<Line>,
     pub lists: Lists,
+    /// Lists of names that travel with the bundle.
+    pub lexicon: Lexicon,
+    /// German words and their English glosses.
+    pub glossary: HashMap<String, String>,
+    /// Orders to the system that a message must be readable in spite of.
+    pub injections: Vec<(Language, String)>,
+    /// Training lines by source and language, as positions in `lines`.
+    alike: HashMap<(Source, Language), Vec<usize>>,
     /// What was skipped or dropped, one sentence each.
     pub notes: Vec<String>,
 }
@@ -60,7 +71,42 @@ impl Corpus {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));
-        Ok(Self { lines, lists, notes })
+        let lexicon =
+            |name: &str| std::fs::read_to_string(own.join("lexicon").join(name)).unwrap_or_default();
+        let lexicon =
+            Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
+        let words = own.join("glossary.tsv");
+        let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
+        let mut injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
+        let orders = injections.len();
+        let blind: Vec<Vec<char>> = blind.iter().map(|text| datasets::clean::normalised(text)).collect();
+        let blind = datasets::clean::Texts::new(&blind);
+        injections.retain(|(_, text)| !blind.share(text));
+        if injections.len() < orders {
+            let dropped = orders - injections.len();
+            notes.push(format!("dropped {dropped} lines of injections that stand in a test set"));
+        }
+        let mut alike: HashMap<(Source, Language), Vec<usize>> = HashMap::new();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.split == Split::Train) {
+            alike.entry((line.source, line.language)).or_default().push(at);
+        }
+        Ok(Self { lines, lists, lexicon, glossary, injections, alike, notes })
+    }
+
+    /// Training lines of one source and language.
+    pub fn alike(&self, source: Source, language: Language) -> &[usize] {
+        self.alike.get(&(source, language)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Lets the development lines of public sets be trained on as well.
+    pub fn take_whole(&mut self) {
+        for (at, line) in self.lines.iter_mut().enumerate() {
+            let public = matches!(line.source, Source::Banking77 | Source::Clinc150 | Source::Elsewhere);
+            if public && line.split == Split::Dev {
+                line.split = Split::Train;
+                self.alike.entry((line.source, line.language)).or_default().push(at);
+            }
+        }
     }
 
     pub fn part(&self, source: Source, split: Split) -> Vec<usize> {

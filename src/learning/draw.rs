@@ -98,6 +98,15 @@ pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
     joined(&pieces, &line.concerns)
 }
 
+/// The line's text with rougher spelling now and then, its values as they are.
+pub fn rough(line: &Line, rng: &mut StdRng) -> String {
+    let mut pieces = line.pieces.clone();
+    if rng.random_bool(0.35) {
+        roughen(&mut pieces, line.language, rng);
+    }
+    joined(&pieces, &[]).text
+}
+
 fn joined(pieces: &[Piece], concerns: &[Concern]) -> Drawn {
     let mut drawn = Drawn::default();
     let mut starts = Vec::with_capacity(pieces.len() + 1);
@@ -195,22 +204,24 @@ fn other_digits(old: &str, rng: &mut StdRng) -> String {
     old.chars().map(swap).collect()
 }
 
-/// Lost capitals, ae for ä, ss for ß, swapped and dropped letters.
+/// Lost capitals, a for ä, no full stops, swapped and dropped letters.
 fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
-    match rng.random_range(0..4) {
+    match rng.random_range(0..5) {
         0 => pieces.iter_mut().for_each(|piece| piece.text = piece.text.to_lowercase()),
         1 if language == Language::De => {
             for piece in pieces.iter_mut() {
-                for (from, to) in [
-                    ("ä", "ae"),
-                    ("ö", "oe"),
-                    ("ü", "ue"),
-                    ("Ä", "Ae"),
-                    ("Ö", "Oe"),
-                    ("Ü", "Ue"),
-                    ("ß", "ss"),
-                ] {
+                for (from, to) in
+                    [("ä", "a"), ("ö", "o"), ("ü", "u"), ("Ä", "A"), ("Ö", "O"), ("Ü", "U"), ("ß", "s")]
+                {
                     piece.text = piece.text.replace(from, to);
+                }
+            }
+        }
+        2 => {
+            for piece in pieces.iter_mut() {
+                piece.text = piece.text.to_lowercase();
+                if piece.field.is_none() {
+                    piece.text.retain(|c| !matches!(c, '.' | ',' | '!' | '?' | ';' | ':'));
                 }
             }
         }

@@ -6,10 +6,9 @@ use super::corpus::Corpus;
 use super::datasets::Split;
 use super::error::LearningError;
 use super::measure::{self, Figures};
-use super::train::{self, Options, Progress};
+use super::train::{self, Options, Progress, Trained};
 use crate::base::Digest;
 use crate::understanding::bundle::{self, Contents, Heads};
-use crate::understanding::encoder::Weights;
 use crate::understanding::model::Model;
 use crate::understanding::quantise;
 use crate::understanding::tokens::Tokens;
@@ -30,20 +29,21 @@ pub struct Finished {
     pub bytes: u64,
 }
 
-/// Writes the bundle `out` from trained weights (of `train::run`, or of its file trained.safetensors).
+/// Writes the bundle `out` from trained weights.
 pub fn run(
     options: &Options,
-    weights: &Weights,
+    trained: &Trained,
     out: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Finished, LearningError> {
     let (dag, extraction) = train::pack(&options.config)?;
     let sources = &options.recipe.sources;
-    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, sources)?;
-    let tokenizer = options.base.join("tokenizer.json");
-    let tokenizer =
-        std::fs::read(&tokenizer).map_err(|e| LearningError::file(&tokenizer, e, "run `make base-model`"))?;
-    let tokens = Tokens::from_bytes(&tokenizer, REACH)?;
+    let mut corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, sources)?;
+    if options.recipe.whole {
+        corpus.take_whole();
+    }
+    let Trained { weights, tokenizer, .. } = trained;
+    let tokens = Tokens::from_bytes(tokenizer, REACH)?;
     let model = Model::new(weights.clone(), &dag, &extraction)?;
     progress(Progress::Note("measuring the full weights".to_owned()));
     let full = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
@@ -61,8 +61,14 @@ pub fn run(
         calibration: &calibration,
     });
     let heads = Heads::of(&dag, &extraction, REACH);
-    let contents =
-        Contents { weights, tokenizer: &tokenizer, heads: &heads, calibration: &calibration, card: &card };
+    let contents = Contents {
+        weights,
+        tokenizer,
+        heads: &heads,
+        calibration: &calibration,
+        lexicon: &corpus.lexicon,
+        card: &card,
+    };
     let digest = bundle::write(out, &contents)?;
     let bytes =
         bundle::FILES.iter().filter_map(|name| Some(std::fs::metadata(out.join(name)).ok()?.len())).sum();
@@ -71,12 +77,4 @@ pub fn run(
         return Err(LearningError::file(out, problem, "remove word pieces or heads"));
     }
     Ok(Finished { digest, full, eight_bit, bytes })
-}
-
-/// The weights that a training run left in its work folder.
-pub fn trained(work: &Path) -> Result<Weights, LearningError> {
-    let file = work.join("trained.safetensors");
-    let bytes = std::fs::read(&file)
-        .map_err(|error| LearningError::file(&file, error, "run `prokura train` first"))?;
-    Ok(candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?)
 }

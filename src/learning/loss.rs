@@ -14,6 +14,8 @@ pub struct IntentGoal<'a> {
     /// Label smoothing, 0..1: this much of the goal is spread over all leaves in `against`.
     pub smoothing: f64,
     pub parent_weight: f64,
+    /// What teachers say, by leaf, and the part of the goal that it makes up, 0..1.
+    pub taught: Option<(&'a [f32], f64)>,
 }
 
 /// `-sum q(leaf) log (P(leaf) / P(against))`, where P(leaf) is the mass over all ways in, plus the loss of
@@ -23,9 +25,18 @@ pub fn intent(shape: &Shape, logits: &[f32], goal: &IntentGoal, scale: f64, out:
     let counted = |leaf: usize| leaf == goal.leaf || goal.against.get(leaf).copied().unwrap_or(true);
     let n = (0..shape.leaves).filter(|l| counted(*l)).count() as f64;
     let mass: f64 = (0..shape.leaves).filter(|l| counted(*l)).map(|l| scores.leaves[l]).sum();
+    let heard: f64 = goal
+        .taught
+        .map_or(0.0, |(says, _)| (0..shape.leaves).filter(|l| counted(*l)).map(|l| f64::from(says[l])).sum());
     let q = |leaf: usize| {
         let spread = goal.smoothing / n;
-        if leaf == goal.leaf { 1.0 - goal.smoothing + spread } else { spread }
+        let labelled = if leaf == goal.leaf { 1.0 - goal.smoothing + spread } else { spread };
+        match goal.taught {
+            Some((says, part)) if heard > 0.0 => {
+                (1.0 - part) * labelled + part * f64::from(says[leaf]) / heard
+            }
+            _ => labelled,
+        }
     };
     let log = |p: f64| p.max(1e-300).ln();
     let mut loss: f64 =
@@ -86,6 +97,30 @@ pub fn choice(logits: &[f32], goal: usize, smoothing: f64, scale: f64, out: &mut
     loss
 }
 
+/// `-log softmax_j(cos(x, goals_j) / temperature)` at `right`: the text is nearer to its own goal than to those
+/// of its neighbours (van den Oord et al. 2018). Goals have length 1.
+pub fn contrast(
+    x: &[f32],
+    goals: &[&[f32]],
+    right: usize,
+    temperature: f64,
+    scale: f64,
+    out: &mut [f32],
+) -> f64 {
+    let norm = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt().max(1e-12);
+    let dot = |goal: &&[f32]| x.iter().zip(*goal).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let cos: Vec<f64> = goals.iter().map(|goal| dot(goal) / norm).collect();
+    let mut p: Vec<f64> = cos.iter().map(|cos| cos / temperature).collect();
+    softmax(&mut p);
+    for (at, goal) in goals.iter().enumerate() {
+        let pull = scale * (p[at] - f64::from(u8::from(at == right))) / temperature / norm;
+        for ((out, &x), &goal) in out.iter_mut().zip(x).zip(*goal) {
+            *out += (pull * (f64::from(goal) - cos[at] * f64::from(x) / norm)) as f32;
+        }
+    }
+    -scale * p[right].max(1e-300).ln()
+}
+
 /// Cross-entropy of one yes-or-no.
 pub fn yes_or_no(logit: f32, goal: bool, scale: f64, out: &mut f32) -> f64 {
     let z = f64::from(logit);
@@ -135,8 +170,17 @@ mod tests {
         let logits = [0.3, -0.4, 0.1, 1.0, 0.2, -0.7, 0.5, 0.9, 0.0];
         let against = [true, true, false, true, true];
         for parent in [None, Some(0), Some(1)] {
-            let goal = IntentGoal { leaf: 1, parent, against: &against, smoothing: 0.05, parent_weight: 0.3 };
-            differences(&logits, |z, out| intent(&shape, z, &goal, 0.7, out));
+            for taught in [None, Some((&[0.1, 0.5, 0.1, 0.3, 0.0][..], 0.5))] {
+                let goal = IntentGoal {
+                    leaf: 1,
+                    parent,
+                    against: &against,
+                    smoothing: 0.05,
+                    parent_weight: 0.3,
+                    taught,
+                };
+                differences(&logits, |z, out| intent(&shape, z, &goal, 0.7, out));
+            }
         }
     }
 
@@ -146,7 +190,14 @@ mod tests {
         let mut logits = [0.0_f32; 9];
         logits[5] = 3.0; // leaf 2
         let loss = |against: &[bool]| {
-            let goal = IntentGoal { leaf: 0, parent: None, against, smoothing: 0.0, parent_weight: 0.0 };
+            let goal = IntentGoal {
+                leaf: 0,
+                parent: None,
+                against,
+                smoothing: 0.0,
+                parent_weight: 0.0,
+                taught: None,
+            };
             intent(&shape, &logits, &goal, 1.0, &mut [0.0; 9])
         };
         let (counted, left_out) = (loss(&[true; 5]), loss(&[true, true, false, true, true]));
@@ -157,6 +208,8 @@ mod tests {
     fn the_other_gradients() {
         differences(&[0.2, -1.0, 0.6], |z, out| choice(z, 2, 0.1, 0.5, out));
         differences(&[0.4], |z, out| yes_or_no(z[0], true, 2.0, &mut out[0]));
+        let goals: [&[f32]; 2] = [&[0.6, 0.8, 0.0], &[0.0, 0.6, -0.8]];
+        differences(&[0.4, -0.3, 0.8], |z, out| contrast(z, &goals, 1, 0.5, 0.7, out));
         differences(&[0.4, -0.3, 0.8], |z, out| direction(z, &[0.6, 0.8, 0.0], 1.5, out));
     }
 }

@@ -26,6 +26,9 @@ pub struct Task {
     /// By field: exact spans.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub spans: BTreeMap<String, Spans>,
+    /// Of lines with marked concerns: exactly their leaves were found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concerns_exact: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub urgency_accuracy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +76,7 @@ pub fn read<'a>(
             let drawn: Vec<Drawn> = chunk.iter().map(|line| draw::plain(line)).collect();
             let inputs: Vec<Input> = drawn
                 .iter()
-                .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?)))
+                .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?, &corpus.lexicon)))
                 .collect::<Result<_, LearningError>>()?;
             let raws = model.run(&inputs.iter().collect::<Vec<_>>())?;
             for (((line, drawn), input), raw) in chunk.iter().zip(drawn).zip(inputs).zip(raws) {
@@ -82,6 +85,21 @@ pub fn read<'a>(
         }
     }
     Ok(out)
+}
+
+/// Scores of a few lines as they are written.
+pub fn raw(
+    model: &Model,
+    tokens: &Tokens,
+    corpus: &Corpus,
+    lines: &[&Line],
+) -> Result<Vec<Raw>, LearningError> {
+    let input = |line: &&Line| {
+        let text = line.text();
+        Ok(Input::new(&text, tokens.read(&text)?, &corpus.lexicon))
+    };
+    let inputs: Vec<Input> = lines.iter().map(input).collect::<Result<_, LearningError>>()?;
+    Ok(model.run(&inputs.iter().collect::<Vec<_>>())?)
 }
 
 pub fn run(
@@ -115,6 +133,7 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
     let labels: BTreeSet<usize> =
         readings.iter().filter_map(|r| Some(r.line.target.as_ref()?.leaf)).collect();
     let (mut urgency, mut sentiment, mut toned) = (0, 0, 0);
+    let (mut marked, mut exact) = (0_usize, 0_usize);
     for reading in readings {
         if let Some(target) = &reading.line.target {
             let scores = shape.scores(&reading.raw.intent, 1.0);
@@ -126,6 +145,11 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
             task.accuracy += f64::from(u8::from(best == Some(target.leaf)));
             task.accuracy_closed += f64::from(u8::from(closed == Some(target.leaf)));
             task.parent_accuracy += f64::from(u8::from(holds));
+        }
+        if !reading.line.concerns.is_empty() {
+            let want: BTreeSet<usize> = reading.line.concerns.iter().map(|c| c.target.leaf).collect();
+            marked += 1;
+            exact += usize::from(want == leaf_set(&reading.raw, shape));
         }
         if let Some(tone) = reading.line.tone {
             let says = crate::understanding::heads::tone::scores(&reading.raw.tone, 1.0);
@@ -139,6 +163,7 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
     task.accuracy /= n;
     task.accuracy_closed /= n;
     task.parent_accuracy /= n;
+    task.concerns_exact = (marked > 0).then(|| exact as f64 / marked as f64);
     if toned > 0 {
         task.urgency_accuracy = Some(f64::from(urgency as u32) / f64::from(toned));
         task.sentiment_accuracy = Some(f64::from(sentiment as u32) / f64::from(toned));
@@ -149,6 +174,13 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
         spans.f1 = 2.0 * spans.right as f64 / (spans.found + spans.n).max(1) as f64;
     });
     task
+}
+
+/// The highest leaf of every concern, or of the whole text where it is not cut.
+fn leaf_set(raw: &Raw, shape: &intent::Shape) -> BTreeSet<usize> {
+    let best = |logits: &[f32]| highest(&shape.scores(logits, 1.0).leaves, |_| true);
+    let parts: BTreeSet<usize> = raw.concerns.iter().filter_map(|(_, logits)| best(logits)).collect();
+    if parts.len() > 1 { parts } else { best(&raw.intent).into_iter().collect() }
 }
 
 fn count_spans(reading: &Reading, extraction: &Extraction, spans: &mut BTreeMap<String, Spans>) {
@@ -188,10 +220,16 @@ pub fn highest(values: &[f64], counts: impl Fn(usize) -> bool) -> Option<usize> 
     counted.max_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at)
 }
 
-/// For every group the label of every word; `None` where the line says nothing about the group.
-pub fn labels(line: &Line, drawn: &Drawn, input: &Input, extraction: &Extraction) -> Vec<Option<Vec<usize>>> {
+/// For every group the label of every word; `None` where the line says nothing about the group
+/// (`groups`).
+pub fn labels(
+    groups: &[bool],
+    drawn: &Drawn,
+    input: &Input,
+    extraction: &Extraction,
+) -> Vec<Option<Vec<usize>>> {
     let mut out: Vec<Option<Vec<usize>>> =
-        line.groups.iter().map(|marked| marked.then(|| vec![0; input.tokens.words.len()])).collect();
+        groups.iter().map(|marked| marked.then(|| vec![0; input.tokens.words.len()])).collect();
     for (field, start, end) in &drawn.values {
         let Some((group, number)) = extraction.find(field) else { continue };
         let Some(Some(labels)) = out.get_mut(group) else { continue };

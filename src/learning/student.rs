@@ -1,30 +1,16 @@
-//! The model while it learns: variables, their moments, and the loss of a batch.
+//! The model while it learns: variables, their moments, and a step.
 
 use super::adamw::{self, Moments, Step};
-use super::datasets::{Line, Tone};
 use super::error::LearningError;
-use super::loss::{self, IntentGoal};
-use crate::understanding::encoder::{Dropout, MiniLm, Packed, Weights, ops};
-use crate::understanding::heads::{self, intent, spans, tone};
-use crate::understanding::model::{Input, RETRIEVAL};
-use crate::understanding::{Dag, Extraction};
+use super::tasks::{Balance, Example, Losses, Tasks};
+use crate::understanding::encoder::{Dropout, MiniLm, Packed, Strain, Weights, ops};
+use crate::understanding::model::RETRIEVAL;
 use candle_core::{Device, Tensor, Var};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
-
-/// How much each part of the loss counts.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-pub struct Balance {
-    pub smoothing: f64,
-    pub parent: f64,
-    pub spans: f64,
-    pub tone: f64,
-    pub retrieval: f64,
-}
 
 /// How a step is taken.
 #[derive(Clone, Copy, Debug)]
@@ -35,25 +21,8 @@ pub struct Course {
     /// Longer gradients are cut to this length.
     pub clip: f64,
     pub dropout: Dropout,
-}
-
-/// Losses of one batch, means over what each is about.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Losses {
-    pub intent: f64,
-    pub spans: f64,
-    pub tone: f64,
-    pub retrieval: f64,
-}
-
-/// One text of a batch with everything that is to be said about it.
-pub struct Example<'a> {
-    pub input: Input,
-    pub line: &'a Line,
-    /// For every group the label of every word; `None` where the line says nothing about the group.
-    pub labels: Vec<Option<Vec<usize>>>,
-    /// The vector that retrieval is to keep.
-    pub meaning: Option<&'a [f32]>,
+    /// Weights and activations are rounded to eight bits on the way forward.
+    pub eight_bit: bool,
 }
 
 pub struct Student {
@@ -62,22 +31,44 @@ pub struct Student {
     words: Vec<f32>,
     word_moments: Moments,
     width: usize,
-    shape: intent::Shape,
-    groups: Vec<(String, usize)>,
+}
+
+/// One pass of the encoder over a part of a batch, for a loss to be put on.
+pub struct Pass {
+    pub weights: Weights,
+    pub batch: Packed,
+    /// [tokens, width]
+    pub hidden: Tensor,
+    /// The rows of the table that the batch uses, [pieces, width].
+    pub words: Tensor,
+    /// Which piece each of those rows is.
+    pub ids: Vec<u32>,
+}
+
+/// The texts of one part of a batch, as piece ids.
+pub struct Part<'a> {
+    pub texts: Vec<&'a [u32]>,
+    /// Pieces that need a row in `Pass::words` beside those that stand in the texts.
+    pub beside: &'a [u32],
+}
+
+/// What one part of a batch pulls at.
+struct Pull {
+    variables: BTreeMap<String, Tensor>,
+    ids: Vec<u32>,
+    words: Vec<f32>,
+    losses: Losses,
 }
 
 impl Student {
-    /// The base model with fresh heads. `file` is a model.safetensors in the names of the published BERT.
-    pub fn new(file: &Path, dag: &Dag, extraction: &Extraction, seed: u64) -> Result<Self, LearningError> {
-        let mut weights = base_weights(file)?;
+    /// The trunk in `weights` with fresh heads where it has none.
+    pub fn new(mut weights: Weights, tasks: &Tasks, seed: u64) -> Result<Self, LearningError> {
         let words = weights.remove(MiniLm::WORDS).ok_or_else(|| {
-            LearningError::file(file, "the word vectors are missing", "run `make base-model`")
+            LearningError::Broken("the weights to start from have no word vectors".to_owned())
         })?;
         let (_, width) = words.dims2()?;
-        let shape = intent::Shape::of(dag);
-        let groups: Vec<_> = extraction.groups.iter().map(|g| (g.id.clone(), g.fields.len())).collect();
         let mut rng = StdRng::seed_from_u64(seed);
-        fresh_heads(&mut weights, width, &shape, &groups, &mut rng)?;
+        fresh_heads(&mut weights, tasks, width, &mut rng)?;
         let words: Vec<f32> = words.flatten_all()?.to_vec1()?;
         let mut variables = BTreeMap::new();
         for (name, tensor) in weights {
@@ -85,7 +76,7 @@ impl Student {
             variables.insert(name, (Var::from_tensor(&tensor)?, moments));
         }
         let word_moments = Moments::zero(words.len());
-        Ok(Self { variables, words, word_moments, width, shape, groups })
+        Ok(Self { variables, words, word_moments, width })
     }
 
     /// A copy of the weights as they are, for evaluation and for the bundle.
@@ -116,20 +107,6 @@ impl Student {
         Ok(state)
     }
 
-    /// Starts from weights that were trained before, with fresh moments.
-    pub fn begin(&mut self, weights: &Weights) -> Result<(), LearningError> {
-        let get = |name: &str| {
-            weights
-                .get(name)
-                .ok_or_else(|| LearningError::Broken(format!("the weights to start from lack `{name}`")))
-        };
-        for (name, (variable, _)) in &self.variables {
-            variable.set(get(name)?)?;
-        }
-        self.words = get(MiniLm::WORDS)?.flatten_all()?.to_vec1()?;
-        Ok(())
-    }
-
     /// Goes on from a `state`.
     pub fn restore(&mut self, state: &HashMap<String, Tensor>) -> Result<(), LearningError> {
         let missing = |name: &str| LearningError::Broken(format!("the checkpoint lacks `{name}`"));
@@ -151,55 +128,127 @@ impl Student {
         Ok(())
     }
 
-    /// One step: forward, backward, update. `untouched` loses the names of the variables that received a
-    /// gradient.
+    /// One step over a batch of lines, in as many threads as `threads`. `untouched` loses the names of the
+    /// variables that received a gradient.
     pub fn learn(
         &mut self,
         examples: &[Example],
+        tasks: &Tasks,
+        course: &Course,
+        step: Step,
+        threads: usize,
+        untouched: &mut BTreeSet<String>,
+    ) -> Result<Losses, LearningError> {
+        let shares: Vec<&[Example]> =
+            examples.chunks(examples.len().div_ceil(threads.max(1)).max(1)).collect();
+        let parts: Vec<Part> = shares
+            .iter()
+            .map(|share| Part {
+                texts: share.iter().map(|example| example.input.tokens.ids.as_slice()).collect(),
+                beside: &[],
+            })
+            .collect();
+        let lose = |at: usize, pass: &Pass| {
+            let share = shares.get(at).copied().unwrap_or_default();
+            tasks.losses(share, pass, course.balance)
+        };
+        self.step(&parts, course, step, untouched, &lose)
+    }
+
+    /// One step: forward and backward of every part in a thread of its own, then the update with the mean of
+    /// their gradients.
+    pub fn step<F>(
+        &mut self,
+        parts: &[Part],
         course: &Course,
         step: Step,
         untouched: &mut BTreeSet<String>,
-    ) -> Result<Losses, LearningError> {
-        let (batch, ids) = packed(examples);
-        let mut rows = Vec::with_capacity(ids.len() * self.width);
-        for id in &ids {
-            rows.extend_from_slice(row(&self.words, *id, self.width)?);
-        }
-        let words = Var::from_vec(rows, (ids.len(), self.width), &Device::Cpu)?;
-        let (surrogate, losses) = self.loss(examples, &batch, &words, course)?;
-        let grads = surrogate.backward()?;
-        let mut found = Vec::new();
-        let mut square = 0.0_f64;
-        for (name, (variable, moments)) in &self.variables {
-            if let Some(gradient) = grads.get(variable) {
-                let size = ops::with_values(gradient, |g| Ok(squares(g)))?;
-                if size > 0.0 {
-                    untouched.remove(name);
-                }
-                square += size;
-                found.push((name, variable, gradient, moments));
+        lose: &F,
+    ) -> Result<Losses, LearningError>
+    where
+        F: Fn(usize, &Pass) -> Result<(Vec<Tensor>, Losses), LearningError> + Sync,
+    {
+        let this = &*self;
+        let pulls: Vec<Result<Pull, LearningError>> = std::thread::scope(|scope| {
+            let later: Vec<_> = parts
+                .iter()
+                .enumerate()
+                .skip(1)
+                .map(|(at, part)| scope.spawn(move || this.pull(at, part, course, lose)))
+                .collect();
+            let first = parts.first().map(|part| this.pull(0, part, course, lose));
+            let later = later.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(LearningError::Broken("a thread broke off".to_owned())))
+            });
+            first.into_iter().chain(later).collect()
+        });
+        let pull = mean(pulls.into_iter().collect::<Result<_, _>>()?, this.width)?;
+        let mut square = squares(&pull.words);
+        for (name, gradient) in &pull.variables {
+            let size = ops::with_values(gradient, |g| Ok(squares(g)))?;
+            if size > 0.0 {
+                untouched.remove(name);
             }
+            square += size;
         }
-        let word_grads: Option<Vec<f32>> = match grads.get(&words) {
-            Some(gradient) => Some(gradient.flatten_all()?.to_vec1()?),
-            None => None,
-        };
-        square += word_grads.as_deref().map_or(0.0, squares);
         if !square.is_finite() {
             return Err(LearningError::Broken(format!("the gradient of step {} is not finite", step.number)));
         }
         let step = Step { scale: (course.clip / square.sqrt().max(1e-12)).min(1.0) as f32, ..step };
-        for (name, variable, gradient, moments) in found {
+        for (name, gradient) in &pull.variables {
+            let Some((variable, moments)) = self.variables.get(name) else { continue };
             // The retrieval projection starts where it should stay near: at the identity.
             let slow = name.starts_with("encoder.") || name.starts_with(RETRIEVAL);
             let factor = if slow { 1.0 } else { course.head_factor };
             let decay = if name.ends_with(".bias") || name.contains("norm") { 0.0 } else { step.decay };
             adamw::apply(Step { rate: step.rate * factor, decay, ..step }, variable, gradient, moments)?;
         }
-        if let Some(gradient) = word_grads {
-            self.move_words(&ids, &gradient, step);
+        self.move_words(&pull.ids, &pull.words, step);
+        Ok(pull.losses)
+    }
+
+    /// Forward and backward of one part.
+    fn pull<F>(&self, at: usize, part: &Part, course: &Course, lose: &F) -> Result<Pull, LearningError>
+    where
+        F: Fn(usize, &Pass) -> Result<(Vec<Tensor>, Losses), LearningError>,
+    {
+        let (batch, ids) = packed(part);
+        let mut rows = Vec::with_capacity(ids.len() * self.width);
+        for id in &ids {
+            rows.extend_from_slice(row(&self.words, *id, self.width)?);
         }
-        Ok(losses)
+        let words = Var::from_vec(rows, (ids.len(), self.width), &Device::Cpu)?;
+        let strain = Strain { dropout: course.dropout.of_part(at), eight_bit: course.eight_bit };
+        let round = |tensor: &Tensor| -> Result<Tensor, LearningError> {
+            let matrix = course.eight_bit && tensor.rank() == 2;
+            Ok(if matrix { ops::eight_bit(tensor)? } else { tensor.clone() })
+        };
+        let mut weights = Weights::new();
+        for (name, (variable, _)) in &self.variables {
+            weights.insert(name.clone(), round(variable.as_tensor())?);
+        }
+        let table = round(words.as_tensor())?;
+        weights.insert(MiniLm::WORDS.to_owned(), table.clone());
+        let hidden = MiniLm::new(&weights)?.forward(&table, &batch, strain)?;
+        let pass = Pass { weights, batch, hidden, words: table, ids };
+        let (scalars, losses) = lose(at, &pass)?;
+        let total = scalars
+            .into_iter()
+            .map(Ok)
+            .reduce(|sum: Result<Tensor, candle_core::Error>, part| sum? + part?)
+            .ok_or_else(|| LearningError::Broken("a batch has nothing to learn".to_owned()))??;
+        let grads = total.backward()?;
+        let mut variables = BTreeMap::new();
+        for (name, (variable, _)) in &self.variables {
+            if let Some(gradient) = grads.get(variable) {
+                variables.insert(name.clone(), gradient.contiguous()?);
+            }
+        }
+        let words = match grads.get(&words) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1()?,
+            None => vec![0.0; pass.ids.len() * self.width],
+        };
+        Ok(Pull { variables, ids: pass.ids, words, losses })
     }
 
     fn move_words(&mut self, ids: &[u32], gradient: &[f32], step: Step) {
@@ -221,216 +270,51 @@ impl Student {
     pub fn names(&self) -> BTreeSet<String> {
         self.variables.keys().cloned().collect()
     }
+}
 
-    /// A scalar whose gradient is the loss's gradient, and the losses themselves.
-    fn loss(
-        &self,
-        examples: &[Example],
-        batch: &Packed,
-        words: &Var,
-        course: &Course,
-    ) -> Result<(Tensor, Losses), LearningError> {
-        let Course { balance, dropout, .. } = *course;
-        let mut weights: Weights = self
-            .variables
-            .iter()
-            .map(|(name, (variable, _))| (name.clone(), variable.as_tensor().clone()))
-            .collect();
-        weights.insert(MiniLm::WORDS.to_owned(), words.as_tensor().clone());
-        let encoder = MiniLm::new(&weights)?;
-        let hidden = encoder.forward(words.as_tensor(), batch, dropout)?;
-        let pooled = ops::means(&hidden, batch.sequences())?;
-        let mut parts = Vec::new();
-        let mut losses = Losses::default();
-        self.intents(
-            examples,
-            &heads::apply(&weights, intent::NAME, &pooled)?,
-            balance,
-            &mut parts,
-            &mut losses,
-        )?;
-        tones(examples, &heads::apply(&weights, tone::NAME, &pooled)?, balance, &mut parts, &mut losses)?;
-        meanings(examples, &heads::apply(&weights, RETRIEVAL, &pooled)?, balance, &mut parts, &mut losses)?;
-        let (words, shapes, origin) = marked_words(examples, batch);
-        if !words.is_empty() {
-            let shapes = Tensor::from_vec(shapes, (words.len(), spans::SHAPE), &Device::Cpu)?;
-            let pooled = ops::means(&hidden, words)?;
-            losses.spans =
-                self.spans(examples, &origin, &weights, [&pooled, &shapes], balance, &mut parts)?;
-        }
-        let mut total: Option<Tensor> = None;
-        for part in parts {
-            total = Some(match total {
-                Some(sum) => (sum + part)?,
-                None => part,
-            });
-        }
-        let total = total.ok_or_else(|| LearningError::Broken("a batch has nothing to learn".to_owned()))?;
-        Ok((total, losses))
-    }
-
-    fn intents(
-        &self,
-        examples: &[Example],
-        logits: &Tensor,
-        balance: Balance,
-        parts: &mut Vec<Tensor>,
-        losses: &mut Losses,
-    ) -> Result<(), LearningError> {
-        let goals: Vec<_> = examples.iter().map(|example| example.line.target.as_ref()).collect();
-        let count = goals.iter().flatten().count();
-        let scale = 1.0 / count.max(1) as f64;
-        losses.intent = by_rows(logits, count > 0, parts, |at, row, out| {
-            let Some(Some(target)) = goals.get(at) else { return 0.0 };
-            let goal = IntentGoal {
-                leaf: target.leaf,
-                parent: target.parent,
-                against: &target.against,
-                smoothing: balance.smoothing,
-                parent_weight: balance.parent,
+/// The mean over the parts. Rows of word vectors come in the order of their pieces, so that sums do not
+/// depend on how threads were scheduled.
+fn mean(pulls: Vec<Pull>, width: usize) -> Result<Pull, LearningError> {
+    let share = 1.0 / pulls.len().max(1) as f64;
+    let mut variables: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut words: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+    let mut losses = Losses::default();
+    let one = pulls.len() == 1;
+    for pull in pulls {
+        for (name, gradient) in pull.variables {
+            let gradient = if one { gradient } else { (gradient * share)? };
+            let sum = match variables.remove(&name) {
+                Some(before) => (before + gradient)?,
+                None => gradient,
             };
-            loss::intent(&self.shape, row, &goal, scale, out)
-        })?;
-        Ok(())
+            variables.insert(name, sum);
+        }
+        for (id, row) in pull.ids.into_iter().zip(pull.words.chunks_exact(width)) {
+            let sum = words.entry(id).or_insert_with(|| vec![0.0; width]);
+            sum.iter_mut().zip(row).for_each(|(sum, g)| *sum += g * share as f32);
+        }
+        losses.add(&pull.losses, share);
     }
-
-    /// `words` are the vectors and the shapes of the words in `origin`, which says (example, word).
-    fn spans(
-        &self,
-        examples: &[Example],
-        origin: &[(usize, usize)],
-        weights: &Weights,
-        words: [&Tensor; 2],
-        balance: Balance,
-        parts: &mut Vec<Tensor>,
-    ) -> Result<f64, LearningError> {
-        let [pooled, shapes] = words;
-        let mut total = 0.0;
-        for (group, (id, _)) in self.groups.iter().enumerate() {
-            let label = |row: usize| {
-                let (example, word) = origin.get(row)?;
-                examples.get(*example)?.labels.get(group)?.as_ref()?.get(*word).copied()
-            };
-            let known = (0..origin.len()).filter(|row| label(*row).is_some()).count();
-            if known == 0 {
-                continue;
-            }
-            let logits = spans::logits(weights, id, pooled, shapes)?;
-            let scale = balance.spans / known as f64;
-            total += by_rows(&logits, true, parts, |row, values, out| match label(row) {
-                Some(label) => loss::choice(values, label, 0.0, scale, out),
-                None => 0.0,
-            })?;
-        }
-        Ok(total)
-    }
+    let (ids, rows): (Vec<u32>, Vec<Vec<f32>>) = words.into_iter().unzip();
+    Ok(Pull { variables, ids, words: rows.concat(), losses })
 }
 
-/// Of every word: its pieces in the batch, its shape, and (example, word).
-type Marked = (Vec<Range<usize>>, Vec<f32>, Vec<(usize, usize)>);
-
-/// The words of the lines that have marks.
-fn marked_words(examples: &[Example], batch: &Packed) -> Marked {
-    let (mut places, mut shapes, mut origin) = (Vec::new(), Vec::new(), Vec::new());
-    for ((at, example), start) in examples.iter().enumerate().zip(batch.starts.iter()) {
-        if example.labels.iter().all(Option::is_none) {
-            continue;
-        }
-        for (word, place) in example.input.tokens.words.iter().enumerate() {
-            places.push(start + place.pieces.start..start + place.pieces.end);
-            origin.push((at, word));
-        }
-        shapes.extend_from_slice(&example.input.shapes);
-    }
-    (places, shapes, origin)
-}
-
-/// Runs a loss over every row of `logits` and adds the scalar with its gradient to `parts`.
-fn by_rows(
-    logits: &Tensor,
-    counts: bool,
-    parts: &mut Vec<Tensor>,
-    mut loss: impl FnMut(usize, &[f32], &mut [f32]) -> f64,
-) -> Result<f64, LearningError> {
-    if !counts {
-        return Ok(0.0);
-    }
-    let (rows, width) = logits.dims2()?;
-    let mut gradient = vec![0.0; rows * width];
-    let total = ops::with_values(logits, |values| {
-        let rows = values.chunks_exact(width).zip(gradient.chunks_exact_mut(width));
-        Ok(rows.enumerate().map(|(at, (row, out))| loss(at, row, out)).sum::<f64>())
-    })?;
-    let gradient = Tensor::from_vec(gradient, (rows, width), &Device::Cpu)?;
-    parts.push((logits * gradient)?.sum_all()?);
-    Ok(total)
-}
-
-fn tones(
-    examples: &[Example],
-    logits: &Tensor,
-    balance: Balance,
-    parts: &mut Vec<Tensor>,
-    losses: &mut Losses,
-) -> Result<(), LearningError> {
-    let count = examples.iter().filter(|example| example.line.tone.is_some()).count();
-    let scale = balance.tone / count.max(1) as f64;
-    losses.tone = by_rows(logits, count > 0, parts, |at, row, out| {
-        let Some(Tone { urgency, sentiment, wants_human }) = examples.get(at).and_then(|e| e.line.tone)
-        else {
-            return 0.0;
-        };
-        let ((first, rest), (out_first, out_rest)) = (row.split_at(3), out.split_at_mut(3));
-        let ((second, last), (out_second, out_last)) = (rest.split_at(3), out_rest.split_at_mut(3));
-        let mut sum = loss::choice(first, urgency, 0.1, scale, out_first);
-        sum += loss::choice(second, sentiment, 0.1, scale, out_second);
-        if let (Some(logit), Some(out)) = (last.first(), out_last.first_mut()) {
-            sum += loss::yes_or_no(*logit, wants_human, scale, out);
-        }
-        sum
-    })?;
-    Ok(())
-}
-
-fn meanings(
-    examples: &[Example],
-    vectors: &Tensor,
-    balance: Balance,
-    parts: &mut Vec<Tensor>,
-    losses: &mut Losses,
-) -> Result<(), LearningError> {
-    let count = examples.iter().filter(|example| example.meaning.is_some()).count();
-    let scale = balance.retrieval / count.max(1) as f64;
-    losses.retrieval = by_rows(vectors, count > 0, parts, |at, row, out| {
-        match examples.get(at).and_then(|example| example.meaning) {
-            Some(goal) => loss::direction(row, goal, scale, out),
-            None => 0.0,
-        }
-    })?;
-    Ok(())
-}
-
-/// The batch with rows that count the distinct pieces from 0, and which piece each row is.
-fn packed(examples: &[Example]) -> (Packed, Vec<u32>) {
+/// The texts with rows that count the distinct pieces from 0, and which piece each row is.
+fn packed(part: &Part) -> (Packed, Vec<u32>) {
     let mut rows: HashMap<u32, u32> = HashMap::new();
     let mut ids = Vec::new();
-    let mut sequences = Vec::new();
-    for example in examples {
-        let sequence: Vec<u32> = example
-            .input
-            .tokens
-            .ids
-            .iter()
-            .map(|id| {
-                *rows.entry(*id).or_insert_with(|| {
-                    ids.push(*id);
-                    ids.len() as u32 - 1
-                })
-            })
-            .collect();
-        sequences.push(sequence);
-    }
-    (Packed::new(sequences.iter().map(Vec::as_slice)), ids)
+    let mut row = |id: u32| {
+        *rows.entry(id).or_insert_with(|| {
+            ids.push(id);
+            ids.len() as u32 - 1
+        })
+    };
+    let texts: Vec<Vec<u32>> =
+        part.texts.iter().map(|text| text.iter().map(|id| row(*id)).collect()).collect();
+    part.beside.iter().for_each(|id| {
+        row(*id);
+    });
+    (Packed::new(texts.iter().map(Vec::as_slice)), ids)
 }
 
 fn row(table: &[f32], id: u32, width: usize) -> Result<&[f32], LearningError> {
@@ -481,31 +365,31 @@ pub fn base_weights(file: &Path) -> Result<Weights, LearningError> {
     Ok(weights)
 }
 
-/// Small random heads; the retrieval projection starts as the identity.
+/// Small random heads where there are none yet; the retrieval projection starts as the identity.
 fn fresh_heads(
     weights: &mut Weights,
+    tasks: &Tasks,
     width: usize,
-    shape: &intent::Shape,
-    groups: &[(String, usize)],
     rng: &mut StdRng,
 ) -> Result<(), LearningError> {
-    let mut head = |name: String, rows: usize, columns: usize, scale: f32| -> Result<(), LearningError> {
+    for (name, rows, columns, scale) in tasks.heads(width) {
         // The sum of four uniform numbers is normal enough.
         let mut draw = || (0..4).map(|_| rng.random::<f32>() - 0.5).sum::<f32>() * 1.732 * scale;
         let values: Vec<f32> = (0..rows * columns).map(|_| draw()).collect();
-        weights.insert(format!("{name}.weight"), Tensor::from_vec(values, (rows, columns), &Device::Cpu)?);
-        weights.insert(format!("{name}.bias"), Tensor::zeros(rows, candle_core::DType::F32, &Device::Cpu)?);
-        Ok(())
-    };
-    head(intent::NAME.to_owned(), shape.width(), width, 0.02)?;
-    head(tone::NAME.to_owned(), tone::WIDTH, width, 0.02)?;
-    for (id, fields) in groups {
-        head(format!("spans.{id}.hidden"), spans::HIDDEN, width + spans::SHAPE, 0.05)?;
-        head(format!("spans.{id}.labels"), spans::labels(*fields), spans::HIDDEN, 0.1)?;
+        let weight = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
+        let known = weights.get(&format!("{name}.weight")).is_some_and(|old| old.dims() == [rows, columns]);
+        if !known {
+            weights.insert(format!("{name}.weight"), weight);
+            let bias = Tensor::zeros(rows, candle_core::DType::F32, &Device::Cpu)?;
+            weights.insert(format!("{name}.bias"), bias);
+        }
     }
-    let identity = Tensor::eye(width, candle_core::DType::F32, &Device::Cpu)?;
-    weights.insert(format!("{RETRIEVAL}.weight"), identity);
-    weights.insert(format!("{RETRIEVAL}.bias"), Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?);
+    if !weights.contains_key(&format!("{RETRIEVAL}.weight")) {
+        let identity = Tensor::eye(width, candle_core::DType::F32, &Device::Cpu)?;
+        weights.insert(format!("{RETRIEVAL}.weight"), identity);
+        let bias = Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu)?;
+        weights.insert(format!("{RETRIEVAL}.bias"), bias);
+    }
     Ok(())
 }
 

@@ -3,11 +3,15 @@
 use super::*;
 use crate::learning::datasets::banking77::csv;
 use crate::learning::datasets::{Line, Piece, Source, Split, Target, Tone};
+use crate::learning::tasks::{Example, Tasks};
 use crate::learning::train;
 use crate::understanding::dag::{Leaf, Parent, Titles};
 use crate::understanding::encoder::Encoder;
+use crate::understanding::heads::intent;
+use crate::understanding::model::Input;
 use crate::understanding::model::unit;
 use crate::understanding::tokens::Tokens;
+use crate::understanding::{Dag, Extraction, Lexicon};
 use std::sync::Arc;
 
 /// First numbers of the mean-pooled, unit-length vectors that PyTorch 2.15 gives for the published weights.
@@ -61,7 +65,15 @@ fn flat(labels: &[String]) -> Dag {
     }
 }
 
-const QUIET: Balance = Balance { smoothing: 0.05, parent: 0.0, spans: 0.0, tone: 0.0, retrieval: 0.0 };
+const QUIET: Balance = Balance {
+    smoothing: 0.05,
+    parent: 0.0,
+    spans: 0.0,
+    tone: 0.0,
+    retrieval: 0.0,
+    segments: 0.0,
+    teachers: 0.0,
+};
 
 #[test]
 fn vectors_equal_those_of_pytorch() {
@@ -93,15 +105,22 @@ fn the_first_losses_equal_those_of_pytorch() {
     labels.dedup();
     let dag = flat(&labels);
     let extraction = Extraction { groups: vec![] };
-    let mut student = Student::new(&base.join("model.safetensors"), &dag, &extraction, 1).unwrap();
+    let tasks = Tasks::of(&dag, &extraction);
+    let mut student =
+        Student::new(base_weights(&base.join("model.safetensors")).unwrap(), &tasks, 1).unwrap();
     for (name, (variable, _)) in &student.variables {
         if name.starts_with(intent::NAME) {
             variable.set(&variable.zeros_like().unwrap()).unwrap();
         }
     }
     let tokens = Tokens::from_file(&base.join("tokenizer.json"), 512).unwrap();
-    let course =
-        Course { balance: QUIET, head_factor: 10.0, clip: f64::INFINITY, dropout: Dropout::default() };
+    let course = Course {
+        balance: QUIET,
+        head_factor: 10.0,
+        clip: f64::INFINITY,
+        dropout: Dropout::default(),
+        eight_bit: false,
+    };
     for (number, want) in LOSSES.iter().enumerate() {
         let chosen = (0..32).map(|i| &rows[(number * 32 + i) * 331 % rows.len()]);
         let lines: Vec<Line> =
@@ -110,12 +129,11 @@ fn the_first_losses_equal_those_of_pytorch() {
             .iter()
             .map(|line| {
                 let text = line.text();
-                let input = Input::new(&text, tokens.read(&text).unwrap());
-                Example { input, line, labels: vec![], meaning: None }
+                Example::of(line, Input::new(&text, tokens.read(&text).unwrap(), &Lexicon::default()))
             })
             .collect();
         let step = Step { number: number as i32 + 1, rate: 1e-4, decay: 0.0, scale: 1.0 };
-        let losses = student.learn(&examples, &course, step, &mut BTreeSet::new()).unwrap();
+        let losses = student.learn(&examples, &tasks, &course, step, 1, &mut BTreeSet::new()).unwrap();
         assert!((losses.intent - want).abs() < 2e-4, "step {number}: {} {want}", losses.intent);
     }
 }
@@ -124,21 +142,25 @@ fn the_first_losses_equal_those_of_pytorch() {
 fn every_variable_receives_a_gradient() {
     let Some(base) = base() else { return };
     let (dag, extraction) = train::pack(Path::new("config")).unwrap();
-    let mut student = Student::new(&base.join("model.safetensors"), &dag, &extraction, 1).unwrap();
+    let tasks = Tasks::of(&dag, &extraction);
+    let mut student =
+        Student::new(base_weights(&base.join("model.safetensors")).unwrap(), &tasks, 1).unwrap();
     let tokens = Tokens::from_file(&base.join("tokenizer.json"), 512).unwrap();
     let text = "Hallo, ich bin Max aus Ulm";
     let mut line = line(text, 3, dag.leaves.len());
     line.tone = Some(Tone { urgency: 1, sentiment: 2, wants_human: true });
-    let input = Input::new(text, tokens.read(text).unwrap());
+    let input = Input::new(text, tokens.read(text).unwrap(), &Lexicon::default());
     let labels = extraction.groups.iter().map(|_| Some(vec![1; input.tokens.words.len()])).collect();
     let meaning = unit(vec![1.0; 384]);
-    let example = Example { input, line: &line, labels, meaning: Some(&meaning) };
-    let balance = Balance { spans: 1.0, tone: 1.0, retrieval: 1.0, ..QUIET };
-    let course = Course { balance, head_factor: 10.0, clip: 1.0, dropout: Dropout::default() };
+    let boundaries = vec![Some(true); input.tokens.words.len()];
+    let example = Example { labels, boundaries, meaning: Some(&meaning), ..Example::of(&line, input) };
+    let balance = Balance { spans: 1.0, tone: 1.0, retrieval: 1.0, segments: 1.0, ..QUIET };
+    let course =
+        Course { balance, head_factor: 10.0, clip: 1.0, dropout: Dropout::default(), eight_bit: true };
     let mut untouched = student.names();
     let step = Step { number: 1, rate: 1e-4, decay: 0.0, scale: 1.0 };
     let before = student.words.clone();
-    student.learn(&[example], &course, step, &mut untouched).unwrap();
+    student.learn(&[example], &tasks, &course, step, 2, &mut untouched).unwrap();
     assert!(untouched.is_empty(), "no gradient reaches {untouched:?}");
     let moved = before.iter().zip(&student.words).filter(|(a, b)| a != b).count();
     assert!(moved > 0 && moved < 20 * 384, "only rows of the text move: {moved} values did");

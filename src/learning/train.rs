@@ -1,22 +1,26 @@
-//! `prokura train`: the whole run, from folders of lines to weights on disk.
+//! `prokura train`: the stages, from folders of lines to weights on disk.
+//!
+//! German (pieces and a trunk that knows their meaning), teachers (single-set models whose views are handed
+//! on), all tasks together with rounding to eight bits at the end. Every stage leaves its result in the work
+//! folder under a name made of what it depends on, and is skipped where that is there already.
 
-use super::adamw::{self, Step};
-use super::corpus::{Corpus, Sampler, step_rng};
-use super::datasets::{Line, Source, Split, bucket};
-use super::draw::{self, Drawn};
+use super::corpus::Corpus;
+use super::datasets::{Source, Split, bucket};
 use super::error::LearningError;
+use super::german::{self, German};
 use super::measure::{self, Figures};
-use super::student::{Balance, Course, Example, Losses, Student, base_weights};
+use super::multitask::{self, Material, Recipe};
+use super::student::base_weights;
+use super::tasks::Losses;
 use crate::base::Digest;
-use crate::understanding::encoder::{Dropout, Encoder, MiniLm, Packed, Weights, ops};
-use crate::understanding::model::{Input, Model, unit};
+use crate::understanding::encoder::{Encoder, MiniLm, Packed, Weights, ops};
+use crate::understanding::model::{Model, unit};
 use crate::understanding::tokens::Tokens;
-use crate::understanding::{Dag, Extraction};
-use rand::Rng;
+use crate::understanding::{Dag, Extraction, bundle};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Where things are and how long to learn.
+/// Where things are and what is done.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Public sets; `None` trains on the project's own lines alone.
@@ -27,60 +31,21 @@ pub struct Options {
     pub base: PathBuf,
     /// The pack (config).
     pub config: PathBuf,
-    /// Checkpoints go here; outside of the repository.
+    /// Checkpoints and results of stages go here; outside of the repository.
     pub work: PathBuf,
     /// Steps between two checkpoints. A run that was killed goes on from the last one.
     pub save_every: usize,
-    /// Weights of an earlier run (its trained.safetensors) to start from, instead of the base model's.
+    /// Threads that share the lines of a step; results depend on their number in the last digits.
+    pub threads: usize,
+    /// A bundle whose trunk, heads and pieces to start from, instead of the base model and its German stage.
     pub start: Option<PathBuf>,
+    pub german: German,
+    /// How many single-set models hand on their views.
+    pub teachers: usize,
+    /// Begin with what the teachers learned added to what the German stage did (Ilharco et al. 2023).
+    pub merged: bool,
+    pub teacher: Recipe,
     pub recipe: Recipe,
-}
-
-/// What a run's result depends on, beside its data.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Recipe {
-    pub sources: Vec<Source>,
-    /// Steps; 0: as many as give Banking77 (or, without it, the own lines) `epochs` passes.
-    pub steps: usize,
-    pub epochs: f64,
-    /// Multiplies the chance of the project's own lines.
-    pub own_factor: f64,
-    pub batch: usize,
-    pub rate: f32,
-    /// Heads learn this many times faster than the trunk.
-    pub head_factor: f32,
-    pub decay: f32,
-    pub warm: f64,
-    pub dropout: f32,
-    pub seed: u64,
-    pub balance: Balance,
-}
-
-impl Default for Recipe {
-    fn default() -> Self {
-        Self {
-            sources: Source::ALL.to_vec(),
-            steps: 0,
-            epochs: 7.0,
-            own_factor: 1.0,
-            batch: 32,
-            rate: 1e-4,
-            head_factor: 10.0,
-            decay: 0.01,
-            warm: 0.06,
-            dropout: 0.1,
-            seed: 1,
-            balance: Balance { smoothing: 0.05, parent: 0.3, spans: 2.0, tone: 0.2, retrieval: 1.0 },
-        }
-    }
-}
-
-impl Recipe {
-    /// A short second run from the first one's weights, in which the project's own lines come more often:
-    /// they are few, alone in German, and draw the borders between the public sets.
-    pub fn second() -> Self {
-        Self { steps: 1_000, own_factor: 2.5, rate: 5e-5, ..Self::default() }
-    }
 }
 
 /// What a run tells while it goes.
@@ -94,19 +59,168 @@ pub enum Progress {
 /// A finished run.
 pub struct Trained {
     pub weights: Weights,
-    pub corpus: Corpus,
-    pub dag: Dag,
-    pub extraction: Extraction,
-    pub tokens: Tokens,
-    pub recipe: Recipe,
+    /// tokenizer.json
+    pub tokenizer: Vec<u8>,
     pub steps: usize,
 }
 
 /// Longest training text, in pieces: longer ones are cut, which costs nothing but a tail of a few e-mails.
 const REACH: usize = 128;
-/// Steps between two looks at the development lines, and how many of each source are looked at.
-const MEASURE_EVERY: usize = 2_000;
-const MEASURED: usize = 500;
+/// Teachers speak softer than they learned to.
+const SOFT: f64 = 2.0;
+const SPACE: &str = "name a folder that can be written with --work";
+
+pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
+    let (dag, extraction) = pack(&options.config)?;
+    let recipe = &options.recipe;
+    let mut corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
+    if recipe.whole {
+        corpus.take_whole();
+    }
+    tell_corpus(&corpus, progress);
+    std::fs::create_dir_all(&options.work)
+        .map_err(|error| LearningError::file(&options.work, error, SPACE))?;
+    let file = options.base.join("tokenizer.json");
+    let published =
+        std::fs::read(&file).map_err(|error| LearningError::file(&file, error, "run `make base-model`"))?;
+    let base = base_weights(&options.base.join("model.safetensors"))?;
+    let base_tokens = Tokens::from_bytes(&published, REACH)?;
+    let meanings = meanings(&base, &base_tokens, &corpus, &options.work, progress)?;
+    let (start, tokenizer) = match &options.start {
+        Some(folder) => bundle::trunk(folder)?,
+        None => german(options, &base, &published, &corpus, &meanings, progress)?,
+    };
+    let taught = HashMap::new();
+    let mut material = Material {
+        corpus: &corpus,
+        dag: &dag,
+        extraction: &extraction,
+        tokens: &base_tokens,
+        meanings: &meanings,
+        taught: &taught,
+        work: &options.work,
+        save_every: options.save_every,
+        threads: options.threads,
+    };
+    let Teachers { taught, steps_away } = teachers(options, &base, &material, progress)?;
+    let start = if options.merged && options.start.is_none() { added(start, &steps_away)? } else { start };
+    let tokens = Tokens::from_bytes(&tokenizer, REACH)?;
+    progress(Progress::Note("training all tasks".to_owned()));
+    material = Material { tokens: &tokens, taught: &taught, ..material };
+    let (weights, steps) = multitask::run(&material, recipe, start, progress)?;
+    Ok(Trained { weights, tokenizer, steps })
+}
+
+/// Pieces and trunk of the German stage.
+fn german(
+    options: &Options,
+    base: &Weights,
+    published: &[u8],
+    corpus: &Corpus,
+    meanings: &HashMap<String, Vec<f32>>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Weights, Vec<u8>), LearningError> {
+    let plan = &options.german;
+    let law = options.data.as_deref().map(law).unwrap_or_default();
+    let (vocabulary, weights) = german::pieces(plan, base, published, corpus, &law)?;
+    let told =
+        format!("{} German pieces, {} of them from their gloss", vocabulary.rows.len(), vocabulary.glossed);
+    progress(Progress::Note(told));
+    let recipe = serde_json::to_vec(plan).map_err(|error| LearningError::Broken(error.to_string()))?;
+    let lines: Vec<String> =
+        corpus.lines.iter().filter(|l| l.split == Split::Train).map(super::datasets::Line::text).collect();
+    let seed = options.recipe.seed.to_le_bytes();
+    let parts = [recipe.as_slice(), &vocabulary.tokenizer, &seed]
+        .into_iter()
+        .chain(lines.iter().map(String::as_bytes));
+    let key = Digest::of_parts(parts.collect::<Vec<_>>());
+    let file = options.work.join(format!("german-{}.safetensors", key.hex().get(..16).unwrap_or_default()));
+    if let Ok(bytes) = std::fs::read(&file) {
+        return Ok((
+            candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?,
+            vocabulary.tokenizer,
+        ));
+    }
+    let tokens = Tokens::from_bytes(&vocabulary.tokenizer, REACH)?;
+    let way = (options.recipe.seed, options.threads);
+    let weights = german::run(plan, weights, &tokens, corpus, meanings, way, progress)?;
+    multitask::write(&file, &weights)?;
+    Ok((weights, vocabulary.tokenizer))
+}
+
+/// German law as Markdown, where it is among the public data: more words to learn pieces from.
+fn law(data: &Path) -> String {
+    let names = ["KWG.md", "ZAG.md", "GwG.md", "ZKG.md"];
+    names.iter().filter_map(|name| std::fs::read_to_string(data.join("german_law").join(name)).ok()).collect()
+}
+
+/// What the teachers know.
+#[derive(Default)]
+struct Teachers {
+    /// The mean of their leaf probabilities for the lines of their set, by text.
+    taught: HashMap<String, Vec<f32>>,
+    /// How far their weights are from the base model's, in the mean; their intent head as it is.
+    steps_away: Weights,
+}
+
+/// Adds to the trunk what the teachers learned beyond the base model. Rows of word vectors that now belong to
+/// another piece have another meaning; what the teachers did to them is small beside it.
+fn added(start: Weights, steps_away: &Weights) -> Result<Weights, LearningError> {
+    let mut sum = start;
+    for (name, away) in steps_away {
+        let together = match sum.get(name) {
+            Some(tensor) => (tensor + away)?,
+            None => away.clone(),
+        };
+        sum.insert(name.clone(), together);
+    }
+    Ok(sum)
+}
+
+fn teachers(
+    options: &Options,
+    base: &Weights,
+    material: &Material,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Teachers, LearningError> {
+    let mut teachers = Teachers::default();
+    let share = 1.0 / options.teachers.max(1) as f64;
+    let lines: Vec<_> = material
+        .corpus
+        .lines
+        .iter()
+        .filter(|line| line.split == Split::Train && options.teacher.sources.contains(&line.source))
+        .collect();
+    if lines.is_empty() {
+        return Ok(teachers);
+    }
+    for number in 1..=options.teachers as u64 {
+        progress(Progress::Note(format!("teacher {number} of {}", options.teachers)));
+        let recipe = Recipe { seed: options.recipe.seed + 100 * number, ..options.teacher.clone() };
+        let (weights, _) = multitask::run(material, &recipe, base.clone(), progress)?;
+        for (name, tensor) in
+            weights.iter().filter(|(n, _)| n.starts_with("encoder.") || n.starts_with("intent."))
+        {
+            let away = match base.get(name) {
+                Some(before) => ((tensor - before)? * share)?,
+                None => (tensor * share)?,
+            };
+            teachers.steps_away =
+                added(std::mem::take(&mut teachers.steps_away), &Weights::from([(name.clone(), away)]))?;
+        }
+        let model = Model::new(weights, material.dag, material.extraction)?;
+        for chunk in lines.chunks(32) {
+            for (line, raw) in
+                chunk.iter().zip(measure::raw(&model, material.tokens, material.corpus, chunk)?)
+            {
+                let leaves = model.shape.scores(&raw.intent, SOFT).leaves;
+                let sum = teachers.taught.entry(line.text()).or_insert_with(|| vec![0.0; leaves.len()]);
+                sum.iter_mut().zip(leaves).for_each(|(s, p)| *s += (p * share) as f32);
+            }
+        }
+    }
+    Ok(teachers)
+}
 
 fn tell_corpus(corpus: &Corpus, progress: &mut dyn FnMut(Progress)) {
     corpus.notes.iter().for_each(|note| progress(Progress::Note(note.clone())));
@@ -115,75 +229,6 @@ fn tell_corpus(corpus: &Corpus, progress: &mut dyn FnMut(Progress)) {
         let (train, dev, test) = (count(Split::Train), count(Split::Dev), count(Split::Test));
         progress(Progress::Note(format!("{}: {train} train, {dev} dev, {test} test", source.name())));
     }
-}
-
-pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trained, LearningError> {
-    let (dag, extraction) = pack(&options.config)?;
-    let recipe = options.recipe.clone();
-    let corpus = Corpus::read(options.data.as_deref(), &options.own, &dag, &extraction, &recipe.sources)?;
-    tell_corpus(&corpus, progress);
-    let tokens = Tokens::from_file(&options.base.join("tokenizer.json"), REACH)?;
-    let base = options.base.join("model.safetensors");
-    let mut student = Student::new(&base, &dag, &extraction, recipe.seed)?;
-    let mut sampler = Sampler::new(&corpus, recipe.seed, recipe.own_factor);
-    let steps = steps(&recipe, &sampler);
-    let start = match &options.start {
-        Some(file) => std::fs::read(file)
-            .map_err(|error| LearningError::file(file, error, "run `prokura train` first"))?,
-        None => Vec::new(),
-    };
-    if !start.is_empty() {
-        student.begin(&candle_core::safetensors::load_buffer(&start, &candle_core::Device::Cpu)?)?;
-    }
-    let key = key(&recipe, &corpus, steps, &start)?;
-    let checkpoint =
-        options.work.join(format!("checkpoint-{}.safetensors", key.hex().get(..16).unwrap_or_default()));
-    let meanings = meanings(&base, &tokens, &corpus, &options.work, progress)?;
-    let done = resume(&checkpoint, &mut student, progress)?;
-    let mut untouched = student.names();
-    for number in 0..steps {
-        let mut rng = step_rng(recipe.seed, number);
-        let batch = sampler.batch(recipe.batch, &mut rng);
-        if number < done {
-            continue;
-        }
-        let examples = batch
-            .iter()
-            .filter_map(|at| corpus.lines.get(*at))
-            .map(|line| {
-                let drawn = draw::varied(line, &corpus.lists, &mut rng);
-                example(line, &drawn, &tokens, &extraction, &meanings)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let warm = ((steps as f64 * recipe.warm) as usize).max(1);
-        let rate = recipe.rate * adamw::schedule(number, warm, steps);
-        let step = Step { number: number as i32 + 1, rate, decay: recipe.decay, scale: 1.0 };
-        let course = Course {
-            balance: recipe.balance,
-            head_factor: recipe.head_factor,
-            clip: 1.0,
-            dropout: Dropout { rate: recipe.dropout, seed: rng.random() },
-        };
-        let losses = student.learn(&examples, &course, step, &mut untouched)?;
-        if number == done + 20 {
-            all_learn(&untouched, &recipe)?;
-        }
-        progress(Progress::Step { number: number + 1, of: steps, losses });
-        let last = number + 1 == steps;
-        if (number + 1).is_multiple_of(options.save_every.max(1)) && !last {
-            save(&checkpoint, number + 1, &student)?;
-        }
-        if (number + 1).is_multiple_of(MEASURE_EVERY) || last {
-            let model = Model::new(student.weights()?, &dag, &extraction)?;
-            let figures = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
-            progress(Progress::Measured { step: number + 1, figures });
-        }
-    }
-    let weights = student.weights()?;
-    let file = options.work.join("trained.safetensors");
-    write(&file, &weights)?;
-    progress(Progress::Note(format!("weights in {}", file.display())));
-    Ok(Trained { weights, corpus, dag, extraction, tokens, recipe, steps })
 }
 
 /// Intents and fields of a pack folder.
@@ -200,46 +245,9 @@ pub fn pack(config: &Path) -> Result<(Dag, Extraction), LearningError> {
     Ok((dag, Extraction::parse(&file, &text)?))
 }
 
-fn steps(recipe: &Recipe, sampler: &Sampler) -> usize {
-    if recipe.steps > 0 {
-        return recipe.steps;
-    }
-    let measure = if sampler.size(Source::Banking77) > 0 { Source::Banking77 } else { Source::Own };
-    let lines = recipe.epochs * sampler.size(measure) as f64 / sampler.share(measure).max(1e-9);
-    (lines / recipe.batch as f64).ceil() as usize
-}
-
-/// The digest of everything that a checkpoint depends on.
-fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &[u8]) -> Result<Digest, LearningError> {
-    let recipe = serde_json::to_vec(recipe).map_err(|error| LearningError::Broken(error.to_string()))?;
-    let lines: Vec<String> = corpus
-        .lines
-        .iter()
-        .filter(|line| line.split == Split::Train)
-        .map(|line| format!("{:?}{:?}{:?}", line.pieces, line.target, line.tone))
-        .collect();
-    let steps = steps.to_le_bytes();
-    let parts: Vec<&[u8]> =
-        [recipe.as_slice(), &steps, start].into_iter().chain(lines.iter().map(String::as_bytes)).collect();
-    Ok(Digest::of_parts(parts))
-}
-
-fn example<'a>(
-    line: &'a Line,
-    drawn: &Drawn,
-    tokens: &Tokens,
-    extraction: &Extraction,
-    meanings: &'a HashMap<String, Vec<f32>>,
-) -> Result<Example<'a>, LearningError> {
-    let input = Input::new(&drawn.text, tokens.read(&drawn.text)?);
-    let labels = measure::labels(line, drawn, &input, extraction);
-    let meaning = line.meaning.as_ref().and_then(|text| meanings.get(text)).map(Vec::as_slice);
-    Ok(Example { input, line, labels, meaning })
-}
-
 /// The base model's vectors of all lines that have a meaning; kept in the work folder for the next run.
 fn meanings(
-    base: &Path,
+    base: &Weights,
     tokens: &Tokens,
     corpus: &Corpus,
     work: &Path,
@@ -254,8 +262,6 @@ fn meanings(
     let parts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
     let digest = Digest::of_parts(parts);
     let file = work.join(format!("meanings-{}.safetensors", digest.hex().get(..16).unwrap_or_default()));
-    let remedy = "name a folder that can be written with --work";
-    std::fs::create_dir_all(work).map_err(|error| LearningError::file(work, error, remedy))?;
     if let Ok(bytes) = std::fs::read(&file) {
         let kept = candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?;
         if let Some(table) = kept.get("meanings").filter(|table| table.dim(0).is_ok_and(|n| n == texts.len()))
@@ -264,7 +270,7 @@ fn meanings(
         }
     }
     progress(Progress::Note(format!("reading {} texts with the base model", texts.len())));
-    let encoder = MiniLm::new(&base_weights(base)?)?;
+    let encoder = MiniLm::new(base)?;
     let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(texts.len());
     for chunk in texts.chunks(32) {
         let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
@@ -273,49 +279,8 @@ fn meanings(
         vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
     }
     let table = candle_core::Tensor::new(vectors.clone(), &candle_core::Device::Cpu)?;
-    write(&file, &HashMap::from([("meanings".to_owned(), table)]))?;
+    multitask::write(&file, &HashMap::from([("meanings".to_owned(), table)]))?;
     Ok(texts.into_iter().cloned().zip(vectors).collect())
-}
-
-/// After some batches every variable must have received a gradient: a layer without a backward pass would
-/// otherwise stay as it was, silently.
-fn all_learn(untouched: &std::collections::BTreeSet<String>, recipe: &Recipe) -> Result<(), LearningError> {
-    let own = recipe.sources.contains(&Source::Own);
-    let due = |name: &&String| own || name.starts_with("encoder.") || name.starts_with("intent.");
-    let dead: Vec<&str> = untouched.iter().filter(due).map(String::as_str).collect();
-    if dead.is_empty() {
-        return Ok(());
-    }
-    Err(LearningError::Broken(format!("no gradient reaches {}", dead.join(", "))))
-}
-
-fn write(file: &Path, tensors: &HashMap<String, candle_core::Tensor>) -> Result<(), LearningError> {
-    let part = file.with_extension("part");
-    candle_core::safetensors::save(tensors, &part)?;
-    std::fs::rename(&part, file).map_err(|error| LearningError::file(file, error, "free some space"))
-}
-
-fn save(file: &Path, step: usize, student: &Student) -> Result<(), LearningError> {
-    let mut state = student.state()?;
-    let number = candle_core::Tensor::new(&[step as u32], &candle_core::Device::Cpu)?;
-    state.insert("step".to_owned(), number);
-    write(file, &state)
-}
-
-fn resume(
-    file: &Path,
-    student: &mut Student,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<usize, LearningError> {
-    let Ok(bytes) = std::fs::read(file) else { return Ok(0) };
-    let state = candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu)?;
-    let step = match state.get("step") {
-        Some(step) => step.to_vec1::<u32>()?.first().copied().unwrap_or(0) as usize,
-        None => return Ok(0),
-    };
-    student.restore(&state)?;
-    progress(Progress::Note(format!("going on after step {step}")));
-    Ok(step)
 }
 
 #[cfg(test)]

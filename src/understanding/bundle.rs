@@ -1,11 +1,11 @@
-//! A model bundle on disk: weights.safetensors, tokenizer.json, heads.json, calibration.json, card.md, and
-//! manifest.json with the SHA-256 of each and of the whole. Nothing is parsed before its digest was checked.
+//! A model bundle on disk: weights.safetensors, tokenizer.json, heads.json, calibration.json, card.md,
+//! lexicon.json (lists of names; bundles before them lack it), and manifest.json with the SHA-256 of each and of the whole. Nothing is parsed before its digest was checked.
 
 use super::calibration::Calibration;
 use super::encoder::Weights;
 use super::error::UnderstandingError;
 use super::tokens::Tokens;
-use super::{Dag, Extraction, quantise};
+use super::{Dag, Extraction, Lexicon, quantise};
 use crate::base::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use std::path::Path;
 /// Files of a bundle, beside the manifest.
 pub const FILES: [&str; 5] =
     ["calibration.json", "card.md", "heads.json", "tokenizer.json", "weights.safetensors"];
+/// The lists of names, beside `FILES`.
+pub const LEXICON: &str = "lexicon.json";
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// No file of a bundle may be larger.
@@ -45,6 +47,7 @@ pub struct Bundle {
     pub weights: Weights,
     pub tokens: Tokens,
     pub calibration: Calibration,
+    pub lexicon: Lexicon,
 }
 
 impl Heads {
@@ -69,7 +72,19 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     let (name, bytes) = take("tokenizer.json");
     let tokens =
         Tokens::from_bytes(&bytes, heads.reach.max(3)).map_err(|error| damaged(name, error.to_string()))?;
-    Ok(Bundle { digest, weights, tokens, calibration })
+    let lexicon = match files.remove(LEXICON) {
+        Some(bytes) => parsed(folder, (LEXICON, bytes))?,
+        None => Lexicon::default(),
+    };
+    Ok(Bundle { digest, weights, tokens, calibration, lexicon })
+}
+
+/// Weights and tokenizer.json of a bundle, whatever pack it was trained for.
+pub fn trunk(folder: &Path) -> Result<(Weights, Vec<u8>), UnderstandingError> {
+    let (_, mut files) = verified(folder)?;
+    let mut take = |name: &str| files.remove(name).unwrap_or_default();
+    let weights = quantise::unpack(&take("weights.safetensors"))?;
+    Ok((weights, take("tokenizer.json")))
 }
 
 fn fault(file: &Path, problem: impl ToString, remedy: &'static str) -> UnderstandingError {
@@ -98,7 +113,7 @@ fn verified(folder: &Path) -> Result<(Digest, BTreeMap<String, Vec<u8>>), Unders
             format!("format {} is not known to this program, which reads {FORMAT}", manifest.format);
         return Err(fault(&at, problem, "use the program that the bundle was made for"));
     }
-    if !manifest.files.keys().map(String::as_str).eq(FILES) {
+    if !manifest.files.keys().map(String::as_str).filter(|name| *name != LEXICON).eq(FILES) {
         return Err(fault(&at, format!("it must list {}", FILES.join(", ")), RESTORE));
     }
     if whole(&manifest.files) != manifest.bundle {
@@ -162,6 +177,7 @@ pub struct Contents<'a> {
     pub tokenizer: &'a [u8],
     pub heads: &'a Heads,
     pub calibration: &'a Calibration,
+    pub lexicon: &'a Lexicon,
     /// The model card, Markdown.
     pub card: &'a str,
 }
@@ -172,10 +188,11 @@ pub fn write(folder: &Path, contents: &Contents) -> Result<Digest, Understanding
     const SPACE: &str = "name a folder that can be written";
     std::fs::create_dir_all(folder).map_err(|error| fault(folder, error, SPACE))?;
     let weights = quantise::pack(contents.weights)?;
-    let files: [(&str, Vec<u8>); 5] = [
+    let files: [(&str, Vec<u8>); 6] = [
         ("calibration.json", json(contents.calibration)),
         ("card.md", contents.card.as_bytes().to_vec()),
         ("heads.json", json(contents.heads)),
+        (LEXICON, json(contents.lexicon)),
         ("tokenizer.json", contents.tokenizer.to_vec()),
         ("weights.safetensors", weights),
     ];

@@ -13,11 +13,18 @@ pub struct Calibration {
     pub tone_temperature: f64,
     /// By extraction group.
     pub span_temperatures: BTreeMap<String, f64>,
+    /// Probability from which a word begins a new concern.
+    #[serde(default = "even")]
+    pub boundary: f64,
     /// The part of messages whose leaf is to be in the prediction set.
     pub coverage: f64,
     /// By language: leaves with at least this probability cannot be excluded (split conformal prediction,
     /// Vovk et al. 2005; score 1 - P(leaf)).
     pub thresholds: BTreeMap<Language, f64>,
+}
+
+const fn even() -> f64 {
+    0.5
 }
 
 impl Calibration {
@@ -27,6 +34,7 @@ impl Calibration {
             intent_temperature: 1.0,
             tone_temperature: 1.0,
             span_temperatures: groups.into_iter().map(|group| (group, 1.0)).collect(),
+            boundary: even(),
             coverage: 0.95,
             thresholds: Language::ALL.into_iter().map(|language| (language, 0.0)).collect(),
         }
@@ -51,6 +59,9 @@ impl Calibration {
             self.span_temperatures.values().chain([&self.intent_temperature, &self.tone_temperature]);
         if let Some(bad) = temperatures.copied().find(|t| !(t.is_finite() && *t > 0.0)) {
             return Err(format!("a temperature is {bad}"));
+        }
+        if !(0.0..=1.0).contains(&self.boundary) {
+            return Err(format!("the boundary is {}", self.boundary));
         }
         match self.thresholds.values().find(|t| !(0.0..=1.0).contains(*t)) {
             Some(bad) => Err(format!("a threshold is {bad}")),

@@ -5,12 +5,14 @@
 
 pub mod bundle;
 pub mod calibration;
+pub mod concerns;
 pub mod dag;
 pub mod encoder;
 pub mod error;
 pub mod extraction;
 pub mod fields;
 pub mod heads;
+pub mod lexicon;
 pub mod model;
 pub mod quantise;
 pub mod read;
@@ -24,5 +26,6 @@ pub use encoder::{Encoder, MiniLm};
 pub use error::UnderstandingError;
 pub use extraction::Extraction;
 pub use fields::Known;
+pub use lexicon::Lexicon;
 pub use read::{Schema, Understanding};
 pub use reading::Reading;

@@ -1,17 +1,24 @@
 //! Encoder and heads together: one pass over a batch gives the raw scores of everything.
 
 use super::encoder::{Encoder, MiniLm, Packed, Weights, ops};
-use super::heads::{self, intent, spans, tone};
+use super::heads::{self, intent, segments, spans, tone};
+use super::lexicon::Lexicon;
 use super::tokens::Tokenized;
 use super::{Dag, Extraction, UnderstandingError};
 use candle_core::{Device, Tensor};
+use std::ops::Range;
 
 /// Name of the projection from the mean vector to the retrieval vector.
 pub const RETRIEVAL: &str = "retrieval";
 
+/// Numbers about a word that span heads knew before the lists came.
+const PLAIN: usize = spans::SHAPE - super::lexicon::LISTS;
+
 pub struct Model {
     encoder: Box<dyn Encoder>,
     weights: Weights,
+    /// Probability from which a boundary between two concerns counts.
+    pub boundary: f64,
     pub shape: intent::Shape,
     /// Group id and number of fields.
     pub groups: Vec<(String, usize)>,
@@ -26,10 +33,18 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn new(text: &str, tokens: Tokenized) -> Self {
+    pub fn new(text: &str, tokens: Tokenized, lexicon: &Lexicon) -> Self {
         let letters: Vec<char> = text.chars().collect();
-        let shapes = spans::shapes(&letters, &tokens.words);
+        let shapes = spans::shapes(&letters, &tokens.words, lexicon);
         Self { tokens, shapes }
+    }
+
+    /// The words that lie between two characters.
+    pub fn words_in(&self, start: usize, end: usize) -> Option<Range<usize>> {
+        let words = &self.tokens.words;
+        let first = words.iter().position(|word| word.start >= start)?;
+        let behind = words.iter().position(|word| word.end > end).unwrap_or(words.len());
+        (first < behind).then_some(first..behind)
     }
 
     /// The characters that a run of words covers.
@@ -49,13 +64,17 @@ pub struct Raw {
     pub retrieval: Vec<f32>,
     /// For every group: labels of the first word, of the second, and so on.
     pub spans: Vec<Vec<f32>>,
+    /// For every word whether a new concern begins with it; empty where the bundle has no such head.
+    pub boundaries: Vec<f32>,
+    /// The runs of words with a concern each, and their intent scores; empty where the message is one.
+    pub concerns: Vec<(Range<usize>, Vec<f32>)>,
 }
 
 impl Model {
     pub fn new(weights: Weights, dag: &Dag, extraction: &Extraction) -> Result<Self, UnderstandingError> {
         let encoder = Box::new(MiniLm::new(&weights)?);
         let groups = extraction.groups.iter().map(|group| (group.id.clone(), group.fields.len())).collect();
-        let model = Self { encoder, weights, shape: intent::Shape::of(dag), groups };
+        let model = Self { encoder, weights, boundary: 0.5, shape: intent::Shape::of(dag), groups };
         model.check()?;
         Ok(model)
     }
@@ -68,9 +87,18 @@ impl Model {
             (tone::NAME.to_owned(), [tone::WIDTH, width]),
             (RETRIEVAL.to_owned(), [width, width]),
         ];
+        let mut span_head = |id: &str, labels: usize| {
+            let hidden = format!("spans.{id}.hidden");
+            let known = self.weights.get(&format!("{hidden}.weight")).and_then(|weight| weight.dim(1).ok());
+            let columns = known.filter(|n| *n == width + PLAIN).unwrap_or(width + spans::SHAPE);
+            want.push((hidden, [spans::HIDDEN, columns]));
+            want.push((format!("spans.{id}.labels"), [labels, spans::HIDDEN]));
+        };
         for (id, fields) in &self.groups {
-            want.push((format!("spans.{id}.hidden"), [spans::HIDDEN, width + spans::SHAPE]));
-            want.push((format!("spans.{id}.labels"), [spans::labels(*fields), spans::HIDDEN]));
+            span_head(id, spans::labels(*fields));
+        }
+        if self.tells_concerns_apart() {
+            span_head(segments::NAME, 1);
         }
         for (name, [rows, columns]) in want {
             for (part, shape) in [("weight", vec![rows, columns]), ("bias", vec![rows])] {
@@ -86,6 +114,11 @@ impl Model {
 
     pub fn reach(&self) -> usize {
         self.encoder.reach()
+    }
+
+    /// Whether the bundle has the head for several concerns.
+    pub fn tells_concerns_apart(&self) -> bool {
+        self.weights.contains_key(&format!("spans.{}.labels.weight", segments::NAME))
     }
 
     /// Rows of word vectors.
@@ -117,7 +150,7 @@ impl Model {
             .into_iter()
             .zip(tones)
             .zip(vectors)
-            .map(|((intent, tone), vector)| Raw { intent, tone, retrieval: unit(vector), spans: Vec::new() })
+            .map(|((intent, tone), vector)| Raw { intent, tone, retrieval: unit(vector), ..Raw::default() })
             .collect();
         self.spans(inputs, &batch, &hidden, &mut out)?;
         Ok(out)
@@ -140,7 +173,7 @@ impl Model {
             return Ok(());
         }
         let count = places.len();
-        let words = ops::means(hidden, places)?;
+        let words = ops::means(hidden, places.clone())?;
         let shapes: Vec<f32> = inputs.iter().flat_map(|input| input.shapes.iter().copied()).collect();
         let shapes = Tensor::from_vec(shapes, (count, spans::SHAPE), &Device::Cpu)?;
         for (id, _) in &self.groups {
@@ -149,7 +182,38 @@ impl Model {
                 raw.spans.push(rows.by_ref().take(input.tokens.words.len()).flatten().collect());
             }
         }
+        if self.tells_concerns_apart() {
+            let scores = segments::logits(&self.weights, &words, &shapes)?.flatten_all()?.to_vec1::<f32>()?;
+            let mut scores = scores.into_iter();
+            let mut from = 0;
+            for (raw, input) in out.iter_mut().zip(inputs) {
+                let n = input.tokens.words.len();
+                raw.boundaries = scores.by_ref().take(n).collect();
+                let own = places.get(from..from + n).unwrap_or_default();
+                raw.concerns = self.concerns(&raw.boundaries, own, hidden)?;
+                from += n;
+            }
+        }
         Ok(())
+    }
+
+    /// Intent scores of every run of words with a concern of its own. `places` are the words' rows in `hidden`.
+    fn concerns(
+        &self,
+        boundaries: &[f32],
+        places: &[Range<usize>],
+        hidden: &Tensor,
+    ) -> Result<Vec<(Range<usize>, Vec<f32>)>, UnderstandingError> {
+        let runs = segments::decode(boundaries, self.boundary);
+        if runs.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let rows = runs
+            .iter()
+            .filter_map(|run| Some(places.get(run.start)?.start..places.get(run.end.checked_sub(1)?)?.end));
+        let pooled = ops::means(hidden, rows.collect())?;
+        let scores = heads::apply(&self.weights, intent::NAME, &pooled)?.to_vec2()?;
+        Ok(runs.into_iter().zip(scores).collect())
     }
 }
 

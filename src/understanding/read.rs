@@ -2,14 +2,15 @@
 
 use super::bundle;
 use super::calibration::Calibration;
+use super::concerns::{self, Part};
 use super::error::UnderstandingError;
 use super::fields::{self, Known, Proposed};
 use super::heads::intent::Scores;
 use super::heads::{spans, tone};
 use super::model::{Input, Model, Raw};
-use super::reading::{Digests, Intent, Labelled, LeafProbability, ParentProbability, Reading, Tone};
+use super::reading::{Digests, Labelled, LeafProbability, Reading, Tone};
 use super::tokens::Tokens;
-use super::{Dag, Extraction};
+use super::{Dag, Extraction, Lexicon};
 use crate::base::{Digest, Language, Probability};
 use std::path::Path;
 
@@ -52,6 +53,7 @@ pub struct Understanding {
     model: Model,
     tokens: Tokens,
     calibration: Calibration,
+    lexicon: Lexicon,
     digest: Digest,
 }
 
@@ -59,7 +61,7 @@ impl Understanding {
     /// Opens a bundle; refuses one that is missing, damaged or trained for another pack.
     pub fn load(folder: &Path, schema: &Schema) -> Result<Self, UnderstandingError> {
         let bundle = bundle::read(folder, &schema.intents, &schema.extraction)?;
-        let model = Model::new(bundle.weights, &schema.intents, &schema.extraction).map_err(|error| {
+        let mut model = Model::new(bundle.weights, &schema.intents, &schema.extraction).map_err(|error| {
             UnderstandingError::Bundle {
                 file: folder.join("weights.safetensors"),
                 problem: error.to_string(),
@@ -73,11 +75,13 @@ impl Understanding {
                 remedy: "train a new bundle with `prokura train`",
             });
         }
+        model.boundary = bundle.calibration.boundary;
         Ok(Self {
             schema: schema.clone(),
             model,
             tokens: bundle.tokens,
             calibration: bundle.calibration,
+            lexicon: bundle.lexicon,
             digest: bundle.digest,
         })
     }
@@ -99,6 +103,10 @@ impl Understanding {
         &self.tokens
     }
 
+    pub fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
+
     pub fn calibration(&self) -> &Calibration {
         &self.calibration
     }
@@ -113,25 +121,26 @@ impl Understanding {
     ) -> Result<Reading, UnderstandingError> {
         let tokenized = self.tokens.read(text)?;
         let truncated = tokenized.truncated;
-        let input = Input::new(text, tokenized);
+        let input = Input::new(text, tokenized, &self.lexicon);
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
-        let scores = self.model.shape.scores(&raw.intent, self.calibration.intent_temperature);
         let proposed = self.proposed(&input, &raw);
+        let fields = fields::merge(text, &self.schema.extraction, &proposed, known);
+        let parts = self.parts(&input, &raw, text.chars().count());
+        // Of each leaf the highest probability in any part; a single concern has one part.
+        let leaf =
+            |at: usize| parts.iter().filter_map(|(_, s)| s.leaves.get(at)).copied().fold(0.0, f64::max);
+        let leaves: Vec<f64> = (0..self.schema.intents.leaves.len()).map(leaf).collect();
+        let outside = parts.iter().map(|(_, scores)| self.out_of_scope(scores)).product();
         Ok(Reading {
             id: id.to_owned(),
             language,
-            intents: self.intents(&scores, text.chars().count()),
-            prediction_set: self
-                .calibration
-                .prediction_set(&scores.leaves, language)
-                .into_iter()
-                .filter_map(|at| Some(self.schema.intents.leaves.get(at)?.id.clone()))
-                .collect(),
-            out_of_scope: self.out_of_scope(&scores),
-            fields: fields::merge(text, &self.schema.extraction, &proposed, known),
+            intents: concerns::intents(&self.schema, &parts, &fields),
+            prediction_set: self.prediction_set(&parts, language),
+            out_of_scope: Probability::new(outside).rounded(),
+            fields,
             tone: self.tone(&raw),
             truncated,
-            leaves: self.leaves(&scores),
+            leaves: self.leaves(&leaves),
             digests: Digests { model: self.digest.clone() },
         })
     }
@@ -139,9 +148,44 @@ impl Understanding {
     /// What the heads mark by themselves: neither trimmed nor met with recognised values, repetitions
     /// included. For measuring; `read` is what a case gets.
     pub fn spans(&self, text: &str) -> Result<Vec<Proposed>, UnderstandingError> {
-        let input = Input::new(text, self.tokens.read(text)?);
+        let input = Input::new(text, self.tokens.read(text)?, &self.lexicon);
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
         Ok(self.proposed(&input, &raw))
+    }
+
+    /// The stretches of the message with a concern each. Neighbours about the same leaf are one, and where
+    /// only one is left the whole message speaks for it.
+    fn parts(&self, input: &Input, raw: &Raw, length: usize) -> Vec<Part> {
+        let scores = |logits: &[f32]| self.model.shape.scores(logits, self.calibration.intent_temperature);
+        let mut parts: Vec<Part> = Vec::new();
+        for (words, logits) in &raw.concerns {
+            let (Some((start, end)), scores) = (input.place(words.clone()), scores(logits)) else { continue };
+            match parts.last_mut() {
+                Some((span, last)) if best(&last.leaves) == best(&scores.leaves) => {
+                    span.1 = end;
+                    if highest(&scores.leaves) > highest(&last.leaves) {
+                        *last = scores;
+                    }
+                }
+                _ => parts.push(((start, end), scores)),
+            }
+        }
+        if parts.len() < 2 {
+            return vec![((0, length), scores(&raw.intent))];
+        }
+        parts
+    }
+
+    /// What no part can exclude, the likeliest of the first part first.
+    fn prediction_set(&self, parts: &[Part], language: Language) -> Vec<String> {
+        let mut set: Vec<String> = Vec::new();
+        for (_, scores) in parts {
+            for at in self.calibration.prediction_set(&scores.leaves, language) {
+                let leaf = self.schema.intents.leaves.get(at).map(|leaf| leaf.id.clone());
+                set.extend(leaf.filter(|leaf| !set.contains(leaf)));
+            }
+        }
+        set
     }
 
     /// Vectors for retrieval, each of length 1: two texts of one meaning point the same way, also across
@@ -151,45 +195,17 @@ impl Understanding {
         texts.iter().map(|text| self.model.embed(&self.tokens.read(text)?)).collect()
     }
 
-    fn intents(&self, scores: &Scores, length: usize) -> Vec<Intent> {
-        let dag = &self.schema.intents;
-        let ranked = ranked(&scores.leaves);
-        let Some((best, probability)) = ranked.first().copied() else { return Vec::new() };
-        let mut ways: Vec<(usize, f64)> = dag
-            .edges
-            .iter()
-            .zip(&scores.joint)
-            .filter(|((_, leaf), _)| *leaf == best)
-            .map(|((parent, _), joint)| (*parent, *joint))
-            .collect();
-        ways.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let parents = ways
-            .into_iter()
-            .filter_map(|(parent, _)| {
-                let probability = Probability::new(*scores.parents.get(parent)?).rounded();
-                Some(ParentProbability { parent: dag.parents.get(parent)?.id.clone(), probability })
-            })
-            .collect();
-        let leaf = dag.leaves.get(best).map(|leaf| leaf.id.clone()).unwrap_or_default();
-        vec![Intent {
-            leaf,
-            probability: Probability::new(probability).rounded(),
-            span: (0, length),
-            parents,
-        }]
-    }
-
-    fn leaves(&self, scores: &Scores) -> Vec<LeafProbability> {
+    fn leaves(&self, leaves: &[f64]) -> Vec<LeafProbability> {
         let named = |(at, p): (usize, f64)| {
             let leaf = self.schema.intents.leaves.get(at)?.id.clone();
             Some(LeafProbability { leaf, probability: Probability::new(p).rounded() })
         };
-        ranked(&scores.leaves).into_iter().filter(|(_, p)| *p >= SMALLEST).filter_map(named).collect()
+        ranked(leaves).into_iter().filter(|(_, p)| *p >= SMALLEST).filter_map(named).collect()
     }
 
-    fn out_of_scope(&self, scores: &Scores) -> Probability {
+    fn out_of_scope(&self, scores: &Scores) -> f64 {
         let other = self.schema.intents.parent("other").and_then(|at| scores.parents.get(at));
-        Probability::new(other.copied().unwrap_or(0.0)).rounded()
+        other.copied().unwrap_or(0.0)
     }
 
     fn proposed(&self, input: &Input, raw: &Raw) -> Vec<Proposed> {
@@ -222,8 +238,17 @@ impl Understanding {
     }
 }
 
+fn highest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
+
+/// The position of the highest value.
+fn best(values: &[f64]) -> Option<usize> {
+    ranked(values).first().map(|(at, _)| *at)
+}
+
 /// Positions and values, the highest first, the earlier first among equals.
-fn ranked(values: &[f64]) -> Vec<(usize, f64)> {
+pub(super) fn ranked(values: &[f64]) -> Vec<(usize, f64)> {
     let mut ranked: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     ranked

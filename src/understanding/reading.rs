@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub struct Reading {
     pub id: String,
     pub language: Language,
-    /// The likeliest first; never empty.
+    /// What is wanted, in the order of the text: one for each concern; never empty.
     pub intents: Vec<Intent>,
     /// Leaves that cannot be excluded, the likeliest first; never empty.
     pub prediction_set: Vec<String>,
@@ -35,6 +35,9 @@ pub struct Intent {
     pub span: (usize, usize),
     /// The ways in: parents of the leaf, the one that carries most of it first.
     pub parents: Vec<ParentProbability>,
+    /// Values that belong to this concern, by field.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,7 +86,7 @@ pub struct Digests {
 }
 
 impl Reading {
-    /// The likeliest leaf.
+    /// The first concern's likeliest leaf.
     pub fn leaf(&self) -> Option<&str> {
         self.intents.first().map(|intent| intent.leaf.as_str())
     }

@@ -58,6 +58,11 @@ impl Tokens {
         self.tokenizer.get_vocab_size(true)
     }
 
+    /// The id of a piece.
+    pub fn id(&self, piece: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(piece)
+    }
+
     pub fn read(&self, text: &str) -> Result<Tokenized, UnderstandingError> {
         let cut = text.char_indices().nth(MOST_CHARACTERS).map(|(at, _)| at);
         let head = cut.and_then(|at| text.get(..at)).unwrap_or(text);

@@ -3,7 +3,7 @@
 pub mod banking77;
 pub mod clean;
 pub mod clinc150;
-pub mod instructions;
+pub mod injections;
 pub mod labels;
 pub mod mobie;
 pub mod own;

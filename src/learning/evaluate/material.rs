@@ -5,9 +5,8 @@ use crate::base::Language;
 use crate::learning::bar::Bar;
 use crate::learning::corpus::Corpus;
 use crate::learning::datasets::clean::{Texts, normalised};
-use crate::learning::datasets::instructions::{self, Instruction};
 use crate::learning::datasets::smartdata::{self, Sentence};
-use crate::learning::datasets::{Line, Source, Split, Tone, mobie, own};
+use crate::learning::datasets::{Line, Source, Split, Tone, injections, mobie, own};
 use crate::learning::draw;
 use crate::learning::error::LearningError;
 use crate::understanding::{Dag, Schema};
@@ -60,7 +59,8 @@ pub struct Material {
     /// Own lines with marked values that are not among `persons`.
     pub marked: Vec<Message>,
     pub sentences: Vec<Sentence>,
-    pub instructions: Vec<Instruction>,
+    /// Orders to the system that somebody appends; on development lines those that are trained on.
+    pub instructions: Vec<(Language, String)>,
     pub notes: Vec<String>,
 }
 
@@ -80,8 +80,8 @@ impl Material {
         let public = options.data.as_deref();
         let test = options.split == Split::Test;
         if let Some(file) = bar.file("injections", public) {
-            material.instructions =
-                instructions::read(&file)?.into_iter().filter(|row| row.test == test).collect();
+            let part = if test { Split::Test } else { Split::Train };
+            material.instructions = injections::read(&file, part)?;
         }
         if !test {
             material.several = part(&[Source::Several]);

@@ -5,7 +5,6 @@ use super::bench::{Answer, Bench, of};
 use super::figure::{Scale, Table};
 use super::material::Message;
 use crate::base::Language;
-use crate::learning::datasets::instructions::Instruction;
 use crate::learning::error::LearningError;
 use crate::learning::measure::highest;
 use crate::learning::perturb::Perturbation;
@@ -64,10 +63,11 @@ pub fn injections(
     table: &mut Table,
     bench: &Bench,
     answers: &[Answer],
-    instructions: &[Instruction],
+    instructions: &[(Language, String)],
 ) -> Result<(), LearningError> {
     for language in Language::ALL {
-        let own: Vec<&Instruction> = instructions.iter().filter(|row| row.language == language).collect();
+        let own: Vec<&String> =
+            instructions.iter().filter(|(of, _)| *of == language).map(|(_, text)| text).collect();
         let messages: Vec<&Answer> = of(answers, language).into_iter().filter(|a| !aside(bench, a)).collect();
         let pairs = own.len().max(PAIRS).div_ceil(own.len().max(1)) * own.len();
         let mut went = Vec::new();
@@ -76,7 +76,7 @@ pub fn injections(
         for at in 0..pairs {
             let Some(instruction) = own.get(at % own.len().max(1)) else { continue };
             let Some(answer) = messages.get(at * stride % messages.len().max(1)) else { continue };
-            let text = format!("{} {}", answer.message.text, instruction.text);
+            let text = format!("{} {}", answer.message.text, instruction);
             went.push(compared(&answer.reading, &bench.read(&text, language)?));
         }
         for (name, where_to) in [("stays", Went::Nowhere), ("aside", Went::Aside), ("to_leaf", Went::Astray)]

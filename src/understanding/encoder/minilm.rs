@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2019) in the size of all-MiniLM-L6-v2: 6 layers, width 384, 12 heads, inner width
 //! 1,536, 512 positions, 30,522 word pieces. Queries, keys and values are one matrix.
 
-use super::ops::{self, Dropout};
+use super::ops::{self, Strain};
 use super::{Encoder, Packed, Weights};
 use candle_core::{Result, Tensor, bail};
 
@@ -110,22 +110,25 @@ impl MiniLm {
 
     /// The forward pass with another table of word vectors, to which the batch's rows point: training uses
     /// the few rows that occur in a batch, so that a step does not touch all 30,522.
-    pub fn forward(&self, words: &Tensor, batch: &Packed, dropout: Dropout) -> Result<Tensor> {
-        let mut dropout = dropout;
+    pub fn forward(&self, words: &Tensor, batch: &Packed, strain: Strain) -> Result<Tensor> {
+        let mut strain = strain;
         let [weight, bias] = &self.norm;
         let x = ops::embed(words, &self.positions, &self.types, batch)?;
         let mut x = ops::layer_norm(&x, weight, bias)?;
         for layer in &self.layers {
-            x = layer.forward(&x, batch, dropout)?;
-            dropout = dropout.next().next();
+            x = layer.forward(&x, batch, strain)?;
+            strain.dropout = strain.dropout.next().next();
         }
         Ok(x)
     }
 }
 
 impl Layer {
-    fn forward(&self, x: &Tensor, batch: &Packed, dropout: Dropout) -> Result<Tensor> {
-        let apply = |x: &Tensor, [weight, bias]: &[Tensor; 2]| ops::linear(x, weight, bias);
+    fn forward(&self, x: &Tensor, batch: &Packed, Strain { dropout, eight_bit }: Strain) -> Result<Tensor> {
+        let apply = |x: &Tensor, [weight, bias]: &[Tensor; 2]| match eight_bit {
+            true => ops::linear(&ops::eight_bit(x)?, weight, bias),
+            false => ops::linear(x, weight, bias),
+        };
         let norm = |x: &Tensor, [weight, bias]: &[Tensor; 2]| ops::layer_norm(x, weight, bias);
         let mixed = ops::attention(&apply(x, &self.qkv)?, &batch.starts, HEADS)?;
         let x = norm(&ops::residual(x, &apply(&mixed, &self.out)?, dropout)?, &self.attention_norm)?;
@@ -136,7 +139,7 @@ impl Layer {
 
 impl Encoder for MiniLm {
     fn encode(&self, batch: &Packed) -> Result<Tensor> {
-        self.forward(&self.words, batch, Dropout::default())
+        self.forward(&self.words, batch, Strain::default())
     }
 
     fn width(&self) -> usize {

@@ -5,7 +5,7 @@ mod minilm;
 pub(crate) mod ops;
 
 pub use minilm::MiniLm;
-pub use ops::Dropout;
+pub use ops::{Dropout, Strain};
 
 use candle_core::{Result, Tensor};
 use std::collections::HashMap;

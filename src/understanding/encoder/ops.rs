@@ -461,6 +461,42 @@ impl CustomOp1 for Means {
     }
 }
 
+/// Each row rounded to 255 steps of its own scale, as eight-bit arithmetic has it; gradients pass straight
+/// through (Bengio, Leonard, Courville 2013).
+pub(crate) fn eight_bit(x: &Tensor) -> Result<Tensor> {
+    x.apply_op1(EightBit)
+}
+
+struct EightBit;
+
+impl CustomOp1 for EightBit {
+    fn name(&self) -> &'static str {
+        "eight_bit"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = layout.shape().dims2()?;
+        let mut out = floats(x, layout)?.to_vec();
+        for row in out.chunks_exact_mut(width.max(1)) {
+            let top = row.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
+            let scale = if top > 0.0 { top / 127.0 } else { 1.0 };
+            row.iter_mut().for_each(|v| *v = (*v / scale).round_ties_even() * scale);
+        }
+        Ok(made(out, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(grad.clone()))
+    }
+}
+
+/// What training does to a pass: dropout, and rounding of activations to eight bits a token.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Strain {
+    pub dropout: Dropout,
+    pub eight_bit: bool,
+}
+
 /// `x + dropped(y)`: the residual, with dropout of `y` in training (rate 0 otherwise).
 pub(crate) fn residual(x: &Tensor, y: &Tensor, dropout: Dropout) -> Result<Tensor> {
     x.apply_op2(y, dropout)
@@ -479,6 +515,12 @@ impl Dropout {
     #[must_use]
     pub fn next(self) -> Self {
         Self { rate: self.rate, seed: mixed(self.seed, 0x9e37) }
+    }
+
+    /// The same rate for another part of a batch.
+    #[must_use]
+    pub fn of_part(self, part: usize) -> Self {
+        Self { rate: self.rate, seed: mixed(self.seed, part as u64) }
     }
 
     fn factor(self, index: usize) -> f32 {

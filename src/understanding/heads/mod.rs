@@ -2,6 +2,7 @@
 //! reads one vector per word.
 
 pub mod intent;
+pub mod segments;
 pub mod spans;
 pub mod tone;
 

@@ -9,13 +9,14 @@
 
 use super::intent::softmax;
 use crate::understanding::encoder::{Weights, ops};
+use crate::understanding::lexicon::{LISTS, Lexicon};
 use crate::understanding::tokens::Word;
 use candle_core::{Result, Tensor};
 
 /// Width of the layer between word and labels.
 pub const HIDDEN: usize = 64;
-/// Numbers that describe a word's shape.
-pub const SHAPE: usize = 14;
+/// Numbers that describe a word: its shape, then the lists that it stands in.
+pub const SHAPE: usize = 14 + LISTS;
 
 /// A run of words that a group takes for a value of a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,15 +34,18 @@ pub const fn labels(fields: usize) -> usize {
     1 + 2 * fields
 }
 
-/// Scores of each label for each word: [words, labels]. `pooled` is [words, width], `shapes` [words, SHAPE].
+/// Scores of each label for each word: [words, labels]. `pooled` is [words, width], `shapes` [words, SHAPE];
+/// a head that was trained before the lists came takes the numbers that it knows.
 pub fn logits(weights: &Weights, group: &str, pooled: &Tensor, shapes: &Tensor) -> Result<Tensor> {
-    let x = Tensor::cat(&[pooled, shapes], 1)?;
+    let wide = weights.get(&format!("spans.{group}.hidden.weight")).map_or(Ok(0), |weight| weight.dim(1))?;
+    let known = wide.saturating_sub(pooled.dim(1)?).min(SHAPE);
+    let x = Tensor::cat(&[pooled, &shapes.narrow(1, 0, known)?], 1)?;
     let hidden = ops::gelu(&super::apply(weights, &format!("spans.{group}.hidden"), &x)?)?;
     super::apply(weights, &format!("spans.{group}.labels"), &hidden)
 }
 
-/// The shape of every word: capitals, digits, length, and whether it opens a sentence.
-pub fn shapes(text: &[char], words: &[Word]) -> Vec<f32> {
+/// Of every word: capitals, digits, length, whether it opens a sentence, and its lists.
+pub fn shapes(text: &[char], words: &[Word], lexicon: &Lexicon) -> Vec<f32> {
     let mut out = Vec::with_capacity(words.len() * SHAPE);
     let mut opens = true;
     for word in words {
@@ -69,7 +73,8 @@ pub fn shapes(text: &[char], words: &[Word]) -> Vec<f32> {
             (8..=11).contains(&n),
             n > 11,
         ];
-        out.extend(flags.map(|flag| f32::from(u8::from(flag))));
+        let lists = lexicon.bits(&letters.iter().collect::<String>());
+        out.extend(flags.into_iter().chain(lists).map(|flag| f32::from(u8::from(flag))));
         opens = mark && (opens || matches!(first, '.' | '!' | '?' | ':'));
     }
     out
