@@ -3,6 +3,7 @@
 //! Enters: a parsed command. Leaves: an exit code. It must never hold a rule, a threshold or a text for
 //! a customer.
 
+mod evaluation;
 mod failure;
 mod models;
 mod oneshot;
@@ -48,7 +49,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Check(check) => oneshot::check(&place, check.json),
         Command::Train(train) if train.task.is_some() => task::train(train),
         Command::Train(train) => models::train(&place, train),
-        Command::Evaluate(evaluate) => models::evaluate(&place, evaluate),
+        Command::Evaluate(evaluate) => evaluation::evaluate(&place, evaluate),
         Command::Models(models) => models::models(&place, models).await,
         Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
         Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,

@@ -1,16 +1,16 @@
-//! Training, evaluation and model files.
+//! Training and model files.
 
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
-use crate::cli::{Evaluate, Models, Part, Place, Train};
+use crate::cli::{Models, Part, Place, Train};
 use crate::learning::datasets::Source;
+use crate::learning::finish;
 use crate::learning::german::German;
 use crate::learning::multitask::Recipe;
 use crate::learning::train::{self as training, Progress};
-use crate::learning::{evaluate as evaluation, finish};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -110,64 +110,8 @@ pub fn tell(progress: &Progress, started: Instant) {
 }
 
 /// The settings file's folder is the pack; training needs no settings.
-fn pack_folder(place: &Place) -> PathBuf {
+pub(super) fn pack_folder(place: &Place) -> PathBuf {
     place.config.parent().map_or_else(PathBuf::new, Path::to_path_buf)
-}
-
-pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
-    let settings = Settings::read(&place.config)?;
-    let bundle = options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle));
-    let asked =
-        evaluation::Options { bundle, data: options.data, own: options.own, config: pack_folder(place) };
-    let done = evaluation::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
-    let value = serde_json::to_value(&done).map_err(Failure::input)?;
-    if options.json {
-        output::json_pretty(&value)?;
-    } else {
-        table(&value)?;
-    }
-    let below = done.below_bar();
-    if below.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Check(format!("below the bar: {}", below.join("; "))))
-    }
-}
-
-/// The figures in percent, a task a line and a field a line.
-fn table(evaluation: &Value) -> Result<(), Failure> {
-    output::line_out(&format!("model {}", evaluation["model"].as_str().unwrap_or_default()))?;
-    let header =
-        format!("{:<24}{:>7}{:>12}{:>12}{:>12}", "test set", "lines", "all leaves", "own leaves", "parents");
-    output::line_out(&header)?;
-    let percent =
-        |value: &Value| value.as_f64().map_or_else(String::new, |share| format!("{:.2}", share * 100.0));
-    for (name, task) in evaluation["tasks"].as_object().into_iter().flatten() {
-        output::line_out(&format!(
-            "{name:<24}{:>7}{:>12}{:>12}{:>12}",
-            task["n"],
-            percent(&task["accuracy"]),
-            percent(&task["accuracy_closed"]),
-            percent(&task["parent_accuracy"])
-        ))?;
-        for (field, spans) in task["spans"].as_object().into_iter().flatten() {
-            output::line_out(&format!(
-                "  {field:<22}{:>7}{:>12} (span F1)",
-                spans["n"],
-                percent(&spans["f1"])
-            ))?;
-        }
-    }
-    if let Some(auroc) = evaluation["out_of_scope_auroc"].as_f64() {
-        output::line_out(&format!("out of scope, area under the curve: {auroc:.4}"))?;
-    }
-    for (language, sets) in evaluation["prediction_sets"].as_object().into_iter().flatten() {
-        let (coverage, size) = (percent(&sets["coverage"]), sets["size"].as_f64().unwrap_or(0.0));
-        output::line_out(&format!(
-            "prediction sets, {language}: coverage {coverage} %, mean size {size:.2}"
-        ))?;
-    }
-    Ok(())
 }
 
 pub async fn models(place: &Place, options: Models) -> Result<(), Failure> {

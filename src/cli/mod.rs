@@ -57,7 +57,12 @@ pub enum Command {
     Check(Check),
     /// Train a model bundle, or with --task heads for a label set of one's own, in this process.
     Train(Train),
-    /// Measure the bundle on the test sets.
+    /// Measure the bundle: every figure with its interval, a linear baseline, and what is to be reached.
+    #[command(
+        after_help = "Test lines are opened by this command alone, and each opening is a line of the log. \
+        What a bundle is held to,\nand which files are test sets, stands in bar.toml of the --own folder. Exit \
+        code 1: below a bar."
+    )]
     Evaluate(Evaluate),
     /// Model files.
     #[command(subcommand)]
@@ -290,12 +295,21 @@ pub enum Part {
 
 #[derive(Args, Debug)]
 pub struct Evaluate {
+    /// The figures as JSON, shares as 0 to 1.
     #[arg(long)]
     pub json: bool,
+    /// The folder of public data sets; what is not there is skipped with a line.
     #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
     pub data: Option<PathBuf>,
+    /// Our own labelled lines, and bar.toml.
     #[arg(long, value_name = "DIR", default_value = "models/data")]
     pub own: PathBuf,
+    /// `test`, or `dev` for the same figures on development lines: nothing is opened and no bar applies.
+    #[arg(long, value_parser = ["test", "dev"], default_value = "test")]
+    pub split: String,
+    /// Where the opening of test lines is written down.
+    #[arg(long, value_name = "FILE", default_value = "models/data/openings.tsv")]
+    pub log: PathBuf,
     /// Another bundle than the settings name.
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,

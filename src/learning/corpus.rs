@@ -1,5 +1,6 @@
 //! All training lines, cleaned, and which of them a step takes.
 
+use super::bar::Bar;
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
 use super::error::LearningError;
@@ -63,7 +64,14 @@ impl Corpus {
         if let Some(root) = own.parent().and_then(Path::parent) {
             lines.extend(datasets::policies::read(&root.join("index/policies"), extraction)?);
         }
-        for (source, count) in datasets::clean::drop_test_lines(&mut lines) {
+        let bar = Bar::read(&own.join("bar.toml"))?;
+        if bar.is_none() {
+            notes.push(format!("skipped the bar file: {} has none", own.display()));
+        }
+        let bar = bar.unwrap_or_default();
+        notes.extend(bar.missing(public));
+        let blind = bar.texts(public, dag, extraction)?;
+        for (source, count) in datasets::clean::drop_test_lines(&mut lines, &blind) {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));
@@ -73,7 +81,15 @@ impl Corpus {
             Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
         let words = own.join("glossary.tsv");
         let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
-        let injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
+        let mut injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
+        let orders = injections.len();
+        let blind: Vec<Vec<char>> = blind.iter().map(|text| datasets::clean::normalised(text)).collect();
+        let blind = datasets::clean::Texts::new(&blind);
+        injections.retain(|(_, text)| !blind.share(text));
+        if injections.len() < orders {
+            let dropped = orders - injections.len();
+            notes.push(format!("dropped {dropped} lines of injections that stand in a test set"));
+        }
         let mut alike: HashMap<(Source, Language), Vec<usize>> = HashMap::new();
         for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.split == Split::Train) {
             alike.entry((line.source, line.language)).or_default().push(at);

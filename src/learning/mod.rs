@@ -3,6 +3,8 @@
 //! It must never be on the path of a message: nothing here runs while a case is decided.
 
 pub mod adamw;
+pub mod bar;
+pub mod baseline;
 pub mod calibrate;
 pub mod card;
 pub mod compose;
@@ -13,9 +15,11 @@ pub mod error;
 pub mod evaluate;
 pub mod finish;
 pub mod german;
+pub mod interval;
 pub mod loss;
 pub mod measure;
 pub mod multitask;
+pub mod perturb;
 pub mod student;
 pub mod task;
 pub mod tasks;

@@ -145,6 +145,14 @@ impl Understanding {
         })
     }
 
+    /// What the heads mark by themselves: neither trimmed nor met with recognised values, repetitions
+    /// included. For measuring; `read` is what a case gets.
+    pub fn spans(&self, text: &str) -> Result<Vec<Proposed>, UnderstandingError> {
+        let input = Input::new(text, self.tokens.read(text)?, &self.lexicon);
+        let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
+        Ok(self.proposed(&input, &raw))
+    }
+
     /// The stretches of the message with a concern each. Neighbours about the same leaf are one, and where
     /// only one is left the whole message speaks for it.
     fn parts(&self, input: &Input, raw: &Raw, length: usize) -> Vec<Part> {

@@ -1,5 +1,7 @@
 //! The program as a person or a script runs it.
 
+mod evaluate;
+
 use crate::stage::{MESSAGE, raw, reply, root};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

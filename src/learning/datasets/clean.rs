@@ -11,39 +11,60 @@ pub fn normalised(text: &str) -> Vec<char> {
     text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// Drops those training and development lines; says how many of each source went.
-pub fn drop_test_lines(lines: &mut Vec<Line>) -> BTreeMap<Source, usize> {
-    let tests: Vec<Vec<char>> =
-        lines.iter().filter(|line| line.split == Split::Test).map(|line| normalised(&line.text())).collect();
-    let whole: HashSet<&[char]> = tests.iter().map(Vec::as_slice).collect();
-    let mut heads: HashMap<&[char], Vec<&[char]>> = HashMap::new();
-    let mut windows: HashMap<&[char], Vec<&[char]>> = HashMap::new();
-    for test in &tests {
-        if let Some(head) = test.get(..WINDOW) {
-            heads.entry(head).or_default().push(test);
+/// Normalised texts, and the index that finds them.
+pub struct Texts<'a> {
+    whole: HashSet<&'a [char]>,
+    heads: HashMap<&'a [char], Vec<&'a [char]>>,
+    windows: HashMap<&'a [char], Vec<&'a [char]>>,
+}
+
+impl<'a> Texts<'a> {
+    /// `texts` are normalised.
+    pub fn new(texts: &'a [Vec<char>]) -> Self {
+        let mut heads: HashMap<&[char], Vec<&[char]>> = HashMap::new();
+        let mut windows: HashMap<&[char], Vec<&[char]>> = HashMap::new();
+        for text in texts {
+            if let Some(head) = text.get(..WINDOW) {
+                heads.entry(head).or_default().push(text);
+            }
+            for window in text.windows(WINDOW) {
+                windows.entry(window).or_default().push(text);
+            }
         }
-        for window in test.windows(WINDOW) {
-            windows.entry(window).or_default().push(test);
+        Self {
+            whole: texts.iter().map(Vec::as_slice).filter(|text| !text.is_empty()).collect(),
+            heads,
+            windows,
         }
     }
-    let mut dropped = BTreeMap::new();
-    lines.retain(|line| {
-        if line.split == Split::Test {
-            return true;
-        }
-        let text = normalised(&line.text());
-        let contains_test = || {
+
+    /// Whether one of them equals the text, contains it or is contained in it.
+    pub fn share(&self, text: &str) -> bool {
+        let text = normalised(text);
+        let contains_one = || {
             text.windows(WINDOW).enumerate().any(|(at, window)| {
                 let tail = text.get(at..).unwrap_or_default();
-                heads.get(window).into_iter().flatten().any(|test| tail.starts_with(test))
+                self.heads.get(window).into_iter().flatten().any(|known| tail.starts_with(known))
             })
         };
-        let inside_test = || {
+        let inside_one = || {
             let head = text.get(..WINDOW).unwrap_or_default();
-            let inside = |test: &&[char]| test.windows(text.len()).any(|window| window == text);
-            windows.get(head).into_iter().flatten().any(inside)
+            let inside = |known: &&[char]| known.windows(text.len()).any(|window| window == text);
+            self.windows.get(head).into_iter().flatten().any(inside)
         };
-        let leaks = whole.contains(text.as_slice()) || contains_test() || inside_test();
+        self.whole.contains(text.as_slice()) || contains_one() || inside_one()
+    }
+}
+
+/// Drops training and development lines that share the text of a test line, or one of `more` (test lines that
+/// are not among `lines`); says how many of each source went.
+pub fn drop_test_lines(lines: &mut Vec<Line>, more: &[String]) -> BTreeMap<Source, usize> {
+    let own = lines.iter().filter(|line| line.split == Split::Test).map(|line| normalised(&line.text()));
+    let tests: Vec<Vec<char>> = own.chain(more.iter().map(|text| normalised(text))).collect();
+    let tests = Texts::new(&tests);
+    let mut dropped = BTreeMap::new();
+    lines.retain(|line| {
+        let leaks = line.split != Split::Test && tests.share(&line.text());
         if leaks {
             *dropped.entry(line.source).or_default() += 1;
         }
@@ -80,9 +101,12 @@ mod tests {
             line(&format!("Hello. {long}!"), Split::Train),
             line("card was swallowed by the machine in the main street to", Split::Dev),
             line("swallowed by the machine", Split::Train),
+            line("blind?", Split::Train),
+            line("!", Split::Train),
         ];
-        assert_eq!(drop_test_lines(&mut lines).get(&Source::Own), Some(&3));
+        let more = ["Blind".to_owned(), "?".to_owned()];
+        assert_eq!(drop_test_lines(&mut lines, &more).get(&Source::Own), Some(&4));
         let left: Vec<String> = lines.iter().skip(2).map(Line::text).collect();
-        assert_eq!(left, ["where is it now", "swallowed by the machine"]);
+        assert_eq!(left, ["where is it now", "swallowed by the machine", "!"]);
     }
 }

@@ -8,6 +8,7 @@ pub mod labels;
 pub mod mobie;
 pub mod own;
 pub mod policies;
+pub mod smartdata;
 
 use crate::base::Language;
 use std::ops::Range;

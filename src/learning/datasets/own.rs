@@ -33,6 +33,15 @@ pub fn read_files(
     dag: &Dag,
     extraction: &Extraction,
 ) -> Result<Vec<Line>, LearningError> {
+    Ok(read_named(files, dag, extraction)?.into_iter().map(|(_, line)| line).collect())
+}
+
+/// Reads these files, each line with its id.
+pub fn read_named(
+    files: Vec<PathBuf>,
+    dag: &Dag,
+    extraction: &Extraction,
+) -> Result<Vec<(String, Line)>, LearningError> {
     let mut lines = Vec::new();
     let mut ids = Vec::new();
     for file in files {
@@ -51,7 +60,7 @@ pub fn read_files(
         }
     }
     meet(&mut lines, &ids);
-    Ok(lines)
+    Ok(ids.into_iter().map(|(id, _)| id).zip(lines).collect())
 }
 
 /// Gives every line the text of its English twin (or its own) as its meaning.

@@ -1,0 +1,124 @@
+//! `prokura evaluate`: the figures of a bundle, as a table or as JSON.
+
+use super::models::pack_folder;
+use super::settings::Settings;
+use super::{Failure, output};
+use crate::base::{Clock, SystemClock};
+use crate::cli::{Evaluate, Place};
+use crate::learning::datasets::Split;
+use crate::learning::evaluate::{self as evaluation, Evaluation, Figure, Scale};
+
+pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let asked = evaluation::Options {
+        bundle: options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle)),
+        data: options.data,
+        own: options.own,
+        config: pack_folder(place),
+        split: if options.split == "dev" { Split::Dev } else { Split::Test },
+        log: options.log,
+        at: SystemClock.now(),
+    };
+    let done = evaluation::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
+    if options.json {
+        output::json_pretty(&done)?;
+    } else {
+        table(&done)?;
+    }
+    let below = done.below_bar();
+    if below.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Check(format!("below the bar: {}", below.join("; "))))
+    }
+}
+
+fn table(done: &Evaluation) -> Result<(), Failure> {
+    output::line_out(&format!("model {}", done.model))?;
+    output::line_out(&match done.openings {
+        Some(count) => format!("test lines, opened {count} times with this one"),
+        None => "development lines".to_owned(),
+    })?;
+    output::line_out(&format!(
+        "\n{:<34}{:>7}{:>9}  {:<17}{:>9}{:>9}{:>9}",
+        "figure", "n", "value", "95 %", "baseline", "bar", "goal"
+    ))?;
+    for figure in &done.figures {
+        output::line_out(&row(figure))?;
+    }
+    spans(done)?;
+    for (language, sets) in &done.prediction_sets {
+        let (coverage, size) = (shown(sets.coverage, Scale::Share), sets.size);
+        output::line_out(&format!(
+            "prediction sets, {language}: coverage {coverage} %, mean size {size:.2}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// A goal that is not reached carries a mark.
+fn row(figure: &Figure) -> String {
+    let shown = |value: f64| shown(value, figure.scale);
+    let maybe = |value: Option<f64>| value.map_or_else(String::new, shown);
+    let [low, high] = figure.interval;
+    let interval = format!("{} to {}", shown(low), shown(high));
+    let missed = if figure.reached() == Some(false) { " !" } else { "" };
+    let line = format!(
+        "{:<34}{:>7}{:>9}  {interval:<17}{:>9}{:>9}{:>9}{missed}",
+        figure.id,
+        figure.n,
+        shown(figure.value),
+        maybe(figure.baseline),
+        maybe(figure.bar),
+        maybe(figure.goal)
+    );
+    line.trim_end().to_owned()
+}
+
+fn shown(value: f64, scale: Scale) -> String {
+    match scale {
+        Scale::Share | Scale::Points => format!("{:.2}", value * 100.0),
+        Scale::Score => format!("{value:.4}"),
+        Scale::PerThousand => format!("{value:.1}"),
+    }
+}
+
+/// The values of each field, on own lines.
+fn spans(done: &Evaluation) -> Result<(), Failure> {
+    output::line_out(&format!("\n{:<24}{:<20}{:>7}{:>9}", "lines", "field", "values", "span F1"))?;
+    for (name, task) in done.tasks.iter().filter(|(name, _)| name.contains('_')) {
+        for (field, spans) in task.spans.iter().filter(|(_, spans)| spans.n > 0) {
+            let f1 = shown(spans.f1, Scale::Share);
+            output::line_out(&format!("{name:<24}{field:<20}{:>7}{f1:>9}", spans.n))?;
+        }
+    }
+    output::line_out("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::bar::Better;
+
+    #[test]
+    fn a_row_shows_percent_and_marks_what_is_missed() {
+        let mut figure = Figure {
+            id: "blind.de.leaf".to_owned(),
+            n: 1_100,
+            value: 0.8,
+            interval: [0.775, 0.823],
+            scale: Scale::Share,
+            baseline: Some(0.7),
+            better: Better::Higher,
+            bar: None,
+            goal: Some(0.82),
+        };
+        assert_eq!(
+            row(&figure).split_whitespace().collect::<Vec<_>>(),
+            ["blind.de.leaf", "1100", "80.00", "77.50", "to", "82.30", "70.00", "82.00", "!"]
+        );
+        figure.goal = None;
+        figure.scale = Scale::Score;
+        assert!(row(&figure).ends_with("0.7750 to 0.8230    0.7000"), "{}", row(&figure));
+    }
+}

@@ -1,0 +1,78 @@
+//! Leaves and parents: public sets, own and blind messages, and how far two people agree.
+
+use super::bench::{Answer, Bench, of};
+use super::figure::{Scale, Table, kappa};
+use super::material::Material;
+use crate::base::Language;
+use crate::learning::datasets::Source;
+use crate::learning::measure::{Reading, highest};
+use std::collections::BTreeSet;
+
+/// Banking77 and CLINC150: of all leaves, and of the leaves that the set has labels for.
+pub fn public(table: &mut Table, bench: &Bench, readings: &[Reading]) {
+    for source in [Source::Banking77, Source::Clinc150] {
+        let lines: Vec<(&Reading, usize)> = readings
+            .iter()
+            .filter(|reading| reading.line.source == source)
+            .filter_map(|reading| Some((reading, reading.line.target.as_ref()?.leaf)))
+            .collect();
+        let labels: BTreeSet<usize> = lines.iter().map(|(_, leaf)| *leaf).collect();
+        let (mut open, mut closed) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for (reading, leaf) in &lines {
+            let scores = bench.understanding.model().shape.scores(&reading.raw.intent, 1.0).leaves;
+            let linear = bench.baseline.probabilities(&reading.drawn.text);
+            for (hits, values) in [(&mut open.0, &scores), (&mut open.1, &linear)] {
+                hits.push(highest(values, |_| true) == Some(*leaf));
+            }
+            for (hits, values) in [(&mut closed.0, &scores), (&mut closed.1, &linear)] {
+                hits.push(highest(values, |at| labels.contains(&at)) == Some(*leaf));
+            }
+        }
+        let name = source.name();
+        table.hits(format!("{name}.leaf"), &open.0, Some(&open.1));
+        table.hits(format!("{name}.leaf_closed"), &closed.0, Some(&closed.1));
+    }
+}
+
+/// The leaf that the reading puts first, and the way in that it puts first.
+pub fn messages(table: &mut Table, bench: &Bench, name: &str, answers: &[Answer]) {
+    let dag = bench.dag();
+    let under = |parent: Option<usize>, leaf: usize| parent.is_some_and(|p| dag.edges.contains(&(p, leaf)));
+    for language in Language::ALL {
+        let (mut leaves, mut parents) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for answer in of(answers, language) {
+            let Some(leaf) = answer.message.leaf else { continue };
+            let linear = highest(&answer.linear, |_| true);
+            leaves.0.push(bench.leaf(&answer.reading) == Some(leaf));
+            leaves.1.push(linear == Some(leaf));
+            let way = answer.reading.intents.first().and_then(|intent| intent.parents.first());
+            parents.0.push(under(way.and_then(|way| dag.parent(&way.parent)), leaf));
+            // The linear model names no way in: any parent of its leaf counts.
+            let mut ways = dag.edges.iter().filter(|(_, at)| Some(*at) == linear);
+            parents.1.push(ways.any(|(parent, _)| under(Some(*parent), leaf)));
+        }
+        table.hits(format!("{name}.{language}.leaf"), &leaves.0, Some(&leaves.1));
+        table.hits(format!("{name}.{language}.parent"), &parents.0, Some(&parents.1));
+    }
+}
+
+/// How often two people gave the blind messages the same leaf.
+pub fn agreement(table: &mut Table, material: &Material) {
+    for language in Language::ALL {
+        let pairs: Vec<(usize, usize)> = material
+            .blind
+            .iter()
+            .filter(|message| message.language == language)
+            .filter_map(|message| {
+                let second = material.second.get(&(message.id.clone(), language))?;
+                Some((message.leaf?, *second))
+            })
+            .collect();
+        let same = pairs.iter().filter(|(first, second)| first == second).count();
+        table.share(format!("agreement.{language}.raw"), same, pairs.len(), None);
+        let n = (pairs.len(), pairs.len());
+        table.drawn(format!("agreement.{language}.kappa"), Scale::Score, n, None, |drawn| {
+            kappa(&pairs, drawn)
+        });
+    }
+}

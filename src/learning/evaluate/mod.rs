@@ -1,0 +1,21 @@
+//! `prokura evaluate`: the figures of a bundle, each with its interval and what a linear model reaches.
+//!
+//! Enters: a bundle, the pack, the labelled lines. Leaves: an `Evaluation`. This is the only code that measures
+//! on test lines, and it writes a line to the log of openings before it does.
+//!
+//! `material` gathers the lines, `run` measures one subject after the other, each subject has a file.
+
+mod bench;
+mod figure;
+mod leaves;
+mod material;
+pub mod openings;
+mod robust;
+mod run;
+mod scope;
+mod several;
+mod tone;
+mod values;
+
+pub use figure::{Figure, Scale};
+pub use run::{Evaluation, Options, Sets, run};
