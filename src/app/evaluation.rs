@@ -15,6 +15,7 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
         data: options.data,
         own: options.own,
         config: pack_folder(place),
+        base: options.base,
         split: if options.split == "dev" { Split::Dev } else { Split::Test },
         log: options.log,
         at: SystemClock.now(),

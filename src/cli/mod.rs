@@ -310,6 +310,9 @@ pub struct Evaluate {
     /// Where the opening of test lines is written down.
     #[arg(long, value_name = "FILE", default_value = "models/data/openings.tsv")]
     pub log: PathBuf,
+    /// The base model, whose retrieval the bundle's is held against.
+    #[arg(long, value_name = "DIR", default_value = "models/base")]
+    pub base: PathBuf,
     /// Another bundle than the settings name.
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,

@@ -10,6 +10,7 @@ mod figure;
 mod leaves;
 mod material;
 pub mod openings;
+mod retrieval;
 mod robust;
 mod run;
 mod scope;

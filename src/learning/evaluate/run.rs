@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use super::figure::{Figure, Table};
 use super::material::Material;
-use super::{leaves, openings, robust, scope, several, tone, values};
+use super::{leaves, openings, retrieval, robust, scope, several, tone, values};
 use crate::base::{Digest, Language, Timestamp};
 use crate::cases::load_pack;
 use crate::learning::bar::Bar;
@@ -23,6 +23,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     pub own: PathBuf,
     pub config: PathBuf,
+    /// The base model, whose retrieval the bundle's is held against.
+    pub base: PathBuf,
     /// Test or development lines.
     pub split: Split,
     /// Where the opening of test lines is written down; development lines are not logged.
@@ -96,6 +98,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluati
     let readings = measure::read(model, tokens, &corpus, options.split, 0)?;
     let mut table = Table::default();
     measured(&mut table, &bench, &material, options.split, &readings, progress)?;
+    retrieval::run(&mut table, &bench, options.data.as_deref(), &options.base, progress)?;
     let unmeasured = table.hold(&bar);
     if !unmeasured.is_empty() {
         notes.push(format!("not measured: {}", unmeasured.join(", ")));
