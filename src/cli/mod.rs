@@ -56,7 +56,7 @@ pub enum Command {
     /// Validate the whole pack and run every plan's own tests.
     Check(Check),
     /// Train a model bundle, or with --task heads for a label set of one's own, in this process.
-    Train(Train),
+    Train(Box<Train>),
     /// Measure the bundle: every figure with its interval, a linear baseline, and what is to be reached.
     #[command(
         after_help = "Test lines are opened by this command alone, and each opening is a line of the log. \

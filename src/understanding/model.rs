@@ -67,8 +67,11 @@ pub struct Raw {
     /// For every word whether a new concern begins with it; empty where the bundle has no such head.
     pub boundaries: Vec<f32>,
     /// The runs of words with a concern each, and their intent scores; empty where the message is one.
-    pub concerns: Vec<(Range<usize>, Vec<f32>)>,
+    pub concerns: Concerns,
 }
+
+/// Runs of words, and the intent scores of each.
+pub type Concerns = Vec<(Range<usize>, Vec<f32>)>;
 
 impl Model {
     pub fn new(weights: Weights, dag: &Dag, extraction: &Extraction) -> Result<Self, UnderstandingError> {
@@ -203,7 +206,7 @@ impl Model {
         boundaries: &[f32],
         places: &[Range<usize>],
         hidden: &Tensor,
-    ) -> Result<Vec<(Range<usize>, Vec<f32>)>, UnderstandingError> {
+    ) -> Result<Concerns, UnderstandingError> {
         let runs = segments::decode(boundaries, self.boundary);
         if runs.len() < 2 {
             return Ok(Vec::new());
