@@ -4,7 +4,8 @@ batch and rate, fine-tuned in PyTorch with one thread.
 
 What a practitioner would write: mean of the last layer's vectors into a linear head with a yes or no for every
 intent, the first piece of every word into a linear head over BIO labels, both losses added, AdamW with linear
-warm-up and decay. No word shapes, no lists of names, no swapped values, no averaging, weights in 32 bits.
+warm-up and decay. No word shapes, no lists of names, no swapped values, no beginning at the labels'
+frequencies, no averaging, weights in 32 bits.
 
     python3 -m venv .venv && .venv/bin/pip install torch transformers tokenizers safetensors
     .venv/bin/python bench/nlupp_pytorch.py --task models/tasks/nlupp_banking.toml --data "$PROKURA_DATA" \

@@ -61,6 +61,34 @@ impl Labels {
     }
 }
 
+impl Labels {
+    /// Lets the heads begin with how frequent each label is, instead of half and half: the first steps would
+    /// go into nothing else, and through the trunk (Lin et al. 2017, section 4.1).
+    pub fn expect(&self, weights: &mut Weights, examples: &[Example]) -> Result<(), LearningError> {
+        let mut intents = vec![0.5; self.intents.len()];
+        let mut words = vec![0.5; spans::labels(self.slots.len())];
+        for example in examples {
+            let goals = example.goals.iter().map(|goal| f32::from(u8::from(*goal)));
+            intents.iter_mut().zip(goals).for_each(|(sum, goal)| *sum += goal);
+            for label in &example.words {
+                words.get_mut(*label).into_iter().for_each(|sum| *sum += 1.0);
+            }
+        }
+        let lines = examples.len() as f32 + 1.0;
+        let several = self.kind == Kind::Several;
+        intents.iter_mut().for_each(|n| *n = (*n / if several { lines - *n } else { lines }).ln());
+        let all: f32 = words.iter().sum();
+        words.iter_mut().for_each(|n| *n = (*n / all).ln());
+        for (name, bias) in [(INTENTS.to_owned(), intents), (format!("spans.{SLOTS}.labels"), words)] {
+            if let Some(slot) = weights.get_mut(&format!("{name}.bias")) {
+                let n = bias.len();
+                *slot = Tensor::from_vec(bias, n, &Device::Cpu)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A line as the heads see it.
 pub struct Example {
     pub input: Input,
@@ -239,6 +267,26 @@ mod tests {
             intents: intents.iter().map(|intent| (*intent).to_owned()).collect(),
             values: values.iter().map(value).collect(),
         }
+    }
+
+    #[test]
+    fn heads_begin_with_how_frequent_labels_are() {
+        let example = |yes: bool| Example {
+            input: Input { tokens: Default::default(), shapes: Vec::new() },
+            goals: vec![yes],
+            words: vec![0, usize::from(yes)],
+        };
+        let examples = [example(true), example(false), example(false), example(false)];
+        let one = |text: &str| vec![text.to_owned()];
+        let labels = Labels { kind: Kind::Several, intents: one("a"), slots: one("b") };
+        let zeros = |n: usize| Tensor::zeros(n, DType::F32, &Device::Cpu).unwrap();
+        let names = [INTENTS.to_owned() + ".bias", format!("spans.{SLOTS}.labels.bias")];
+        let mut weights = Weights::from([(names[0].clone(), zeros(1)), (names[1].clone(), zeros(3))]);
+        labels.expect(&mut weights, &examples).unwrap();
+        let bias = |at: usize| weights[&names[at]].to_vec1::<f32>().unwrap();
+        assert!((bias(0)[0] - (1.5_f32 / 3.5).ln()).abs() < 1e-6);
+        let words: f32 = bias(1).iter().map(|log| log.exp()).sum();
+        assert!((words - 1.0).abs() < 1e-6 && (bias(1)[0] - (7.5_f32 / 9.5).ln()).abs() < 1e-6);
     }
 
     #[test]

@@ -287,7 +287,13 @@ fn learn(
     }
     let steps = (recipe.epochs * lines.len() as f64 / recipe.batch as f64).ceil() as usize;
     let steps = material.steps.unwrap_or(steps).max(1);
-    let mut student = Student::new(material.start.clone(), &Tasks::none(), recipe.seed)?;
+    let mut start = material.start.clone();
+    let examples = lines.iter().map(|line| {
+        let input = Input::new(&line.text, material.tokens.read(&line.text)?, &material.lexicon);
+        Ok(Example::of(line, input, &material.labels))
+    });
+    material.labels.expect(&mut start, &examples.collect::<Result<Vec<_>, LearningError>>()?)?;
+    let mut student = Student::new(start, &Tasks::none(), recipe.seed)?;
     let mut untouched = student.names();
     let pool = values(lines);
     let mut order: Vec<&Line> = lines.to_vec();
