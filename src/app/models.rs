@@ -43,6 +43,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     german.glosses = !without(Part::Glosses);
     german.meaning = if without(Part::Twins) { 0.0 } else { german.meaning };
     german.contrast = if without(Part::Contrast) { 0.0 } else { german.contrast };
+    german.switched = if without(Part::Switching) { 0.0 } else { german.switched };
     german.masked = options.masked.unwrap_or(german.masked);
     if [german.meaning, german.contrast, german.masked] == [0.0; 3] {
         german.steps = 0;
@@ -51,6 +52,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
     recipe.seed = options.seed.unwrap_or(recipe.seed);
     recipe.eight_bit = if without(Part::EightBit) { 0.0 } else { recipe.eight_bit };
+    recipe.switched = if without(Part::Switching) { 0.0 } else { recipe.switched };
     recipe.whole = !without(Part::Whole);
     recipe.averaged = if without(Part::Averaging) { 0.0 } else { recipe.averaged };
     if without(Part::Public) {

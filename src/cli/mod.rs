@@ -281,6 +281,8 @@ pub enum Part {
     Twins,
     /// A German line is nearer to its twin than to other lines.
     Contrast,
+    /// Words of the other language put into lines now and then.
+    Switching,
     /// Training on the development lines of public sets: for choosing a recipe.
     Whole,
     /// Beginning with what the teachers learned.

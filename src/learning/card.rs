@@ -25,6 +25,9 @@ const fn origin(source: Source) -> (&'static str, &'static str) {
         Source::Entities => ("models/data/extraction.tsv, written for this project", "Apache-2.0"),
         Source::Several => ("models/data/several.tsv, written for this project", "Apache-2.0"),
         Source::Policies => ("index/policies, written for this project", "Apache-2.0"),
+        Source::Smartdata => {
+            ("SmartData, German persons, training part (Schiersch et al. 2018)", "CC-BY-4.0")
+        }
         Source::Mobie => ("MobIE, German persons and companies (Hennig et al. 2021)", "CC-BY-4.0"),
     }
 }

@@ -4,6 +4,7 @@ use super::bar::Bar;
 use super::datasets::{self, Line, Source, Split};
 use super::draw::Lists;
 use super::error::LearningError;
+use super::switching::Dictionary;
 use super::vocabulary;
 use crate::base::Language;
 use crate::understanding::{Dag, Extraction, Lexicon};
@@ -20,6 +21,7 @@ pub struct Corpus {
     pub lexicon: Lexicon,
     /// German words and their English glosses.
     pub glossary: HashMap<String, String>,
+    pub dictionary: Dictionary,
     /// Orders to the system that a message must be readable in spite of.
     pub injections: Vec<(Language, String)>,
     /// Training lines by source and language, as positions in `lines`.
@@ -60,6 +62,9 @@ impl Corpus {
         if let Some(folder) = present("mobie") {
             lines.extend(datasets::mobie::read(&folder, dag, extraction, &lists.first_names())?);
         }
+        if let Some(folder) = present("smartdata") {
+            lines.extend(datasets::smartdata::lines(&folder, dag, extraction, &lists.first_names())?);
+        }
         // models/data and index/policies lie in one repository.
         if let Some(root) = own.parent().and_then(Path::parent) {
             lines.extend(datasets::policies::read(&root.join("index/policies"), extraction)?);
@@ -94,7 +99,13 @@ impl Corpus {
         for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.split == Split::Train) {
             alike.entry((line.source, line.language)).or_default().push(at);
         }
-        Ok(Self { lines, lists, lexicon, glossary, injections, alike, notes })
+        let german: Vec<String> = lines
+            .iter()
+            .filter(|line| line.split == Split::Train && line.language == Language::De)
+            .map(Line::text)
+            .collect();
+        let dictionary = Dictionary::of(&glossary, german.iter().map(String::as_str));
+        Ok(Self { lines, lists, lexicon, glossary, dictionary, injections, alike, notes })
     }
 
     /// Training lines of one source and language.

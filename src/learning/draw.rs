@@ -3,6 +3,7 @@
 
 use super::datasets::{Concern, Line, Piece, Split, Target, bucket};
 use super::error::LearningError;
+use super::switching::Dictionary;
 use crate::base::Language;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -84,7 +85,7 @@ pub fn plain(line: &Line) -> Drawn {
 /// no marks stay as they are.
 pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
     use super::datasets::Source;
-    if !matches!(line.source, Source::Own | Source::Entities | Source::Several | Source::Mobie) {
+    if !matches!(line.source, Source::Own | Source::Entities | Source::Several) && !line.is_news() {
         return plain(line);
     }
     let mut pieces = line.pieces.clone();
@@ -96,6 +97,17 @@ pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
         roughen(&mut pieces, line.language, rng);
     }
     joined(&pieces, &line.concerns)
+}
+
+/// The line with some words in the other language; values stay as they are.
+pub fn switched(line: &Line, dictionary: &Dictionary, rng: &mut StdRng) -> Line {
+    let most = if line.language == Language::En { 0.9 } else { 0.5 };
+    let share = rng.random_range(0.1..most);
+    let mut line = line.clone();
+    for piece in line.pieces.iter_mut().filter(|piece| piece.field.is_none()) {
+        piece.text = dictionary.switched(&piece.text, line.language, share, rng);
+    }
+    line
 }
 
 /// The line's text with rougher spelling now and then, its values as they are.

@@ -2,12 +2,13 @@
 //! twin stands under the base model.
 //!
 //! Three losses, each on twins of the project's own lines: the vector of both languages points where the
-//! base model has the English line; a German line is nearer to its own twin than to the others of the batch;
-//! and hidden pieces of German text are guessed among the pieces of the batch.
+//! base model has the English line; a German line is nearer to its own twin than to other lines; and hidden
+//! pieces of German text are guessed among the pieces of the batch. English lines of every source with German
+//! words put into them count as German lines, too: the twins are few.
 
 use super::adamw::{self, Step};
 use super::corpus::{Corpus, step_rng};
-use super::datasets::Split;
+use super::datasets::{Line, Source, Split};
 use super::draw;
 use super::error::LearningError;
 use super::loss;
@@ -16,13 +17,14 @@ use super::tasks::{Balance, Losses, Tasks, by_rows};
 use super::train::Progress;
 use super::vocabulary::{self, Vocabulary};
 use crate::base::Language;
-use crate::understanding::encoder::{Dropout, MiniLm, Weights, ops};
+use crate::understanding::encoder::{Dropout, Encoder, MiniLm, Packed, Weights, ops};
 use crate::understanding::heads;
+use crate::understanding::model::unit;
 use crate::understanding::tokens::Tokens;
 use candle_core::{Device, Tensor};
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -41,6 +43,11 @@ pub struct German {
     pub meaning: f64,
     pub contrast: f64,
     pub masked: f64,
+    /// How often an English line with German words takes the place of a German one.
+    pub switched: f64,
+    /// How many other vectors a German line is to be farther from than from its twin's, beside those of the
+    /// step.
+    pub strangers: usize,
 }
 
 impl Default for German {
@@ -54,6 +61,8 @@ impl Default for German {
             meaning: 1.0,
             contrast: 0.3,
             masked: 0.0,
+            switched: 0.4,
+            strangers: 256,
         }
     }
 }
@@ -78,7 +87,7 @@ pub fn pieces(
     let train = || corpus.lines.iter().filter(|line| line.split == Split::Train);
     let texts: Vec<(String, Language, u64)> = train()
         .map(|line| {
-            let own = line.language == Language::De && line.source != super::datasets::Source::Mobie;
+            let own = line.language == Language::De && !line.is_news();
             (line.text(), line.language, if own { OWN_WEIGHT } else { 1 })
         })
         .collect();
@@ -150,6 +159,12 @@ pub fn run(
             })
         })
         .collect();
+    let english: Vec<(&Line, &[f32])> = corpus
+        .lines
+        .iter()
+        .filter(|line| line.split == Split::Train && line.language == Language::En)
+        .filter_map(|line| Some((line, meanings.get(line.meaning.as_ref()?)?.as_slice())))
+        .collect();
     if lines.is_empty() || german.steps == 0 {
         return Ok(kept(&student.weights()?, &names));
     }
@@ -171,9 +186,17 @@ pub fn run(
             }
             let line = lines.get(drawn % lines.len()).and_then(|at| corpus.lines.get(*at));
             let meaning = line.and_then(|line| meanings.get(line.meaning.as_ref()?));
-            if let (Some(line), Some(meaning)) = (line, meaning) {
-                let text = draw::rough(line, &mut rng);
-                let twin = line.meaning.clone().unwrap_or_default();
+            let stranger = if rng.random_bool(german.switched) { english.choose(&mut rng) } else { None };
+            let switched = stranger.map(|(line, meaning)| {
+                let share = rng.random_range(0.3..1.0);
+                let text = corpus.dictionary.switched(&line.text(), Language::En, share, &mut rng);
+                (text, line.text(), *meaning)
+            });
+            let own = || {
+                let (line, meaning) = (line?, meaning?.as_slice());
+                Some((draw::rough(line, &mut rng), line.meaning.clone()?, meaning))
+            };
+            if let Some((text, twin, meaning)) = switched.or_else(own) {
                 let (hidden, guesses) = mask(&tokens.read(&text)?.ids, tokens, &mut rng);
                 pairs.push(Pair {
                     german: tokens.read(&text)?.ids,
@@ -187,10 +210,53 @@ pub fn run(
         let warm = (german.steps / 16).max(1);
         let rate = german.rate * adamw::schedule(number, warm, german.steps);
         let step = Step { number: number as i32 + 1, rate, decay: 0.01, scale: 1.0 };
-        let losses = learn(german, &mut student, &pairs, &course(rng.random()), step, threads)?;
+        let strangers: Vec<&[f32]> =
+            english.choose_multiple(&mut rng, german.strangers).map(|(_, meaning)| *meaning).collect();
+        let way = (&course(rng.random()), step, threads);
+        let losses = learn(german, &mut student, &pairs, &strangers, way)?;
         progress(Progress::Step { number: number + 1, of: german.steps, losses });
     }
     Ok(kept(&student.weights()?, &names))
+}
+
+/// Of the own German development lines, the part whose vector is nearest to that of its English twin under
+/// the base model, among the twins of all of them; and how many they are.
+pub fn twins_found(
+    (base, base_tokens): (&Weights, &Tokens),
+    (weights, tokens): (&Weights, &Tokens),
+    corpus: &Corpus,
+) -> Result<(f64, usize), LearningError> {
+    let own = |line: &&Line| {
+        line.split == Split::Dev && line.source == Source::Own && line.language == Language::De
+    };
+    let pairs: Vec<(String, &String)> = corpus
+        .lines
+        .iter()
+        .filter(own)
+        .filter_map(|line| Some((line.text(), line.meaning.as_ref()?)))
+        .collect();
+    let german: Vec<&str> = pairs.iter().map(|(text, _)| text.as_str()).collect();
+    let english: Vec<&str> = pairs.iter().map(|(_, twin)| twin.as_str()).collect();
+    let german = vectors(&MiniLm::new(weights)?, tokens, &german)?;
+    let english = vectors(&MiniLm::new(base)?, base_tokens, &english)?;
+    let near = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let found = german.iter().zip(&english).filter(|(own, twin)| {
+        let right = near(own, twin);
+        english.iter().all(|other| near(own, other) <= right)
+    });
+    Ok((found.count() as f64 / german.len().max(1) as f64, german.len()))
+}
+
+/// Mean vectors of texts, of length 1.
+pub fn vectors(encoder: &MiniLm, tokens: &Tokens, texts: &[&str]) -> Result<Vec<Vec<f32>>, LearningError> {
+    let mut vectors = Vec::with_capacity(texts.len());
+    for chunk in texts.chunks(32) {
+        let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
+        let batch = Packed::new(read.iter().map(|tokens| tokens.ids.as_slice()));
+        let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
+        vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
+    }
+    Ok(vectors)
 }
 
 fn kept(weights: &Weights, names: &BTreeSet<String>) -> Weights {
@@ -202,9 +268,8 @@ fn learn(
     german: &German,
     student: &mut Student,
     pairs: &[Pair],
-    course: &Course,
-    step: Step,
-    threads: usize,
+    strangers: &[&[f32]],
+    (course, step, threads): (&Course, Step, usize),
 ) -> Result<Losses, LearningError> {
     let shares: Vec<&[Pair]> = pairs.chunks(pairs.len().div_ceil(threads.max(1)).max(1)).collect();
     let beside: Vec<Vec<u32>> = shares
@@ -221,13 +286,19 @@ fn learn(
             Part { texts: german_texts.chain(english).chain(hidden).collect(), beside }
         })
         .collect();
-    let lose = |at: usize, pass: &Pass| losses(german, shares.get(at).copied().unwrap_or_default(), pass);
+    let lose =
+        |at: usize, pass: &Pass| losses(german, shares.get(at).copied().unwrap_or_default(), strangers, pass);
     student.step(&parts, course, step, &mut BTreeSet::new(), &lose)
 }
 
 /// `retrieval` of the result is the loss of both vectors, `intent` that of the nearest twin, `spans` that of
 /// hidden pieces.
-fn losses(german: &German, pairs: &[Pair], pass: &Pass) -> Result<(Vec<Tensor>, Losses), LearningError> {
+fn losses(
+    german: &German,
+    pairs: &[Pair],
+    strangers: &[&[f32]],
+    pass: &Pass,
+) -> Result<(Vec<Tensor>, Losses), LearningError> {
     let n = pairs.len();
     let sequences = pass.batch.sequences();
     let pooled =
@@ -240,8 +311,9 @@ fn losses(german: &German, pairs: &[Pair], pass: &Pass) -> Result<(Vec<Tensor>, 
         Some(goal) => loss::direction(row, goal, german.meaning * scale, out),
         None => 0.0,
     })?;
-    losses.intent = by_rows(&pooled, n > 1, &mut parts, |at, row, out| {
-        if at < n { loss::contrast(row, &goals, at, TEMPERATURE, german.contrast * scale, out) } else { 0.0 }
+    let all: Vec<&[f32]> = goals.iter().chain(strangers).copied().collect();
+    losses.intent = by_rows(&pooled, all.len() > 1, &mut parts, |at, row, out| {
+        if at < n { loss::contrast(row, &all, at, TEMPERATURE, german.contrast * scale, out) } else { 0.0 }
     })?;
     let row_of: HashMap<u32, usize> = pass.ids.iter().enumerate().map(|(row, id)| (*id, row)).collect();
     let mut places = Vec::new();

@@ -21,6 +21,7 @@ pub mod measure;
 pub mod multitask;
 pub mod perturb;
 pub mod student;
+pub mod switching;
 pub mod task;
 pub mod tasks;
 pub mod train;

@@ -10,7 +10,7 @@ use super::measure;
 use super::student::{Course, Student};
 use super::tasks::{Balance, Example, Tasks};
 use super::train::Progress;
-use crate::base::Digest;
+use crate::base::{Digest, Language};
 use crate::understanding::encoder::{Dropout, Weights};
 use crate::understanding::model::{Input, Model};
 use crate::understanding::tokens::Tokens;
@@ -42,6 +42,8 @@ pub struct Recipe {
     pub eight_bit: f64,
     /// Part of the steps, at the end, whose weights are averaged.
     pub averaged: f64,
+    /// How often an English line gets German words; a German line gets English ones half as often.
+    pub switched: f64,
     /// Train on the development lines of public sets too: the recipe was chosen before.
     pub whole: bool,
     pub seed: u64,
@@ -63,7 +65,7 @@ impl Default for Recipe {
             sources: Source::ALL.to_vec(),
             steps: 0,
             epochs: 7.0,
-            own_factor: 1.4,
+            own_factor: 2.0,
             batch: 32,
             rate: 1e-4,
             head_factor: 10.0,
@@ -72,6 +74,7 @@ impl Default for Recipe {
             dropout: 0.1,
             eight_bit: 0.12,
             averaged: 0.1,
+            switched: 0.3,
             whole: true,
             seed: 1,
             balance,
@@ -82,7 +85,13 @@ impl Default for Recipe {
 impl Recipe {
     /// A model of Banking77 alone, which is better at it than one that does everything.
     pub fn teacher() -> Self {
-        Self { sources: vec![Source::Banking77], epochs: 14.0, eight_bit: 0.0, ..Self::default() }
+        Self {
+            sources: vec![Source::Banking77],
+            epochs: 14.0,
+            eight_bit: 0.0,
+            switched: 0.0,
+            ..Self::default()
+        }
     }
 }
 
@@ -110,7 +119,7 @@ const MEASURED: usize = 500;
 const STRIDE: usize = 20;
 /// How often a line is joined with another one, and how often a leaf is left out so that its line belongs to
 /// the parent's "other".
-const JOINED: f64 = 0.1;
+const JOINED: f64 = 0.13;
 const LEFT_OUT: f64 = 0.02;
 /// How often a line's words are looked up in no list: most names that customers bear stand in none.
 const UNLISTED: f64 = 0.35;
@@ -147,8 +156,9 @@ pub fn run(
             continue;
         }
         let lines = batch.iter().filter_map(|at| corpus.lines.get(*at));
-        let examples =
-            lines.map(|line| example(line, material, &mut rng)).collect::<Result<Vec<_>, LearningError>>()?;
+        let examples = lines
+            .map(|line| example(line, material, recipe, &mut rng))
+            .collect::<Result<Vec<_>, LearningError>>()?;
         let warm = ((steps as f64 * recipe.warm) as usize).max(1);
         let rate = recipe.rate * adamw::schedule(number, warm, steps);
         let step = Step { number: number as i32 + 1, rate, decay: recipe.decay, scale: 1.0 };
@@ -212,12 +222,14 @@ fn steps(recipe: &Recipe, sampler: &Sampler) -> usize {
 
 /// The digest of everything that a checkpoint depends on.
 fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &Weights) -> Result<Digest, LearningError> {
+    let sources = &recipe.sources;
     let recipe = serde_json::to_vec(recipe).map_err(|error| LearningError::Broken(error.to_string()))?;
     let lines: Vec<String> = corpus
         .lines
         .iter()
-        .filter(|line| line.split == Split::Train)
+        .filter(|line| line.split == Split::Train && sources.contains(&line.source))
         .map(|line| format!("{:?}{:?}{:?}{:?}", line.pieces, line.target, line.concerns, line.tone))
+        .chain(corpus.injections.iter().map(|(_, text)| text.clone()))
         .collect();
     let mut names: Vec<&String> = start.keys().collect();
     names.sort();
@@ -241,17 +253,18 @@ fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &Weights) -> Resul
 fn example<'a>(
     line: &'a Line,
     material: &'a Material,
+    recipe: &Recipe,
     rng: &mut StdRng,
 ) -> Result<Example<'a>, LearningError> {
     let Material { corpus, dag, extraction, tokens, meanings, taught, .. } = *material;
-    let mut drawn = draw::varied(line, &corpus.lists, rng);
+    let mut drawn = varied(line, corpus, recipe, rng);
     let mut target = line.target.clone();
     let mut groups = line.groups.clone();
     let mut meaning = line.meaning.as_ref().and_then(|text| meanings.get(text)).map(Vec::as_slice);
     let plain = matches!(line.source, Source::Own | Source::Banking77 | Source::Clinc150);
     if plain && rng.random_bool(JOINED) {
         if let (Some(one), Some((second, other))) = (&target, partner(line, corpus, rng)) {
-            let next = draw::varied(second, &corpus.lists, rng);
+            let next = varied(second, corpus, recipe, rng);
             drawn = compose::joined((drawn, one.clone()), (next, other.clone()), line.language, rng);
             groups.iter_mut().zip(&second.groups).for_each(|(marked, also)| *marked = *marked && *also);
             (target, meaning) = (None, None);
@@ -270,7 +283,7 @@ fn example<'a>(
     let lexicon = if rng.random_bool(UNLISTED) { &none } else { &corpus.lexicon };
     let input = Input::new(&drawn.text, tokens.read(&drawn.text)?, lexicon);
     let labels = measure::labels(&groups, &drawn, &input, extraction);
-    let known = target.is_some() && line.source != Source::Mobie && line.source != Source::Elsewhere;
+    let known = target.is_some() && !line.is_news() && line.source != Source::Elsewhere;
     let boundaries = boundaries(&drawn, &input, known);
     let concerns = drawn
         .concerns
@@ -282,6 +295,15 @@ fn example<'a>(
         false => None,
     };
     Ok(Example { input, target, concerns, boundaries, tone: line.tone, labels, meaning, taught })
+}
+
+/// Other values, rougher spelling, now and then words of the other language.
+fn varied(line: &Line, corpus: &Corpus, recipe: &Recipe, rng: &mut StdRng) -> Drawn {
+    let often = if line.language == Language::En { recipe.switched } else { recipe.switched / 2.0 };
+    if rng.random_bool(often) && !line.is_news() {
+        return draw::varied(&draw::switched(line, &corpus.dictionary, rng), &corpus.lists, rng);
+    }
+    draw::varied(line, &corpus.lists, rng)
 }
 
 /// For every word whether a concern begins with it: the first word behind the one before, so that a word

@@ -13,8 +13,8 @@ use super::multitask::{self, Material, Recipe};
 use super::student::base_weights;
 use super::tasks::Losses;
 use crate::base::Digest;
-use crate::understanding::encoder::{Encoder, MiniLm, Packed, Weights, ops};
-use crate::understanding::model::{Model, unit};
+use crate::understanding::encoder::{MiniLm, Weights};
+use crate::understanding::model::Model;
 use crate::understanding::tokens::Tokens;
 use crate::understanding::{Dag, Extraction, bundle};
 use std::collections::HashMap;
@@ -91,7 +91,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
     let (start, tokenizer) = match (&options.start, &options.german_from) {
         (Some(folder), _) => bundle::trunk(folder)?,
         (None, Some(file)) => german_result(file)?,
-        (None, None) => german(options, &base, &published, &corpus, &meanings, progress)?,
+        (None, None) => german(options, &base, (&published, &base_tokens), &corpus, &meanings, progress)?,
     };
     let taught = HashMap::new();
     let mut material = Material {
@@ -118,7 +118,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Trai
 fn german(
     options: &Options,
     base: &Weights,
-    published: &[u8],
+    (published, base_tokens): (&[u8], &Tokens),
     corpus: &Corpus,
     meanings: &HashMap<String, Vec<f32>>,
     progress: &mut dyn FnMut(Progress),
@@ -146,7 +146,14 @@ fn german(
     }
     let tokens = Tokens::from_bytes(&vocabulary.tokenizer, REACH)?;
     let way = (options.recipe.seed, options.threads);
+    let tell = |when: &str, weights: &Weights, progress: &mut dyn FnMut(Progress)| {
+        let (share, n) = german::twins_found((base, base_tokens), (weights, &tokens), corpus)?;
+        progress(Progress::Note(format!("{when} {:.1} % of {n} twins are found", 100.0 * share)));
+        Ok::<_, LearningError>(())
+    };
+    tell("before it,", &weights, progress)?;
     let weights = german::run(plan, weights, &tokens, corpus, meanings, way, progress)?;
+    tell("behind it,", &weights, progress)?;
     multitask::write(&file, &weights)?;
     Ok((weights, vocabulary.tokenizer))
 }
@@ -285,15 +292,8 @@ fn meanings(
     }
     progress(Progress::Note(format!("reading {} texts with the base model", texts.len())));
     let encoder = MiniLm::new(base)?;
-    let read = |share: &[&String]| -> Result<Vec<Vec<f32>>, LearningError> {
-        let mut vectors = Vec::with_capacity(share.len());
-        for chunk in share.chunks(32) {
-            let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
-            let batch = Packed::new(read.iter().map(|tokens| tokens.ids.as_slice()));
-            let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
-            vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
-        }
-        Ok(vectors)
+    let read = |share: &[&String]| {
+        german::vectors(&encoder, tokens, &share.iter().map(|text| text.as_str()).collect::<Vec<_>>())
     };
     // Whole chunks a thread, so that a text is read in the same company however many threads there are.
     let share = texts.len().div_ceil(threads.max(1)).next_multiple_of(32);

@@ -56,7 +56,7 @@ pub fn glossary(file: &Path) -> Result<HashMap<String, String>, LearningError> {
 }
 
 /// A text as the tokenizer's normaliser leaves it, letters only.
-fn spelled(text: &str) -> String {
+pub(super) fn spelled(text: &str) -> String {
     let mut text = text.to_owned();
     for (letter, written) in WRITTEN_OUT {
         text = text.replace(letter, written);

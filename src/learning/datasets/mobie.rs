@@ -90,7 +90,7 @@ fn marked(text: String, field: &str) -> Piece {
 }
 
 /// The last word is the last name, what stands before it the first names.
-fn person(words: &[&str], known_first: &HashSet<String>, pieces: &mut Vec<Piece>) {
+pub(super) fn person(words: &[&str], known_first: &HashSet<String>, pieces: &mut Vec<Piece>) {
     match words {
         [only] if known_first.contains(&only.to_lowercase()) => {
             pieces.push(marked((*only).to_owned(), "first_name"))

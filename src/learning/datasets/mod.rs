@@ -29,12 +29,14 @@ pub enum Source {
     /// The project's own lines with their concerns marked: mostly two, some three, some a long one.
     Several,
     Mobie,
+    /// The training part of the German SmartData corpus.
+    Smartdata,
     /// Sections of the sample policies, for the retrieval vector.
     Policies,
 }
 
 impl Source {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Banking77,
         Self::Clinc150,
         Self::Elsewhere,
@@ -42,6 +44,7 @@ impl Source {
         Self::Entities,
         Self::Several,
         Self::Mobie,
+        Self::Smartdata,
         Self::Policies,
     ];
 
@@ -54,6 +57,7 @@ impl Source {
             Self::Entities => "entities",
             Self::Several => "several",
             Self::Mobie => "mobie",
+            Self::Smartdata => "smartdata",
             Self::Policies => "policies",
         }
     }
@@ -118,6 +122,11 @@ pub struct Line {
 }
 
 impl Line {
+    /// News and messages of travellers, which teach names and what no customer of a bank writes.
+    pub fn is_news(&self) -> bool {
+        matches!(self.source, Source::Mobie | Source::Smartdata)
+    }
+
     pub fn text(&self) -> String {
         self.pieces.iter().map(|piece| piece.text.as_str()).collect()
     }

@@ -1,11 +1,16 @@
 //! The German SmartData corpus (Schiersch et al. 2018): texts with persons marked, JSON objects one behind
-//! the other, compressed with gzip. For tests alone.
+//! the other, compressed with gzip.
 
+use super::{Line, Piece, Source, Split, Target, bucket, mobie};
+use crate::base::Language;
 use crate::learning::error::LearningError;
+use crate::understanding::{Dag, Extraction};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A sentence with its persons, as characters: (first, behind the last). Titles and forms of address
 /// ("Herr", "Dr.") that the corpus counts to a name are left out, as in the project's own lines.
@@ -66,6 +71,59 @@ pub fn read(file: &Path) -> Result<Vec<Sentence>, LearningError> {
         out.extend(found.filter(|sentence| seen.insert(sentence.text.clone())));
     }
     Ok(out)
+}
+
+/// The training part as lines with first and last names marked; what is a company here is no customer's use
+/// of the word ("the group"), so that group stays unknown. Sentences without persons are many; a part of them
+/// is enough.
+pub fn lines(
+    folder: &Path,
+    dag: &Dag,
+    extraction: &Extraction,
+    known_first: &HashSet<String>,
+) -> Result<Vec<Line>, LearningError> {
+    let against = Arc::new(vec![true; dag.leaves.len()]);
+    let mut found = read(&folder.join("train.json.gz"))?;
+    let words = |sentence: &Sentence| sentence.text.split_whitespace().count();
+    found.retain(|sentence| (4..=60).contains(&words(sentence)));
+    found.retain(|sentence| !sentence.persons.is_empty() || bucket(&sentence.text) < 15);
+    let line = |sentence: Sentence| Line {
+        source: Source::Smartdata,
+        split: if bucket(&sentence.text) % 10 == 3 { Split::Dev } else { Split::Train },
+        language: Language::De,
+        pieces: pieces(&sentence, known_first),
+        target: dag.leaf("other").map(|leaf| Target { leaf, parent: None, against: Arc::clone(&against) }),
+        concerns: Vec::new(),
+        tone: None,
+        groups: extraction.groups.iter().map(|group| group.id == "persons").collect(),
+        meaning: None,
+    };
+    Ok(found.into_iter().map(line).collect())
+}
+
+fn pieces(sentence: &Sentence, known_first: &HashSet<String>) -> Vec<Piece> {
+    let letters: Vec<char> = sentence.text.chars().collect();
+    let text =
+        |from: usize, to: usize| -> String { letters.get(from..to).unwrap_or_default().iter().collect() };
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    let plain = |from: usize, to: usize, pieces: &mut Vec<Piece>| {
+        if from < to {
+            pieces.push(Piece { text: text(from, to), field: None });
+        }
+    };
+    for (start, end) in &sentence.persons {
+        if *start < at {
+            continue;
+        }
+        plain(at, *start, &mut pieces);
+        let name = text(*start, *end);
+        let solid = name.trim_end_matches(|c: char| !c.is_alphanumeric());
+        mobie::person(&solid.split_whitespace().collect::<Vec<_>>(), known_first, &mut pieces);
+        at = start + solid.chars().count();
+    }
+    plain(at, letters.len(), &mut pieces);
+    pieces
 }
 
 /// Cuts at line breaks and behind `.`, `!` and `?` before a space and a capital, but not inside a person nor
@@ -147,6 +205,20 @@ mod tests {
         );
         assert_eq!(found.iter().flat_map(name).collect::<Vec<_>>(), ["Müller", "F. Gary Gray", "Grube"]);
         assert!(sentences("", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_line_has_first_and_last_name_and_the_text_as_it_was() {
+        let sentence = Sentence {
+            text: "Es sprach Heinz Rudolf Kunze: nichts, sagt Eva.".to_owned(),
+            persons: vec![(10, 29), (43, 46)],
+        };
+        let known = HashSet::from(["eva".to_owned()]);
+        let pieces = pieces(&sentence, &known);
+        assert_eq!(pieces.iter().map(|piece| piece.text.as_str()).collect::<String>(), sentence.text);
+        let marked: Vec<(&str, &str)> =
+            pieces.iter().filter_map(|piece| Some((piece.field.as_deref()?, piece.text.as_str()))).collect();
+        assert_eq!(marked, [("first_name", "Heinz Rudolf"), ("last_name", "Kunze"), ("first_name", "Eva")]);
     }
 
     #[test]
