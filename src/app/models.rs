@@ -48,7 +48,8 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
     if [german.meaning, german.contrast, german.masked] == [0.0; 3] {
         german.steps = 0;
     }
-    let mut recipe = Recipe { steps: options.steps.unwrap_or(0), ..Recipe::default() };
+    let mut recipe = Recipe::default();
+    recipe.steps = options.steps.unwrap_or(if options.epochs.is_some() { 0 } else { recipe.steps });
     recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
     recipe.seed = options.seed.unwrap_or(recipe.seed);
     recipe.eight_bit = if without(Part::EightBit) { 0.0 } else { recipe.eight_bit };

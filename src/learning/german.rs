@@ -55,7 +55,7 @@ impl Default for German {
         Self {
             pieces: 6_000,
             glosses: true,
-            steps: 800,
+            steps: 1_200,
             pairs: 16,
             rate: 2e-4,
             meaning: 1.0,

@@ -63,7 +63,7 @@ impl Default for Recipe {
         };
         Self {
             sources: Source::ALL.to_vec(),
-            steps: 0,
+            steps: 8_000,
             epochs: 7.0,
             own_factor: 2.0,
             batch: 32,
@@ -74,7 +74,7 @@ impl Default for Recipe {
             dropout: 0.1,
             eight_bit: 0.12,
             averaged: 0.1,
-            switched: 0.3,
+            switched: 0.15,
             whole: true,
             seed: 1,
             balance,
@@ -87,6 +87,7 @@ impl Recipe {
     pub fn teacher() -> Self {
         Self {
             sources: vec![Source::Banking77],
+            steps: 0,
             epochs: 14.0,
             eight_bit: 0.0,
             switched: 0.0,
