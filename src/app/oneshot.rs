@@ -11,7 +11,7 @@ use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, 
 use crate::ledger::{self, Store, Stream, StreamKind, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
 use crate::records::{self, Fields};
-use crate::understanding::{Known, Reading, Understanding};
+use crate::understanding::{Explained, Known, Understanding};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
@@ -84,13 +84,13 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let bundle = settings.beside(&settings.models.bundle);
     let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
     let hint = language(options.language.as_deref())?;
-    let limits = settings.limits();
-    let banks = wire::bank_codes(&settings)?;
+    let asked =
+        Asked { limits: settings.limits(), banks: wire::bank_codes(&settings)?, explain: options.explain };
     match (&options.input, options.text) {
         (Some(input), _) => lines(input, |line, number| {
             let line: TextLine = parse_line(input, line, number)?;
             let hint = language(line.language.as_deref())?.or(hint);
-            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &limits, &banks);
+            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &asked);
             output::json_line(&reading.map_err(|error| match error {
                 Failure::Input(message) => Failure::Input(format!("{}:{number}: {message}", input.display())),
                 other => other,
@@ -102,10 +102,17 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
                 bytes.clear();
                 std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::input)?;
             }
-            output::json_pretty(&read(&understanding, "1", &bytes, hint, &limits, &banks)?)
+            output::json_pretty(&read(&understanding, "1", &bytes, hint, &asked)?)
         }
         (None, None) => Err(Failure::Input("a text or --input FILE is needed".to_owned())),
     }
+}
+
+/// How texts are to be read.
+struct Asked {
+    limits: Limits,
+    banks: BankCodes,
+    explain: bool,
 }
 
 /// Intake and understanding of a text that belongs to no case.
@@ -114,9 +121,8 @@ fn read(
     id: &str,
     text: &[u8],
     hint: Option<Language>,
-    limits: &Limits,
-    banks: &BankCodes,
-) -> Result<Reading, Failure> {
+    asked: &Asked,
+) -> Result<Explained, Failure> {
     let envelope = Envelope {
         id: crate::base::MessageId::new(id),
         case: CaseId::new("none"),
@@ -125,10 +131,16 @@ fn read(
         received_at: SystemClock.now(),
     };
     let raw = RawMessage { text, language: hint, attachments: vec![] };
-    let message: Message = accept(&raw, envelope, limits).map_err(Failure::input)?;
-    let found = recognise_with(&message.text, banks);
+    let message: Message = accept(&raw, envelope, &asked.limits).map_err(Failure::input)?;
+    let found = recognise_with(&message.text, &asked.banks);
     let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-    understanding.read(id, &message.text, hint.unwrap_or(message.language), &known).map_err(Failure::input)
+    let language = hint.unwrap_or(message.language);
+    let explained = understanding.read(id, &message.text, language, &known).and_then(|reading| {
+        let explain = || understanding.explain(&message.text, &reading, &known);
+        let explanation = asked.explain.then(explain).transpose()?;
+        Ok(Explained { reading, explanation })
+    });
+    explained.map_err(Failure::input)
 }
 
 pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {

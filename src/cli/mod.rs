@@ -149,6 +149,9 @@ pub struct Understand {
     /// de or en; otherwise the text decides.
     #[arg(long)]
     pub language: Option<String>,
+    /// Say which words drove each intent, and what found each value.
+    #[arg(long)]
+    pub explain: bool,
 }
 
 #[derive(Args, Debug)]

@@ -180,6 +180,48 @@ pub struct Reading {
     leaves: Vec<LeafProbability>,
     /// `model`: the bundle.
     digests: BTreeMap<String, String>,
+    /// There where it was asked for.
+    explanation: Option<Explanation>,
+}
+
+/// Which words drove each intent (integrated gradients), and what found each value.
+#[derive(ToSchema)]
+struct Explanation {
+    /// One for each intent, in its order.
+    intents: Vec<Drivers>,
+    /// One for each value, in the order of the text.
+    values: Vec<Origin>,
+}
+
+#[derive(ToSchema)]
+struct Drivers {
+    leaf: String,
+    /// Log-odds of the leaf, natural logarithm.
+    score: f64,
+    /// The same with every word hidden.
+    hidden: f64,
+    words: Vec<Driver>,
+    /// What the words' parts miss of `score - hidden`, as a share of it.
+    gap: f64,
+}
+
+#[derive(ToSchema)]
+struct Driver {
+    text: String,
+    start: usize,
+    end: usize,
+    /// What the word adds to the score; below zero where it speaks against the leaf.
+    adds: f64,
+}
+
+#[derive(ToSchema)]
+struct Origin {
+    field: String,
+    text: String,
+    start: usize,
+    end: usize,
+    /// `recogniser: <field>`, `head: <group>`, or both.
+    found_by: Vec<String>,
 }
 
 #[derive(ToSchema)]

@@ -10,7 +10,7 @@ use crate::base::{CaseId, Language, MessageId, ids};
 use crate::governance::{Principal, Role};
 use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise_with};
 use crate::policy::{self, Audience, Question};
-use crate::understanding::Known;
+use crate::understanding::{Explained, Known, UnderstandingError};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -30,6 +30,9 @@ pub struct Text {
     pub text: String,
     #[schema(value_type = Option<String>, pattern = "^(de|en)$")]
     pub language: Option<Language>,
+    /// Say which words drove each intent, and what found each value; costs some fifty readings.
+    #[serde(default)]
+    pub explain: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -72,7 +75,8 @@ async fn understand(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Principal>,
     Given(given): Given<Text>,
-) -> Result<Json<crate::understanding::Reading>, Refusal> {
+) -> Result<Json<Explained>, Refusal> {
+    let explain = given.explain;
     let id = checked_id(given.id, "msg")?;
     let raw = RawMessage { text: given.text.as_bytes(), language: given.language, attachments: Vec::new() };
     let envelope = Envelope {
@@ -88,7 +92,10 @@ async fn understand(
     let read = tokio::task::spawn_blocking(move || {
         let found = recognise_with(&message.text, &banks);
         let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-        understanding.read(message.id.as_str(), &message.text, message.language, &known)
+        let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;
+        let explanation =
+            explain.then(|| understanding.explain(&message.text, &reading, &known)).transpose()?;
+        Ok::<_, UnderstandingError>(Explained { reading, explanation })
     });
     let read = read.await.map_err(|error| Refusal::internal(&error))?;
     read.map(Json).map_err(|error| Refusal::internal(&error))

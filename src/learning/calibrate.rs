@@ -12,7 +12,7 @@ use crate::understanding::{Calibration, Extraction};
 const COVERAGE: f64 = 0.95;
 /// Of messages with one concern at most this part may be cut in two.
 const FALSE_CUTS: f64 = 0.01;
-/// A language with fewer lines takes the threshold of all lines together.
+/// A language with fewer lines takes temperature and threshold of all lines together.
 const ENOUGH: usize = 100;
 
 /// `readings` are of the development part. The project's own lines count, since they are what customers of
@@ -23,15 +23,27 @@ pub fn fit(readings: &[Reading], shape: &intent::Shape, extraction: &Extraction)
     let mut calibration = Calibration::none(extraction.groups.iter().map(|group| group.id.clone()));
     calibration.coverage = COVERAGE;
     calibration.intent_temperature = coolest(|t| lines.iter().map(|r| intent_loss(r, shape, t)).sum());
+    for language in Language::ALL {
+        let own: Vec<&&Reading> = lines.iter().filter(|r| r.line.language == language).collect();
+        if own.len() >= ENOUGH {
+            let temperature = coolest(|t| own.iter().map(|r| intent_loss(r, shape, t)).sum());
+            calibration.intent_temperatures.insert(language, temperature);
+        }
+    }
     calibration.tone_temperature = coolest(|t| lines.iter().map(|r| tone_loss(r, t)).sum());
     calibration.boundary = boundary(readings);
     for (at, group) in extraction.groups.iter().enumerate() {
         let temperature = coolest(|t| readings.iter().map(|r| span_loss(r, extraction, at, t)).sum());
         calibration.span_temperatures.insert(group.id.clone(), temperature);
     }
+    let temperatures = calibration.clone();
     let scores = |language: Option<Language>| -> Vec<f64> {
         let fits = |r: &&&Reading| language.is_none_or(|language| r.line.language == language);
-        lines.iter().filter(fits).filter_map(|r| gold(r, shape, calibration.intent_temperature)).collect()
+        lines
+            .iter()
+            .filter(fits)
+            .filter_map(|r| gold(r, shape, temperatures.intent_temperature(r.line.language)))
+            .collect()
     };
     let all = scores(None);
     for language in Language::ALL {

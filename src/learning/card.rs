@@ -13,6 +13,8 @@ pub struct Card<'a> {
     pub full: &'a Figures,
     pub eight_bit: &'a Figures,
     pub calibration: &'a Calibration,
+    /// How often the test lines had been opened when the bundle was made.
+    pub openings: usize,
 }
 
 /// What a source is, and under which licence it may be used.
@@ -36,7 +38,8 @@ const fn origin(source: Source) -> (&'static str, &'static str) {
 pub fn write(card: &Card) -> String {
     let mut out = String::from(
         "# Model card\n\nReads customers' messages to a retail bank in German and English: what they want, the \
-         values that\nrecords are looked up by, urgency, sentiment, and a vector for retrieval.\n\n\
+         values that\nrecords are looked up by, urgency, sentiment, and a vector for retrieval. Meant for proposing \
+         a plan whose\nsteps rules and people decide on; not for deciding about a customer.\n\n\
          Base: all-MiniLM-L6-v2 (Apache-2.0), 6 layers, width 384. Weights: 8 bits with a scale per row.\n\n\
          ## Lines\n\n| source | licence | train | development | test |\n|---|---|---|---|---|\n",
     );
@@ -51,7 +54,12 @@ pub fn write(card: &Card) -> String {
     }
     let recipe = serde_json::to_string_pretty(card.recipe).unwrap_or_default();
     let _ = writeln!(out, "\n## Recipe\n\n```json\n{recipe}\n```");
-    out.push_str("\n## Development lines\n\nTest lines are opened by `prokura evaluate` alone.\n\n");
+    let _ = writeln!(
+        out,
+        "\n## Development lines\n\nTest lines are opened by `prokura evaluate` alone; when this bundle was made, the log of openings\n\
+         (`models/data/openings.tsv`) had {} entries. Figures on test lines are in docs/models.md.\n",
+        card.openings
+    );
     out.push_str("| lines | n | leaf, full | leaf, 8 bits | leaf, closed, 8 bits | parent, 8 bits |\n|---|---|---|---|---|---|\n");
     for (name, eight) in card.eight_bit.iter().filter(|(_, task)| task.n > 0) {
         let full = card.full.get(name).map_or(0.0, |task| task.accuracy);
@@ -73,8 +81,7 @@ pub fn write(card: &Card) -> String {
     );
     out.push_str(
         "\n## Limits\n\nThe base model was trained on English without capitals; German rests on the project's own \
-         lines. One\nintent per message. Names of other languages, dialects and speech-to-text were hardly \
-         seen. A probability\nsays how often lines like those above were right, not how a new kind of message \
+         lines.\nDialects and speech-to-text were hardly seen. A probability\nsays how often lines like those above were right, not how a new kind of message \
          will fare.\n",
     );
     out

@@ -86,15 +86,7 @@ impl Corpus {
             Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
         let words = own.join("glossary.tsv");
         let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
-        let mut injections = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
-        let orders = injections.len();
-        let blind: Vec<Vec<char>> = blind.iter().map(|text| datasets::clean::normalised(text)).collect();
-        let blind = datasets::clean::Texts::new(&blind);
-        injections.retain(|(_, text)| !blind.share(text));
-        if injections.len() < orders {
-            let dropped = orders - injections.len();
-            notes.push(format!("dropped {dropped} lines of injections that stand in a test set"));
-        }
+        let injections = orders(own, &blind, &mut notes)?;
         let mut alike: HashMap<(Source, Language), Vec<usize>> = HashMap::new();
         for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.split == Split::Train) {
             alike.entry((line.source, line.language)).or_default().push(at);
@@ -128,6 +120,24 @@ impl Corpus {
         let fits = |line: &Line| line.source == source && line.split == split;
         self.lines.iter().enumerate().filter(|(_, line)| fits(line)).map(|(at, _)| at).collect()
     }
+}
+
+/// The orders to the system that training may see: those that stand in no test set.
+fn orders(
+    own: &Path,
+    blind: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Vec<(Language, String)>, LearningError> {
+    let mut orders = datasets::injections::read(&own.join("injections.tsv"), Split::Train)?;
+    let before = orders.len();
+    let blind: Vec<Vec<char>> = blind.iter().map(|text| datasets::clean::normalised(text)).collect();
+    let blind = datasets::clean::Texts::new(&blind);
+    orders.retain(|(_, text)| !blind.share(text));
+    if orders.len() < before {
+        let dropped = before - orders.len();
+        notes.push(format!("dropped {dropped} lines of injections that stand in a test set"));
+    }
+    Ok(orders)
 }
 
 /// Draws lines source by source: a source's chance is the root of its size, its lines come in random order

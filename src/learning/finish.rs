@@ -5,6 +5,7 @@ use super::card::{self, Card};
 use super::corpus::Corpus;
 use super::datasets::Split;
 use super::error::LearningError;
+use super::evaluate::openings;
 use super::measure::{self, Figures};
 use super::train::{self, Options, Progress, Trained};
 use crate::base::Digest;
@@ -16,8 +17,8 @@ use std::path::Path;
 
 /// A bundle lives in the repository and travels with the program.
 pub const MOST_BYTES: u64 = 25 * 1024 * 1024;
-/// Development lines of each source that are measured.
-const MEASURED: usize = 1_200;
+/// All development lines are measured and calibrated on.
+const MEASURED: usize = 0;
 /// The encoder's positions.
 const REACH: usize = 512;
 
@@ -59,6 +60,7 @@ pub fn run(
         full: &full,
         eight_bit: &eight_bit,
         calibration: &calibration,
+        openings: openings::count(&options.own.join("openings.tsv"))?,
     });
     let heads = Heads::of(&dag, &extraction, REACH);
     let contents = Contents {

@@ -185,26 +185,13 @@ pub fn run(
                 lines.shuffle(&mut step_rng(seed, drawn));
             }
             let line = lines.get(drawn % lines.len()).and_then(|at| corpus.lines.get(*at));
-            let meaning = line.and_then(|line| meanings.get(line.meaning.as_ref()?));
             let stranger = if rng.random_bool(german.switched) { english.choose(&mut rng) } else { None };
-            let switched = stranger.map(|(line, meaning)| {
-                let share = rng.random_range(0.3..1.0);
-                let text = corpus.dictionary.switched(&line.text(), Language::En, share, &mut rng);
-                (text, line.text(), *meaning)
-            });
-            let own = || {
-                let (line, meaning) = (line?, meaning?.as_slice());
-                Some((draw::rough(line, &mut rng), line.meaning.clone()?, meaning))
+            let twins = match stranger {
+                Some((line, meaning)) => Some(switched(line, meaning, corpus, &mut rng)),
+                None => line.and_then(|line| twin(line, meanings, &mut rng)),
             };
-            if let Some((text, twin, meaning)) = switched.or_else(own) {
-                let (hidden, guesses) = mask(&tokens.read(&text)?.ids, tokens, &mut rng);
-                pairs.push(Pair {
-                    german: tokens.read(&text)?.ids,
-                    english: tokens.read(&twin)?.ids,
-                    hidden,
-                    guesses,
-                    meaning,
-                });
+            if let Some(twins) = twins {
+                pairs.push(pair(twins, tokens, &mut rng)?);
             }
         }
         let warm = (german.steps / 16).max(1);
@@ -217,6 +204,31 @@ pub fn run(
         progress(Progress::Step { number: number + 1, of: german.steps, losses });
     }
     Ok(kept(&student.weights()?, &names))
+}
+
+/// A German text, its English twin, and the vector of that.
+type Twins<'a> = (String, String, &'a [f32]);
+
+fn twin<'a>(line: &Line, meanings: &'a HashMap<String, Vec<f32>>, rng: &mut StdRng) -> Option<Twins<'a>> {
+    let english = line.meaning.clone()?;
+    let meaning = meanings.get(&english)?;
+    Some((draw::rough(line, rng), english, meaning))
+}
+
+/// An English line with German words in it takes the place of a German one.
+fn switched<'a>(line: &Line, meaning: &'a [f32], corpus: &Corpus, rng: &mut StdRng) -> Twins<'a> {
+    let share = rng.random_range(0.3..1.0);
+    (corpus.dictionary.switched(&line.text(), Language::En, share, rng), line.text(), meaning)
+}
+
+fn pair<'a>(
+    (german, english, meaning): Twins<'a>,
+    tokens: &Tokens,
+    rng: &mut StdRng,
+) -> Result<Pair<'a>, LearningError> {
+    let german = tokens.read(&german)?.ids;
+    let (hidden, guesses) = mask(&german, tokens, rng);
+    Ok(Pair { german, english: tokens.read(&english)?.ids, hidden, guesses, meaning })
 }
 
 /// Of the own German development lines, the part whose vector is nearest to that of its English twin under

@@ -164,13 +164,7 @@ pub fn run(
         let rate = recipe.rate * adamw::schedule(number, warm, steps);
         let step = Step { number: number as i32 + 1, rate, decay: recipe.decay, scale: 1.0 };
         let late = |part: f64| number as f64 >= steps as f64 * (1.0 - part);
-        let course = Course {
-            balance: recipe.balance,
-            head_factor: recipe.head_factor,
-            clip: 1.0,
-            dropout: Dropout { rate: recipe.dropout, seed: rng.random() },
-            eight_bit: late(recipe.eight_bit),
-        };
+        let course = course(recipe, rng.random(), late(recipe.eight_bit));
         let losses = student.learn(&examples, &tasks, &course, step, material.threads, &mut untouched)?;
         if number == done + 40 {
             all_learn(&untouched, recipe)?;
@@ -197,6 +191,11 @@ pub fn run(
     };
     write(&finished, &weights)?;
     Ok((weights, steps))
+}
+
+fn course(recipe: &Recipe, seed: u64, eight_bit: bool) -> Course {
+    let dropout = Dropout { rate: recipe.dropout, seed };
+    Course { balance: recipe.balance, head_factor: recipe.head_factor, clip: 1.0, dropout, eight_bit }
 }
 
 fn look(

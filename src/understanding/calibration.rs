@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 pub struct Calibration {
     /// Scores are divided by these (Guo et al. 2017); each is above zero.
     pub intent_temperature: f64,
+    /// In place of it for these languages: a model is not equally sure in all.
+    #[serde(default)]
+    pub intent_temperatures: BTreeMap<Language, f64>,
     pub tone_temperature: f64,
     /// By extraction group.
     pub span_temperatures: BTreeMap<String, f64>,
@@ -32,12 +35,17 @@ impl Calibration {
     pub fn none(groups: impl IntoIterator<Item = String>) -> Self {
         Self {
             intent_temperature: 1.0,
+            intent_temperatures: BTreeMap::new(),
             tone_temperature: 1.0,
             span_temperatures: groups.into_iter().map(|group| (group, 1.0)).collect(),
             boundary: even(),
             coverage: 0.95,
             thresholds: Language::ALL.into_iter().map(|language| (language, 0.0)).collect(),
         }
+    }
+
+    pub fn intent_temperature(&self, language: Language) -> f64 {
+        self.intent_temperatures.get(&language).copied().unwrap_or(self.intent_temperature)
     }
 
     pub fn span_temperature(&self, group: &str) -> f64 {
@@ -55,8 +63,11 @@ impl Calibration {
 
     /// Every number is in its range; the problem otherwise.
     pub fn check(&self) -> Result<(), String> {
-        let temperatures =
-            self.span_temperatures.values().chain([&self.intent_temperature, &self.tone_temperature]);
+        let temperatures = self
+            .span_temperatures
+            .values()
+            .chain(self.intent_temperatures.values())
+            .chain([&self.intent_temperature, &self.tone_temperature]);
         if let Some(bad) = temperatures.copied().find(|t| !(t.is_finite() && *t > 0.0)) {
             return Err(format!("a temperature is {bad}"));
         }
@@ -73,6 +84,16 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_language_without_a_temperature_takes_that_of_all() {
+        let mut calibration = Calibration { intent_temperature: 1.4, ..Calibration::none([]) };
+        calibration.intent_temperatures.insert(Language::De, 2.0);
+        assert_eq!(calibration.intent_temperature(Language::De), 2.0);
+        assert_eq!(calibration.intent_temperature(Language::En), 1.4);
+        calibration.intent_temperatures.insert(Language::En, 0.0);
+        assert!(calibration.check().unwrap_err().contains("temperature"));
+    }
 
     #[test]
     fn the_set_holds_all_above_the_threshold_and_never_nothing() {

@@ -115,6 +115,20 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(super) fn weight(&self, name: &str) -> Result<&Tensor, UnderstandingError> {
+        let missing = || candle_core::Error::Msg(format!("weight `{name}` is missing"));
+        Ok(self.weights.get(name).ok_or_else(missing)?)
+    }
+
+    /// The encoder with f32 arithmetic, through which gradients flow.
+    pub(super) fn shadow(&self) -> Result<MiniLm, UnderstandingError> {
+        Ok(MiniLm::new(&self.weights)?)
+    }
+
     pub fn reach(&self) -> usize {
         self.encoder.reach()
     }

@@ -125,7 +125,7 @@ impl Understanding {
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
         let proposed = self.proposed(&input, &raw);
         let fields = fields::merge(text, &self.schema.extraction, &proposed, known);
-        let parts = self.parts(&input, &raw, text.chars().count());
+        let parts = self.parts(&input, &raw, text.chars().count(), language);
         // Of each leaf the highest probability in any part; a single concern has one part.
         let leaf =
             |at: usize| parts.iter().filter_map(|(_, s)| s.leaves.get(at)).copied().fold(0.0, f64::max);
@@ -155,8 +155,9 @@ impl Understanding {
 
     /// The stretches of the message with a concern each. Neighbours about the same leaf are one, and where
     /// only one is left the whole message speaks for it.
-    fn parts(&self, input: &Input, raw: &Raw, length: usize) -> Vec<Part> {
-        let scores = |logits: &[f32]| self.model.shape.scores(logits, self.calibration.intent_temperature);
+    fn parts(&self, input: &Input, raw: &Raw, length: usize, language: Language) -> Vec<Part> {
+        let temperature = self.calibration.intent_temperature(language);
+        let scores = |logits: &[f32]| self.model.shape.scores(logits, temperature);
         let mut parts: Vec<Part> = Vec::new();
         for (words, logits) in &raw.concerns {
             let (Some((start, end)), scores) = (input.place(words.clone()), scores(logits)) else { continue };

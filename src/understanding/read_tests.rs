@@ -117,11 +117,11 @@ fn missing_and_damaged_bundles_are_refused_by_name() {
     assert!(error(Path::new("models/none")).contains("models/none"));
     let folder = tempfile::tempdir().unwrap();
     let restore = || {
-        for name in bundle::FILES.iter().chain(&["manifest.json"]) {
+        for name in bundle::FILES.iter().chain(&[bundle::LEXICON, "manifest.json"]) {
             std::fs::copy(Path::new("models/default").join(name), folder.path().join(name)).unwrap();
         }
     };
-    for name in bundle::FILES {
+    for name in bundle::FILES.into_iter().chain([bundle::LEXICON]) {
         restore();
         let mut bytes = std::fs::read(folder.path().join(name)).unwrap();
         let middle = bytes.len() / 2;

@@ -93,6 +93,12 @@ async fn reading_and_searching_need_no_case() {
         served.call("agent", "POST", "/v1/understand", Some(json!({"text": MESSAGE}))).await;
     assert_eq!(status, 200, "{reading}");
     assert_eq!(reading["intents"][0]["leaf"], "account_locked");
+    assert!(reading.get("explanation").is_none());
+    let asked = json!({"text": MESSAGE, "explain": true});
+    let (_, explained) = served.call("agent", "POST", "/v1/understand", Some(asked)).await;
+    assert_eq!(explained["intents"], reading["intents"]);
+    assert_eq!(explained["explanation"]["intents"][0]["leaf"], "account_locked");
+    assert!(explained["explanation"]["intents"][0]["gap"].as_f64().unwrap() <= 0.02);
     let query = json!({"query": "Konto gesperrt entsperren"});
     let (status, grounds) = served.call("agent", "POST", "/v1/search", Some(query)).await;
     assert_eq!(status, 200, "{grounds}");

@@ -168,7 +168,7 @@ fn sets(readings: &[Reading], understanding: &Understanding, language: Language)
     let own = readings.iter().filter(|r| r.line.source == Source::Own && r.line.language == language);
     for reading in own {
         let Some(target) = &reading.line.target else { continue };
-        let temperature = understanding.calibration().intent_temperature;
+        let temperature = understanding.calibration().intent_temperature(language);
         let scores = understanding.model().shape.scores(&reading.raw.intent, temperature);
         let set = understanding.calibration().prediction_set(&scores.leaves, language);
         n += 1;

@@ -67,6 +67,28 @@ impl Shape {
         }
         Scores { parents, leaves, joint, within }
     }
+
+    /// `ln(P / (1 - P))` of a leaf, and its slope by every logit.
+    pub fn log_odds(&self, logits: &[f32], temperature: f64, leaf: usize) -> (f64, Vec<f32>) {
+        let scores = self.scores(logits, temperature);
+        let p = scores.leaves[leaf].max(f64::MIN_POSITIVE);
+        // Not 1 - P, which is nothing but rounding where the model is sure.
+        let others = scores.leaves.iter().enumerate().filter(|(at, _)| *at != leaf).map(|(_, p)| p);
+        let rest = others.sum::<f64>().max(f64::MIN_POSITIVE);
+        // P(leaf | parent), by parent.
+        let mut given = vec![0.0; self.parents];
+        for ((parent, child), within) in self.edges.iter().zip(&scores.within) {
+            given[*parent] += if *child == leaf { *within } else { 0.0 };
+        }
+        let scale = 1.0 / (p * rest * temperature);
+        let by_parent = scores.parents.iter().zip(&given).map(|(parent, given)| parent * (given - p));
+        let by_edge =
+            self.edges.iter().zip(&scores.joint).map(|((parent, child), joint)| {
+                joint * (f64::from(u8::from(*child == leaf)) - given[*parent])
+            });
+        let slope = by_parent.chain(by_edge).map(|slope| (slope * scale) as f32).collect();
+        ((p / rest).ln(), slope)
+    }
 }
 
 /// In place, numerically safe.
@@ -78,4 +100,46 @@ pub(crate) fn softmax(values: &mut [f64]) {
         sum += *value;
     }
     values.iter_mut().for_each(|value| *value /= sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two parents; the second leaf stands under both.
+    fn shape() -> Shape {
+        Shape {
+            parents: 2,
+            leaves: 3,
+            edges: vec![(0, 0), (0, 1), (1, 1), (1, 2)],
+            children: vec![0..2, 2..4],
+        }
+    }
+
+    #[test]
+    fn the_slope_of_the_log_odds_is_that_of_small_steps() {
+        let shape = shape();
+        let logits = [0.3, -0.2, 1.1, 0.4, -0.7, 0.9];
+        for leaf in 0..3 {
+            let (_, slope) = shape.log_odds(&logits, 1.3, leaf);
+            for (at, slope) in slope.iter().enumerate() {
+                let moved = |by: f32| {
+                    let mut logits = logits;
+                    logits[at] += by;
+                    shape.log_odds(&logits, 1.3, leaf).0
+                };
+                let small = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                assert!((small - f64::from(*slope)).abs() < 1e-3, "leaf {leaf}, logit {at}: {small} {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_odds_stay_finite_where_the_model_is_sure() {
+        let (score, slope) = shape().log_odds(&[90.0, -90.0, 90.0, -90.0, 0.0, 0.0], 1.0, 0);
+        assert!(
+            score > 80.0 && score.is_finite() && slope.iter().all(|s| s.is_finite()),
+            "{score} {slope:?}"
+        );
+    }
 }
