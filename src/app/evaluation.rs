@@ -2,25 +2,50 @@
 
 use super::models::pack_folder;
 use super::settings::Settings;
-use super::{Failure, output};
+use super::{Failure, output, wire};
 use crate::base::{Clock, SystemClock};
 use crate::cli::{Evaluate, Place};
+use crate::learning::bar::Bar;
 use crate::learning::datasets::Split;
-use crate::learning::evaluate::{self as evaluation, Evaluation, Figure, Scale};
+use crate::learning::evaluate::{self as evaluation, Evaluation, Figure, Scale, Tickets};
+use std::path::PathBuf;
 
 pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
-    let asked = evaluation::Options {
-        bundle: options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle)),
-        data: options.data,
-        own: options.own,
-        config: pack_folder(place),
-        base: options.base,
-        split: if options.split == "dev" { Split::Dev } else { Split::Test },
-        log: options.log,
-        at: SystemClock.now(),
+    let bundle = options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle));
+    let (config, bank_codes) = (pack_folder(place), wire::bank_codes(&settings)?);
+    let bar = bar(options.bar, &settings)?;
+    let done = match options.tickets {
+        Some(file) => {
+            let usual = settings.intake.language;
+            evaluation::tickets(&Tickets { bundle, config, file, usual, bank_codes, bar })
+        }
+        None => {
+            let asked = evaluation::Options {
+                bundle,
+                data: options.data,
+                own: options.own,
+                config,
+                base: options.base,
+                split: if options.split == "dev" { Split::Dev } else { Split::Test },
+                log: options.log,
+                at: SystemClock.now(),
+                bank_codes,
+                marks: bar.marks,
+            };
+            evaluation::run(&asked, &mut |note| eprintln!("{note}"))
+        }
     };
-    let done = evaluation::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
+    let done = done.map_err(Failure::input)?;
+    if let Some(file) = &options.html {
+        let page = evaluation::page(&done).map_err(Failure::input)?;
+        std::fs::write(file, page).map_err(|error| {
+            Failure::Input(format!(
+                "{}: {error}; name a file that can be written with --html",
+                file.display()
+            ))
+        })?;
+    }
     if options.json {
         output::json_pretty(&done)?;
     } else {
@@ -34,10 +59,22 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     }
 }
 
+/// What figures are held to: the file that was named, or the one beside the settings where there is one.
+fn bar(named: Option<PathBuf>, settings: &Settings) -> Result<Bar, Failure> {
+    let file = named.clone().unwrap_or_else(|| settings.folder.join("bars.toml"));
+    match Bar::read(&file).map_err(Failure::input)? {
+        None if named.is_some() => {
+            Err(Failure::Input(format!("{}: there is no such file; name it with --bar", file.display())))
+        }
+        bar => Ok(bar.unwrap_or_default()),
+    }
+}
+
 fn table(done: &Evaluation) -> Result<(), Failure> {
     output::line_out(&format!("model {}", done.model))?;
     output::line_out(&match done.openings {
         Some(count) => format!("test lines, opened {count} times with this one"),
+        None if done.split == "tickets" => "your tickets".to_owned(),
         None => "development lines".to_owned(),
     })?;
     output::line_out(&format!(

@@ -50,6 +50,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Train(train) if train.task.is_some() => task::train(*train),
         Command::Train(train) => models::train(&place, *train),
         Command::Evaluate(evaluate) => evaluation::evaluate(&place, evaluate),
+        Command::Calibrate(calibrate) => models::calibrate(&place, calibrate),
         Command::Models(models) => models::models(&place, models).await,
         Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
         Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,

@@ -4,11 +4,12 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
-use crate::cli::{Models, Part, Place, Train};
+use crate::cli::{Calibrate, Models, Part, Place, Train};
 use crate::learning::datasets::Source;
 use crate::learning::finish;
 use crate::learning::german::German;
 use crate::learning::multitask::Recipe;
+use crate::learning::recalibrate::{self, Lines, Mix};
 use crate::learning::train::{self as training, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,28 @@ pub fn tell(progress: &Progress, started: Instant) {
 /// The settings file's folder is the pack; training needs no settings.
 pub(super) fn pack_folder(place: &Place) -> PathBuf {
     place.config.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+pub fn calibrate(place: &Place, options: Calibrate) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let mix = match options.mix.as_deref() {
+        None if options.tickets.is_some() => Mix::Lines,
+        Some("lines") => Mix::Lines,
+        None | Some("assumed") => Mix::Assumed,
+        Some(file) => Mix::File(PathBuf::from(file)),
+    };
+    let lines = match options.tickets {
+        Some(file) => Lines::Tickets { file, usual: settings.intake.language },
+        None => Lines::Development { own: options.own, data: options.data },
+    };
+    let asked = recalibrate::Options {
+        bundle: options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle)),
+        out: options.out,
+        config: pack_folder(place),
+        lines,
+        mix,
+    };
+    output::json_pretty(&recalibrate::run(&asked).map_err(Failure::input)?)
 }
 
 pub async fn models(place: &Place, options: Models) -> Result<(), Failure> {

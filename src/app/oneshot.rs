@@ -22,35 +22,53 @@ use std::sync::Arc;
 const LONGEST_LINE: usize = 1 << 20;
 
 /// Calls `each` with every non-empty line of a file, or of standard input for `-`, and its number.
-fn lines(input: &Path, mut each: impl FnMut(&str, usize) -> Result<(), Failure>) -> Result<(), Failure> {
-    let shown = input.display().to_string();
-    let reader: Box<dyn Read> = if shown == "-" {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(input).map_err(|error| Failure::Input(format!("{shown}: {error}")))?)
-    };
-    let mut reader = BufReader::new(reader);
-    let mut number = 0;
-    loop {
-        let mut bytes = Vec::new();
-        let limit = LONGEST_LINE as u64 + 1;
-        let read = reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Failure::input)?;
-        if read == 0 {
-            return Ok(());
-        }
-        number += 1;
-        if read > LONGEST_LINE {
-            return Err(Failure::Input(format!(
-                "{shown}:{number}: the line is longer than {LONGEST_LINE} bytes"
-            )));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|_| {
-            Failure::Input(format!("{shown}:{number}: the line is not UTF-8; convert the file"))
-        })?;
-        if !text.trim().is_empty() {
-            each(text.trim(), number)?;
+struct Lines {
+    shown: String,
+    reader: BufReader<Box<dyn Read>>,
+    number: usize,
+}
+
+impl Lines {
+    fn open(input: &Path) -> Result<Self, Failure> {
+        let shown = input.display().to_string();
+        let reader: Box<dyn Read> = if shown == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(input).map_err(|error| Failure::Input(format!("{shown}: {error}")))?)
+        };
+        Ok(Self { shown, reader: BufReader::new(reader), number: 0 })
+    }
+
+    /// The next line that is not empty, and its number; `None` behind the last.
+    fn next(&mut self) -> Result<Option<(String, usize)>, Failure> {
+        loop {
+            let mut bytes = Vec::new();
+            let limit = LONGEST_LINE as u64 + 1;
+            let read =
+                self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Failure::input)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            let bad = |problem: &str| Failure::Input(format!("{}:{}: {problem}", self.shown, self.number));
+            if read > LONGEST_LINE {
+                return Err(bad(&format!("the line is longer than {LONGEST_LINE} bytes")));
+            }
+            let text = std::str::from_utf8(&bytes);
+            let text = text.map_err(|_| bad("the line is not UTF-8; convert the file"))?.trim();
+            if !text.is_empty() {
+                return Ok(Some((text.to_owned(), self.number)));
+            }
         }
     }
+}
+
+fn lines(input: &Path, mut each: impl FnMut(&str, usize) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut lines = Lines::open(input)?;
+    while let Some((line, number)) = lines.next()? {
+        each(&line, number)?;
+    }
+    Ok(())
 }
 
 fn parse_line<'a, T: Deserialize<'a>>(input: &Path, text: &'a str, number: usize) -> Result<T, Failure> {
@@ -161,19 +179,16 @@ pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {
     let (lookup_settings, sources) = wire::lookup_files(&settings)?;
     let opened = sources.open(&settings.folder, &wire::outbound(&settings)?).map_err(Failure::input)?;
     let lookup = records::Lookup::new(lookup_settings, opened, Arc::new(SystemClock));
-    let mut questions = Vec::new();
     match &options.input {
-        Some(input) => lines(input, |line, number| {
-            let question = records::Question::parse(line, number)
-                .map_err(|error| Failure::Input(format!("{}: {error}", input.display())))?;
-            questions.push(question);
-            Ok(())
-        })?,
-        None => questions.push(records::Question { id: "1".to_owned(), fields: values(&options.values)? }),
-    }
-    for question in questions {
-        let facts = lookup.find(&question.id, &question.fields).await;
-        output::json_line(&facts)?;
+        Some(input) => {
+            let mut lines = Lines::open(input)?;
+            while let Some((line, number)) = lines.next()? {
+                let question = records::Question::parse(&line, number)
+                    .map_err(|error| Failure::Input(format!("{}: {error}", input.display())))?;
+                output::json_line(&lookup.find(&question.id, &question.fields).await)?;
+            }
+        }
+        None => output::json_line(&lookup.find("1", &values(&options.values)?).await)?,
     }
     drop(bank);
     drop(throwaway);
@@ -185,7 +200,7 @@ fn values(pairs: &[String]) -> Result<Fields, Failure> {
     for pair in pairs {
         let (field, value) = pair
             .split_once('=')
-            .ok_or_else(|| Failure::Input(format!("`{pair}` is not FIELD=VALUE, as in last_name=Müller")))?;
+            .ok_or_else(|| Failure::Input("a value is not FIELD=VALUE, as in last_name=Müller".to_owned()))?;
         fields.entry(field.to_owned()).or_default().push(value.to_owned());
     }
     Ok(fields)

@@ -60,10 +60,18 @@ pub enum Command {
     /// Measure the bundle: every figure with its interval, a linear baseline, and what is to be reached.
     #[command(
         after_help = "Test lines are opened by this command alone, and each opening is a line of the log. \
-        What a bundle is held to,\nand which files are test sets, stands in bar.toml of the --own folder. Exit \
-        code 1: below a bar."
+        Which files are\ntest sets stands in bar.toml of the --own folder; what a bundle is held to, in the file \
+        of --bar. Exit code 1:\nbelow a bar. With --tickets nothing of this is read or logged, but your tickets \
+        alone, a JSON line each:\n{\"text\": \"…\", \"leaf\": \"balance\"}, and optionally id, language, parent, channel."
     )]
     Evaluate(Evaluate),
+    /// Fit a bundle's probabilities anew, its weights as they are: on your own tickets, for your mix of concerns.
+    #[command(
+        after_help = "A ticket is a JSON line: {\"text\": \"…\", \"leaf\": \"balance\"}, and optionally id, language, \
+        parent, channel.\nTickets must not be ones that the bundle was trained on. The new bundle has another \
+        digest."
+    )]
+    Calibrate(Calibrate),
     /// Model files.
     #[command(subcommand)]
     Models(Models),
@@ -306,7 +314,16 @@ pub struct Evaluate {
     /// The folder of public data sets; what is not there is skipped with a line.
     #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
     pub data: Option<PathBuf>,
-    /// Our own labelled lines, and bar.toml.
+    /// Your own labelled tickets, and nothing else.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["split", "log", "own"])]
+    pub tickets: Option<PathBuf>,
+    /// Write everything as one page of HTML, too.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// What figures are held to; default: bars.toml beside the settings.
+    #[arg(long, value_name = "FILE")]
+    pub bar: Option<PathBuf>,
+    /// Our own labelled lines, and bar.toml, which names the test sets.
     #[arg(long, value_name = "DIR", default_value = "models/data")]
     pub own: PathBuf,
     /// `test`, or `dev` for the same figures on development lines: nothing is opened and no bar applies.
@@ -321,6 +338,27 @@ pub struct Evaluate {
     /// Another bundle than the settings name.
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Calibrate {
+    /// The bundle; default: the one that the settings name.
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Where the calibrated bundle is written; may be the same folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Labelled tickets, at least 100; without them the development lines of --own and --data.
+    #[arg(long, value_name = "FILE")]
+    pub tickets: Option<PathBuf>,
+    /// The shares of leaves that probabilities are to hold for: `lines` (those of the tickets), `assumed` (those
+    /// of training), or a JSON file of leaf and share. Default: lines with --tickets, else assumed.
+    #[arg(long, value_name = "MIX")]
+    pub mix: Option<String>,
+    #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
+    pub data: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", default_value = "models/data")]
+    pub own: PathBuf,
 }
 
 #[derive(Subcommand, Debug)]

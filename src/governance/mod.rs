@@ -7,11 +7,13 @@
 mod access;
 mod approval;
 mod autonomy;
+mod bound;
 mod decide;
 mod rules;
 
 pub use access::{Principal, Role};
 pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
 pub use autonomy::{Autonomy, Level};
+pub use bound::upper_error;
 pub use decide::{Decision, Governance, Request, Verdict};
 pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Rules, Subject, ToolRisk};

@@ -1,4 +1,5 @@
-//! The bar file, `models/data/bar.toml`: which lines are test lines, and the figures a bundle is held to.
+//! Which lines are test lines (`models/data/bar.toml`), and the figures that a bundle is held to
+//! (`config/bars.toml`): one format.
 
 use super::datasets::{Split, injections, own, smartdata};
 use super::error::LearningError;
@@ -220,8 +221,9 @@ mod tests {
     #[test]
     fn the_shipped_file_is_sound() {
         let bar = Bar::read(Path::new("models/data/bar.toml")).unwrap().unwrap();
-        assert!(bar.set("blind").is_some() && bar.set("banking77").is_some());
-        assert_eq!(bar.marks["banking77.leaf_closed"].bar, Some(0.92));
+        assert!(bar.set("blind").is_some() && bar.set("banking77").is_some() && bar.marks.is_empty());
+        let bars = Bar::read(Path::new("config/bars.toml")).unwrap().unwrap();
+        assert_eq!(bars.marks["banking77.leaf_closed"].bar, Some(0.92));
         assert!(bar.missing(None).iter().any(|note| note.contains("banking77")));
     }
 

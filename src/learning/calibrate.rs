@@ -4,9 +4,11 @@
 use super::datasets::Source;
 use super::measure::{self, Reading};
 use crate::base::Language;
+use crate::understanding::calibration::{Calibration, Prior, Temperatures};
 use crate::understanding::heads::intent::{self, softmax};
 use crate::understanding::heads::{segments, spans, tone};
-use crate::understanding::{Calibration, Extraction};
+use crate::understanding::{Dag, Extraction};
+use std::collections::BTreeMap;
 
 /// The part of messages whose leaf the prediction set is to hold.
 const COVERAGE: f64 = 0.95;
@@ -15,71 +17,115 @@ const FALSE_CUTS: f64 = 0.01;
 /// A language with fewer lines takes temperature and threshold of all lines together.
 const ENOUGH: usize = 100;
 
-/// `readings` are of the development part. The project's own lines count, since they are what customers of
-/// this bank write; without them all lines do.
-pub fn fit(readings: &[Reading], shape: &intent::Shape, extraction: &Extraction) -> Calibration {
+/// What fitting needs beside the lines.
+pub struct Target<'a> {
+    pub dag: &'a Dag,
+    pub extraction: &'a Extraction,
+    pub shape: &'a intent::Shape,
+    /// What the shares of leaves are: those of the lines, unless this says otherwise.
+    pub prior: Option<Prior>,
+}
+
+/// `readings` are of lines that were not trained on, read with the weights that will be used. The project's own
+/// lines count, since they are what customers of this bank write; without them all lines do. Values are marked
+/// in too few of them, so span temperatures are fitted on every line whose marks are complete.
+pub fn fit(readings: &[Reading], target: Target) -> Calibration {
+    let Target { dag, extraction, shape, prior } = target;
     let own: Vec<&Reading> = readings.iter().filter(|r| r.line.source == Source::Own).collect();
     let lines: Vec<&Reading> = if own.len() < ENOUGH { readings.iter().collect() } else { own };
-    let mut calibration = Calibration::none(extraction.groups.iter().map(|group| group.id.clone()));
-    calibration.coverage = COVERAGE;
-    calibration.intent_temperature = coolest(|t| lines.iter().map(|r| intent_loss(r, shape, t)).sum());
-    for language in Language::ALL {
-        let own: Vec<&&Reading> = lines.iter().filter(|r| r.line.language == language).collect();
-        if own.len() >= ENOUGH {
-            let temperature = coolest(|t| own.iter().map(|r| intent_loss(r, shape, t)).sum());
-            calibration.intent_temperatures.insert(language, temperature);
-        }
-    }
-    calibration.tone_temperature = coolest(|t| lines.iter().map(|r| tone_loss(r, t)).sum());
-    calibration.boundary = boundary(readings);
+    let every: Vec<&Reading> = readings.iter().collect();
+    let toned: Vec<&Reading> = lines.iter().copied().filter(|r| r.line.tone.is_some()).collect();
+    let leaves = || dag.leaves.iter().map(|leaf| leaf.id.as_str());
+    let known: Vec<&Reading> = lines.iter().copied().filter(|r| r.line.target.is_some()).collect();
+    let prior = prior.unwrap_or_else(|| Prior { assumed: shares(&known, dag), ..Prior::default() });
+    let mix = prior.weights(leaves());
+    let gold = |r: &Reading, t: f64| {
+        let scores = shape.scores(&r.raw.intent, t).weighted(&shape.edges, &mix);
+        r.line.target.as_ref().and_then(|target| scores.leaves.get(target.leaf).copied())
+    };
+    let mut calibration = Calibration {
+        intent: temperatures(&known, |r, t| gold(r, t).map_or(0.0, surprise)),
+        urgency: temperatures(&toned, |r, t| tone_loss(r, t, 0)),
+        sentiment: temperatures(&toned, |r, t| tone_loss(r, t, 1)),
+        wants_human: temperatures(&toned, |r, t| tone_loss(r, t, 2)),
+        boundary: boundary(readings),
+        coverage: COVERAGE,
+        prior,
+        ..Calibration::none([])
+    };
     for (at, group) in extraction.groups.iter().enumerate() {
-        let temperature = coolest(|t| readings.iter().map(|r| span_loss(r, extraction, at, t)).sum());
-        calibration.span_temperatures.insert(group.id.clone(), temperature);
+        let fitted = temperatures(&every, |r, t| span_loss(r, extraction, at, t));
+        calibration.spans.insert(group.id.clone(), fitted);
     }
-    let temperatures = calibration.clone();
     let scores = |language: Option<Language>| -> Vec<f64> {
         let fits = |r: &&&Reading| language.is_none_or(|language| r.line.language == language);
-        lines
-            .iter()
-            .filter(fits)
-            .filter_map(|r| gold(r, shape, temperatures.intent_temperature(r.line.language)))
-            .collect()
+        let leaf = |r: &&Reading| gold(r, calibration.intent.of(r.line.language));
+        known.iter().filter(fits).filter_map(leaf).collect()
     };
     let all = scores(None);
+    let mut thresholds = BTreeMap::new();
     for language in Language::ALL {
         let own = scores(Some(language));
         let chosen = if own.len() < ENOUGH { all.clone() } else { own };
-        calibration.thresholds.insert(language, threshold(chosen, COVERAGE));
+        thresholds.insert(language, threshold(chosen, COVERAGE));
     }
-    calibration
+    Calibration { thresholds, ..calibration }
+}
+
+/// The share of each leaf, each counted once more than it occurs (Laplace), so that none is nothing.
+pub fn shares(known: &[&Reading], dag: &Dag) -> BTreeMap<String, f64> {
+    let mut counts = vec![1_usize; dag.leaves.len()];
+    for target in known.iter().filter_map(|r| r.line.target.as_ref()) {
+        if let Some(count) = counts.get_mut(target.leaf) {
+            *count += 1;
+        }
+    }
+    let all = (known.len() + dag.leaves.len()) as f64;
+    let share = |count: usize| (count as f64 / all * 1e6).round() / 1e6;
+    dag.leaves.iter().zip(counts).map(|(leaf, count)| (leaf.id.clone(), share(count))).collect()
+}
+
+/// The temperatures with the lowest loss, over all lines and by language.
+fn temperatures(lines: &[&Reading], loss: impl Fn(&Reading, f64) -> f64) -> Temperatures {
+    let fitted = |lines: &[&Reading]| coolest(|t| lines.iter().map(|r| loss(r, t)).sum());
+    if lines.is_empty() {
+        return Temperatures::even();
+    }
+    let mut languages = BTreeMap::new();
+    for language in Language::ALL {
+        let own: Vec<&Reading> = lines.iter().copied().filter(|r| r.line.language == language).collect();
+        if own.len() >= ENOUGH {
+            languages.insert(language, fitted(&own));
+        }
+    }
+    Temperatures { all: fitted(lines), languages }
 }
 
 /// The probability that the k-th least sure line gives its leaf, where k is chosen so that a new line's leaf
-/// lies at or above it with probability `coverage` (Vovk et al. 2005). 0 when there are too few lines.
+/// lies at or above it with probability `coverage` (Vovk et al. 2005). 0 when there are too few lines. The
+/// temperatures come from the same lines, one number for hundreds of them, so the coverage is a little less
+/// certain than with lines of its own; `evaluate` shows it on others.
 fn threshold(mut gold: Vec<f64>, coverage: f64) -> f64 {
     gold.sort_by(f64::total_cmp);
     let misses = ((gold.len() + 1) as f64 * (1.0 - coverage)).floor() as usize;
     misses.checked_sub(1).and_then(|at| gold.get(at)).copied().unwrap_or(0.0)
 }
 
-fn gold(reading: &Reading, shape: &intent::Shape, temperature: f64) -> Option<f64> {
-    let target = reading.line.target.as_ref()?;
-    shape.scores(&reading.raw.intent, temperature).leaves.get(target.leaf).copied()
+fn surprise(p: f64) -> f64 {
+    -p.max(1e-12).ln()
 }
 
-fn intent_loss(reading: &Reading, shape: &intent::Shape, temperature: f64) -> f64 {
-    gold(reading, shape, temperature).map_or(0.0, |p| -p.max(1e-12).ln())
-}
-
-fn tone_loss(reading: &Reading, temperature: f64) -> f64 {
+/// `part`: 0 urgency, 1 sentiment, 2 the wish for a person.
+fn tone_loss(reading: &Reading, temperature: f64, part: usize) -> f64 {
     let Some(wanted) = reading.line.tone else { return 0.0 };
-    let says = tone::scores(&reading.raw.tone, temperature);
-    let wish = if wanted.wants_human { says.wants_human } else { 1.0 - says.wants_human };
+    let says = tone::scores(&reading.raw.tone, [temperature; 3]);
     let of = |values: &[f64], at: usize| values.get(at).copied().unwrap_or(0.0);
-    [of(&says.urgency, wanted.urgency), of(&says.sentiment, wanted.sentiment), wish]
-        .iter()
-        .map(|p| -p.max(1e-12).ln())
-        .sum()
+    surprise(match part {
+        0 => of(&says.urgency, wanted.urgency),
+        1 => of(&says.sentiment, wanted.sentiment),
+        _ if wanted.wants_human => says.wants_human,
+        _ => 1.0 - says.wants_human,
+    })
 }
 
 fn span_loss(reading: &Reading, extraction: &Extraction, group: usize, temperature: f64) -> f64 {
@@ -95,7 +141,7 @@ fn span_loss(reading: &Reading, extraction: &Extraction, group: usize, temperatu
     rows.map(|(row, label)| {
         let mut p: Vec<f64> = row.iter().map(|&z| f64::from(z) / temperature).collect();
         softmax(&mut p);
-        -p.get(*label).copied().unwrap_or(0.0).max(1e-12).ln()
+        surprise(p.get(*label).copied().unwrap_or(0.0))
     })
     .sum()
 }
@@ -122,10 +168,18 @@ fn coolest(loss: impl Fn(f64) -> f64) -> f64 {
     ((((low + high) / 2.0).exp()) * 10_000.0).round() / 10_000.0
 }
 
-/// The lowest probability from which a boundary counts so that few own lines with one concern are cut.
+/// The lowest probability from which a boundary counts so that few lines with one concern are cut: own lines,
+/// and the long ones that were written for this. Even where there are none.
 fn boundary(readings: &[Reading]) -> f64 {
-    let whole: Vec<&Reading> =
-        readings.iter().filter(|r| r.line.source == Source::Own && !r.raw.boundaries.is_empty()).collect();
+    let one = |r: &&Reading| match r.line.source {
+        Source::Own => true,
+        Source::Several => r.line.concerns.len() < 2,
+        _ => false,
+    };
+    let whole: Vec<&Reading> = readings.iter().filter(one).filter(|r| !r.raw.boundaries.is_empty()).collect();
+    if whole.is_empty() {
+        return 0.5;
+    }
     let fits = |threshold: &f64| {
         let cut = whole.iter().filter(|r| segments::decode(&r.raw.boundaries, *threshold).len() > 1).count();
         cut as f64 <= FALSE_CUTS * whole.len() as f64

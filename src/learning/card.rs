@@ -26,12 +26,32 @@ const fn origin(source: Source) -> (&'static str, &'static str) {
         Source::Own => ("models/data/utterances, written for this project", "Apache-2.0"),
         Source::Entities => ("models/data/extraction.tsv, written for this project", "Apache-2.0"),
         Source::Several => ("models/data/several.tsv, written for this project", "Apache-2.0"),
-        Source::Policies => ("index/policies, written for this project", "Apache-2.0"),
+        Source::Policies => {
+            ("index/policies, written for this project; tau_banking's documents", "Apache-2.0; MIT")
+        }
         Source::Smartdata => {
             ("SmartData, German persons, training part (Schiersch et al. 2018)", "CC-BY-4.0")
         }
         Source::Mobie => ("MobIE, German persons and companies (Hennig et al. 2021)", "CC-BY-4.0"),
     }
+}
+
+/// On which lines a bundle is calibrated as it is trained.
+pub const DEVELOPMENT: &str = "the development part of the project's own lines; the temperatures of values on \
+    every development line whose values are marked";
+const CALIBRATION: &str = "\n## Calibration\n";
+const LIMITS: &str = "\n## Limits\n";
+
+/// The card of a bundle that was calibrated anew on these lines.
+pub fn recalibrated(old: &str, calibration: &Calibration, lines: &str) -> String {
+    let head = old.split(CALIBRATION).next().unwrap_or_default();
+    let limits = old.split_once(LIMITS).map(|(_, rest)| format!("{LIMITS}{rest}")).unwrap_or_default();
+    format!("{head}{}{limits}", calibrated(calibration, lines))
+}
+
+fn calibrated(calibration: &Calibration, lines: &str) -> String {
+    let json = serde_json::to_string_pretty(calibration).unwrap_or_default();
+    format!("{CALIBRATION}\nFitted with the eight-bit weights on {lines}.\n\n```json\n{json}\n```\n")
 }
 
 /// Markdown.
@@ -74,11 +94,7 @@ pub fn write(card: &Card) -> String {
             let _ = writeln!(out, "| {name} | {field} | {n} | {precision:.3} | {recall:.3} | {f1:.3} |");
         }
     }
-    let calibration = serde_json::to_string_pretty(card.calibration).unwrap_or_default();
-    let _ = writeln!(
-        out,
-        "\n## Calibration\n\nOn the development part of the project's own lines.\n\n```json\n{calibration}\n```"
-    );
+    out.push_str(&calibrated(card.calibration, DEVELOPMENT));
     out.push_str(
         "\n## Limits\n\nThe base model was trained on English without capitals; German rests on the project's own \
          lines.\nDialects and speech-to-text were hardly seen. A probability\nsays how often lines like those above were right, not how a new kind of message \

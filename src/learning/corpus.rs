@@ -65,6 +65,9 @@ impl Corpus {
         if let Some(folder) = present("smartdata") {
             lines.extend(datasets::smartdata::lines(&folder, dag, extraction, &lists.first_names())?);
         }
+        if let Some(folder) = present("tau_banking") {
+            lines.extend(datasets::policies::documents(&folder.join("documents.jsonl"), extraction)?);
+        }
         // models/data and index/policies lie in one repository.
         if let Some(root) = own.parent().and_then(Path::parent) {
             lines.extend(datasets::policies::read(&root.join("index/policies"), extraction)?);
@@ -80,10 +83,7 @@ impl Corpus {
             notes.push(format!("dropped {count} lines of {} that stand in a test set", source.name()));
         }
         lines.retain(|line| wanted.contains(&line.source));
-        let lexicon =
-            |name: &str| std::fs::read_to_string(own.join("lexicon").join(name)).unwrap_or_default();
-        let lexicon =
-            Lexicon::of(&lexicon("first_names.txt"), &lexicon("last_names.txt"), &lexicon("places.txt"));
+        let lexicon = lexicon(own)?;
         let words = own.join("glossary.tsv");
         let glossary = if words.exists() { vocabulary::glossary(&words)? } else { HashMap::new() };
         let injections = orders(own, &blind, &mut notes)?;
@@ -98,6 +98,14 @@ impl Corpus {
             .collect();
         let dictionary = Dictionary::of(&glossary, german.iter().map(String::as_str));
         Ok(Self { lines, lists, lexicon, glossary, dictionary, injections, alike, notes })
+    }
+
+    /// The lists that training draws names, numbers and words from, as one text each.
+    pub fn lists(&self) -> Vec<String> {
+        let mut glossary: Vec<String> =
+            self.glossary.iter().map(|(word, gloss)| format!("{word} {gloss}")).collect();
+        glossary.sort();
+        vec![format!("{:?}", self.lists), format!("{:?}", self.lexicon), glossary.join(" ")]
     }
 
     /// Training lines of one source and language.
@@ -120,6 +128,20 @@ impl Corpus {
         let fits = |line: &Line| line.source == source && line.split == split;
         self.lines.iter().enumerate().filter(|(_, line)| fits(line)).map(|(at, _)| at).collect()
     }
+}
+
+/// The lists of names of `own/lexicon`; empty where there is no such folder.
+pub fn lexicon(own: &Path) -> Result<Lexicon, LearningError> {
+    let folder = own.join("lexicon");
+    if !folder.is_dir() {
+        return Ok(Lexicon::default());
+    }
+    let list = |name: &str| {
+        let file = folder.join(name);
+        std::fs::read_to_string(&file)
+            .map_err(|error| LearningError::file(&file, error, "restore it, or remove the folder `lexicon`"))
+    };
+    Ok(Lexicon::of(&list("first_names.txt")?, &list("last_names.txt")?, &list("places.txt")?))
 }
 
 /// The orders to the system that training may see: those that stand in no test set.
@@ -157,6 +179,8 @@ impl Sampler {
             let cap = match source {
                 Source::Elsewhere => 900.0,
                 Source::Mobie => 600.0,
+                Source::Smartdata => 1_600.0,
+                Source::Policies => 500.0,
                 _ => f64::INFINITY,
             };
             if !lines.is_empty() {

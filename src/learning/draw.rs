@@ -1,7 +1,7 @@
 //! One training text from a line: values replaced at random, spelling roughened. A pure function of the
 //! random source, so that a run can be repeated.
 
-use super::datasets::{Concern, Line, Piece, Split, Target, bucket};
+use super::datasets::{Concern, Line, Piece, Target};
 use super::error::LearningError;
 use super::switching::Dictionary;
 use crate::base::Language;
@@ -11,13 +11,13 @@ use rand::seq::IndexedRandom;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Names and places to put into marked values. Names in `dev` never occur in training.
-#[derive(Default)]
+/// Names and places to put into the marked values of training lines.
+#[derive(Debug, Default)]
 pub struct Lists {
-    first: [Vec<String>; 2],
-    last: [Vec<String>; 2],
-    banks: [Vec<String>; 2],
-    postcodes: Vec<String>,
+    pub first: Vec<String>,
+    pub last: Vec<String>,
+    pub banks: Vec<String>,
+    pub postcodes: Vec<String>,
 }
 
 impl Lists {
@@ -42,15 +42,15 @@ impl Lists {
             |name: &String| ["sparkasse", "bank", "kasse"].iter().any(|k| name.to_lowercase().contains(k));
         let banks = column(open("banks.csv")?, 2).into_iter().filter(kind).map(|name| tidy(&name)).collect();
         Ok(Self {
-            first: halves(column(open("first_names.csv")?, 0)),
-            last: halves(last),
-            banks: halves(banks),
+            first: column(open("first_names.csv")?, 0),
+            last,
+            banks,
             postcodes: column(open("postcodes.csv")?, 0),
         })
     }
 
     pub fn first_names(&self) -> HashSet<String> {
-        self.first.iter().flatten().map(|name| name.to_lowercase()).collect()
+        self.first.iter().map(|name| name.to_lowercase()).collect()
     }
 }
 
@@ -58,12 +58,6 @@ impl Lists {
 fn tidy(name: &str) -> String {
     let words = name.split(' ').filter(|w| !["eG", "AG", "e.G.", "eG.", "Ndl", "-alt-"].contains(w));
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// Four fifths for training, one fifth for development, by the value itself.
-fn halves(values: Vec<String>) -> [Vec<String>; 2] {
-    let (dev, train) = values.into_iter().partition(|value| bucket(value) < 20);
-    [train, dev]
 }
 
 /// A text with the character ranges of its values.
@@ -90,9 +84,9 @@ pub fn varied(line: &Line, lists: &Lists, rng: &mut StdRng) -> Drawn {
     }
     let mut pieces = line.pieces.clone();
     if rng.random_bool(0.75) {
-        substitute(&mut pieces, line, lists, rng);
+        substitute(&mut pieces, lists, rng);
     }
-    let rough = if line.language == Language::De { 0.35 } else { 0.2 };
+    let rough = if line.language == Language::De { 0.45 } else { 0.35 };
     if rng.random_bool(rough) {
         roughen(&mut pieces, line.language, rng);
     }
@@ -141,8 +135,7 @@ fn joined(pieces: &[Piece], concerns: &[Concern]) -> Drawn {
     drawn
 }
 
-fn substitute(pieces: &mut [Piece], line: &Line, lists: &Lists, rng: &mut StdRng) {
-    let part = usize::from(line.split != Split::Train);
+fn substitute(pieces: &mut [Piece], lists: &Lists, rng: &mut StdRng) {
     // The same name twice in a line stays the same name.
     let mut chosen: HashMap<String, String> = HashMap::new();
     for piece in pieces.iter_mut() {
@@ -151,12 +144,14 @@ fn substitute(pieces: &mut [Piece], line: &Line, lists: &Lists, rng: &mut StdRng
             piece.text.clone_from(known);
             continue;
         }
-        let pick =
-            |list: &[Vec<String>; 2], rng: &mut StdRng| list.get(part).and_then(|l| l.choose(rng)).cloned();
         let new = match field {
-            "first_name" if !piece.text.contains(' ') => pick(&lists.first, rng),
-            "last_name" if !piece.text.contains(' ') => pick(&lists.last, rng),
-            "branch" if names_a_bank(&piece.text) && rng.random_bool(0.7) => pick(&lists.banks, rng),
+            "first_name" if !piece.text.contains(' ') => lists.first.choose(rng).cloned(),
+            "last_name" if !piece.text.contains(' ') => lists.last.choose(rng).cloned(),
+            "company" if rng.random_bool(0.3) => lists.last.choose(rng).map(|name| merchant(name, rng)),
+            "address" if rng.random_bool(0.3) => {
+                lists.last.choose(rng).map(|name| street(&piece.text, name, rng))
+            }
+            "branch" if names_a_bank(&piece.text) && rng.random_bool(0.7) => lists.banks.choose(rng).cloned(),
             "account_number" => Some(account_number(&piece.text, rng)),
             "iban" | "card_last4" | "phone" | "transaction_ref" | "order_ref" => {
                 Some(reshuffled(&piece.text, rng))
@@ -184,6 +179,48 @@ fn names_a_bank(text: &str) -> bool {
     let text = text.to_lowercase();
     ["sparkasse", "volksbank", "raiffeisen", "bank"].iter().any(|kind| text.contains(kind))
         && !text.contains("filiale")
+}
+
+/// A merchant that is called like a person.
+fn merchant(name: &str, rng: &mut StdRng) -> String {
+    const BEFORE: [&str; 22] = [
+        "Bäckerei",
+        "Metzgerei",
+        "Autohaus",
+        "Apotheke",
+        "Gasthaus",
+        "Optik",
+        "Möbel",
+        "Elektro",
+        "Kanzlei",
+        "Praxis Dr.",
+        "Blumen",
+        "Foto",
+        "Fahrrad",
+        "Café",
+        "Hotel",
+        "Reisebüro",
+        "Schuhhaus",
+        "Modehaus",
+        "Weingut",
+        "Buchhandlung",
+        "Fitness",
+        "Juwelier",
+    ];
+    const BEHIND: [&str; 10] =
+        ["GmbH", "KG", "AG", "& Söhne", "& Co.", "Moden", "Touristik", "Bau", "Online", "Versand"];
+    match rng.random_range(0..4) {
+        0 => name.to_owned(),
+        1 => format!("{name} {}", BEHIND.choose(rng).copied().unwrap_or_default()),
+        _ => format!("{} {name}", BEFORE.choose(rng).copied().unwrap_or_default()),
+    }
+}
+
+/// A street that is called like a person, with the house number and town that stood there.
+fn street(old: &str, name: &str, rng: &mut StdRng) -> String {
+    let kind = ["straße", "weg", "platz", "gasse", "allee", "ring", "str."].choose(rng).copied();
+    let rest = old.find(|c: char| c.is_ascii_digit()).and_then(|at| old.get(at..)).unwrap_or_default();
+    format!("{name}{} {rest}", kind.unwrap_or_default()).trim_end().to_owned()
 }
 
 /// Another number of the same make; one in four gets letters and digits mixed up, as customers do.
@@ -216,9 +253,9 @@ fn other_digits(old: &str, rng: &mut StdRng) -> String {
     old.chars().map(swap).collect()
 }
 
-/// Lost capitals, a for ä, no full stops, swapped and dropped letters.
+/// Lost capitals, a for ä, no full stops, slips of the finger in some words or in many.
 fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
-    match rng.random_range(0..5) {
+    match rng.random_range(0..8) {
         0 => pieces.iter_mut().for_each(|piece| piece.text = piece.text.to_lowercase()),
         1 if language == Language::De => {
             for piece in pieces.iter_mut() {
@@ -238,29 +275,25 @@ fn roughen(pieces: &mut [Piece], language: Language, rng: &mut StdRng) {
             }
         }
         _ => {
-            let count = rng.random_range(1..=2);
-            for _ in 0..count {
-                if let Some(piece) = unmarked(pieces, rng) {
-                    piece.text = mistyped(&piece.text, rng);
-                }
+            let share = rng.random_range(0.04..0.3);
+            for piece in pieces.iter_mut().filter(|piece| piece.field.is_none()) {
+                piece.text = slipped(&piece.text, share, rng);
             }
         }
     }
 }
 
-/// A piece that is no entity and long enough to bear a slip.
-fn unmarked<'a>(pieces: &'a mut [Piece], rng: &mut StdRng) -> Option<&'a mut Piece> {
-    let free: Vec<usize> = pieces
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.field.is_none() && p.text.len() > 8)
-        .map(|(i, _)| i)
-        .collect();
-    let at = *free.choose(rng)?;
-    pieces.get_mut(at)
+/// A share of the words of four and more letters gets a slip each.
+fn slipped(text: &str, share: f64, rng: &mut StdRng) -> String {
+    let words = text.split_inclusive(|c: char| !c.is_alphabetic());
+    let slip = |word: &str, rng: &mut StdRng| match word.chars().count() {
+        5.. if rng.random_bool(share) => mistyped(word, rng),
+        _ => word.to_owned(),
+    };
+    words.map(|word| slip(word, rng)).collect()
 }
 
-/// Two neighbouring letters swapped, or one left out.
+/// Two neighbouring letters swapped, one left out, twice, or another in its place.
 fn mistyped(text: &str, rng: &mut StdRng) -> String {
     let mut letters: Vec<char> = text.chars().collect();
     let at = rng.random_range(0..letters.len().max(2) - 1);
@@ -269,11 +302,47 @@ fn mistyped(text: &str, rng: &mut StdRng) -> String {
         && a.is_alphabetic()
         && b.is_alphabetic()
     {
-        if rng.random_bool(0.5) {
-            letters.swap(at, at + 1);
-        } else {
-            letters.remove(at);
+        match rng.random_range(0..4) {
+            0 => letters.swap(at, at + 1),
+            1 => {
+                letters.remove(at);
+            }
+            2 => letters.insert(at, a),
+            _ => letters.splice(at..=at, [char::from(b'a' + rng.random_range(0..26_u8))]).for_each(drop),
         }
     }
     letters.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn slips_change_some_longer_words_and_nothing_else() {
+        let text = "ich habe meine Karte verloren und brauche bitte sofort eine neue Karte";
+        let mut changed = 0;
+        for seed in 0..50 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let rough = slipped(text, 0.2, &mut rng);
+            let pairs: Vec<(&str, &str)> = text.split(' ').zip(rough.split(' ')).collect();
+            assert_eq!(rough.split(' ').count(), 12, "{rough}");
+            changed += pairs.iter().filter(|(old, new)| old != new).count();
+            assert!(pairs.iter().all(|(old, new)| old == new || old.len() > 3), "{rough}");
+        }
+        // 9 longer words, a fifth of them; a letter may be swapped with its like.
+        assert!((50..=110).contains(&changed), "{changed}");
+    }
+
+    #[test]
+    fn streets_keep_their_number_and_merchants_their_name() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..20 {
+            let street = street("Lindenweg 14, 4020 Linz", "Huber", &mut rng);
+            assert!(street.starts_with("Huber") && street.ends_with(" 14, 4020 Linz"), "{street}");
+            assert!(merchant("Huber", &mut rng).contains("Huber"));
+        }
+        assert!(!super::street("Am Anger", "Huber", &mut rng).ends_with(' '));
+    }
 }

@@ -15,8 +15,6 @@ use crate::understanding::quantise;
 use crate::understanding::tokens::Tokens;
 use std::path::Path;
 
-/// A bundle lives in the repository and travels with the program.
-pub const MOST_BYTES: u64 = 25 * 1024 * 1024;
 /// All development lines are measured and calibrated on.
 const MEASURED: usize = 0;
 /// The encoder's positions.
@@ -53,7 +51,10 @@ pub fn run(
     progress(Progress::Note("measuring and calibrating the eight-bit weights".to_owned()));
     let readings = measure::read(&model, &tokens, &corpus, Split::Dev, MEASURED)?;
     let eight_bit = measure::figures(&readings, &model.shape, &dag, &extraction);
-    let calibration = calibrate::fit(&readings, &model.shape, &extraction);
+    let calibration = calibrate::fit(
+        &readings,
+        calibrate::Target { dag: &dag, extraction: &extraction, shape: &model.shape, prior: None },
+    );
     let card = card::write(&Card {
         recipe: &options.recipe,
         corpus: &corpus,
@@ -71,12 +72,6 @@ pub fn run(
         lexicon: &corpus.lexicon,
         card: &card,
     };
-    let digest = bundle::write(out, &contents)?;
-    let bytes =
-        bundle::FILES.iter().filter_map(|name| Some(std::fs::metadata(out.join(name)).ok()?.len())).sum();
-    if bytes > MOST_BYTES {
-        let problem = format!("the bundle has {bytes} bytes, more than the {MOST_BYTES} allowed");
-        return Err(LearningError::file(out, problem, "remove word pieces or heads"));
-    }
+    let (digest, bytes) = bundle::write(out, &contents)?;
     Ok(Finished { digest, full, eight_bit, bytes })
 }

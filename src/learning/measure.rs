@@ -7,7 +7,7 @@ use super::error::LearningError;
 use crate::understanding::heads::{intent, spans};
 use crate::understanding::model::{Input, Model, Raw};
 use crate::understanding::tokens::Tokens;
-use crate::understanding::{Dag, Extraction};
+use crate::understanding::{Dag, Extraction, Lexicon};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By source (own lines also by language): see `Task`.
@@ -73,16 +73,27 @@ pub fn read<'a>(
             part = part.into_iter().step_by(stride).collect();
         }
         let lines: Vec<&Line> = part.iter().filter_map(|at| corpus.lines.get(*at)).collect();
-        for chunk in lines.chunks(32) {
-            let drawn: Vec<Drawn> = chunk.iter().map(|line| draw::plain(line)).collect();
-            let inputs: Vec<Input> = drawn
-                .iter()
-                .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?, &corpus.lexicon)))
-                .collect::<Result<_, LearningError>>()?;
-            let raws = model.run(&inputs.iter().collect::<Vec<_>>())?;
-            for (((line, drawn), input), raw) in chunk.iter().zip(drawn).zip(inputs).zip(raws) {
-                out.push(Reading { line, drawn, input, raw });
-            }
+        out.extend(readings(model, (tokens, &corpus.lexicon), &lines)?);
+    }
+    Ok(out)
+}
+
+/// Reads lines as they are written.
+pub fn readings<'a>(
+    model: &Model,
+    (tokens, lexicon): (&Tokens, &Lexicon),
+    lines: &[&'a Line],
+) -> Result<Vec<Reading<'a>>, LearningError> {
+    let mut out = Vec::with_capacity(lines.len());
+    for chunk in lines.chunks(32) {
+        let drawn: Vec<Drawn> = chunk.iter().map(|line| draw::plain(line)).collect();
+        let inputs: Vec<Input> = drawn
+            .iter()
+            .map(|drawn| Ok(Input::new(&drawn.text, tokens.read(&drawn.text)?, lexicon)))
+            .collect::<Result<_, LearningError>>()?;
+        let raws = model.run(&inputs.iter().collect::<Vec<_>>())?;
+        for (((line, drawn), input), raw) in chunk.iter().zip(drawn).zip(inputs).zip(raws) {
+            out.push(Reading { line, drawn, input, raw });
         }
     }
     Ok(out)
@@ -153,7 +164,7 @@ fn task(readings: &[&Reading], shape: &intent::Shape, dag: &Dag, extraction: &Ex
             exact += usize::from(want == leaf_set(&reading.raw, shape));
         }
         if let Some(tone) = reading.line.tone {
-            let says = crate::understanding::heads::tone::scores(&reading.raw.tone, 1.0);
+            let says = crate::understanding::heads::tone::scores(&reading.raw.tone, [1.0; 3]);
             toned += 1;
             urgency += usize::from(highest(&says.urgency, |_| true) == Some(tone.urgency));
             sentiment += usize::from(highest(&says.sentiment, |_| true) == Some(tone.sentiment));
@@ -234,13 +245,7 @@ pub fn labels(
     for (field, start, end) in &drawn.values {
         let Some((group, number)) = extraction.find(field) else { continue };
         let Some(Some(labels)) = out.get_mut(group) else { continue };
-        let mut label = 1 + 2 * number;
-        for (word, slot) in input.tokens.words.iter().zip(labels.iter_mut()) {
-            if word.start >= *start && word.end <= *end {
-                *slot = label;
-                label = 2 + 2 * number;
-            }
-        }
+        spans::mark(labels, &input.tokens.words, number, *start..*end);
     }
     out
 }

@@ -20,6 +20,7 @@ pub mod loss;
 pub mod measure;
 pub mod multitask;
 pub mod perturb;
+pub mod recalibrate;
 pub mod student;
 pub mod switching;
 pub mod task;

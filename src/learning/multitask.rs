@@ -1,7 +1,7 @@
 //! Training of trunk and all heads together: from lines and a trunk to begin with to weights.
 
 use super::adamw::{self, Step};
-use super::compose;
+use super::compose::{self, Around};
 use super::corpus::{Corpus, Sampler, step_rng};
 use super::datasets::{Line, Source, Split, Target};
 use super::draw::{self, Drawn};
@@ -120,7 +120,7 @@ const MEASURED: usize = 500;
 const STRIDE: usize = 20;
 /// How often a line is joined with another one, and how often a leaf is left out so that its line belongs to
 /// the parent's "other".
-const JOINED: f64 = 0.13;
+const JOINED: f64 = 0.16;
 const LEFT_OUT: f64 = 0.02;
 /// How often a line's words are looked up in no list: most names that customers bear stand in none.
 const UNLISTED: f64 = 0.35;
@@ -137,7 +137,7 @@ pub fn run(
     let tasks = Tasks::of(dag, extraction);
     let mut sampler = Sampler::new(corpus, &recipe.sources, recipe.seed, recipe.own_factor);
     let steps = steps(recipe, &sampler);
-    let key = key(recipe, corpus, steps, &start)?;
+    let key = key(recipe, material, steps, &start)?;
     let named = |what: &str| {
         material.work.join(format!("{what}-{}.safetensors", key.hex().get(..16).unwrap_or_default()))
     };
@@ -220,16 +220,19 @@ fn steps(recipe: &Recipe, sampler: &Sampler) -> usize {
     (lines / recipe.batch as f64).ceil() as usize
 }
 
-/// The digest of everything that a checkpoint depends on.
-fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &Weights) -> Result<Digest, LearningError> {
+/// The digest of everything that a checkpoint depends on. The number of threads is one of it: the lines of a
+/// step are shared among them, and each share has its own dropout and its own mean.
+fn key(recipe: &Recipe, material: &Material, steps: usize, start: &Weights) -> Result<Digest, LearningError> {
+    let Material { corpus, taught, threads, .. } = material;
     let sources = &recipe.sources;
     let recipe = serde_json::to_vec(recipe).map_err(|error| LearningError::Broken(error.to_string()))?;
     let lines: Vec<String> = corpus
         .lines
         .iter()
         .filter(|line| line.split == Split::Train && sources.contains(&line.source))
-        .map(|line| format!("{:?}{:?}{:?}{:?}", line.pieces, line.target, line.concerns, line.tone))
+        .map(|line| format!("{line:?}"))
         .chain(corpus.injections.iter().map(|(_, text)| text.clone()))
+        .chain(corpus.lists())
         .collect();
     let mut names: Vec<&String> = start.keys().collect();
     names.sort();
@@ -242,9 +245,11 @@ fn key(recipe: &Recipe, corpus: &Corpus, steps: usize, start: &Weights) -> Resul
             begun.extend_from_slice(Digest::of(&bytes).as_str().as_bytes());
         }
     }
-    let steps = steps.to_le_bytes();
-    let parts: Vec<&[u8]> =
-        [recipe.as_slice(), &steps, &begun].into_iter().chain(lines.iter().map(String::as_bytes)).collect();
+    let mut views: Vec<_> = taught.iter().map(|(text, view)| format!("{text}{view:?}")).collect();
+    views.sort();
+    let numbers = [steps.to_le_bytes(), threads.to_le_bytes()].concat();
+    let texts = lines.iter().chain(&views).map(String::as_bytes);
+    let parts: Vec<&[u8]> = [recipe.as_slice(), &numbers, &begun].into_iter().chain(texts).collect();
     Ok(Digest::of_parts(parts))
 }
 
@@ -257,9 +262,12 @@ fn example<'a>(
     rng: &mut StdRng,
 ) -> Result<Example<'a>, LearningError> {
     let Material { corpus, dag, extraction, tokens, meanings, taught, .. } = *material;
+    let all = || Arc::new(vec![true; dag.leaves.len()]);
+    let aside = dag.leaf("other").map(|leaf| Target { leaf, parent: None, against: all() });
     let mut drawn = varied(line, corpus, recipe, rng);
     let mut target = line.target.clone();
     let mut groups = line.groups.clone();
+    let mut tone = line.tone;
     let mut meaning = line.meaning.as_ref().and_then(|text| meanings.get(text)).map(Vec::as_slice);
     let plain = matches!(line.source, Source::Own | Source::Banking77 | Source::Clinc150);
     if plain && rng.random_bool(JOINED) {
@@ -268,12 +276,14 @@ fn example<'a>(
             drawn = compose::joined((drawn, one.clone()), (next, other.clone()), line.language, rng);
             groups.iter_mut().zip(&second.groups).for_each(|(marked, also)| *marked = *marked && *also);
             (target, meaning) = (None, None);
+            tone = tone.zip(second.tone).map(|(one, two)| one.with(two));
         }
     } else if line.source == Source::Own && rng.random_bool(LEFT_OUT) {
         target = target.map(|target| left_out(target, dag));
     }
     if plain || line.source == Source::Entities {
-        drawn = compose::around(drawn, line.language, &corpus.injections, rng);
+        let words = Around { orders: &corpus.injections, lists: &corpus.lists, aside: aside.as_ref() };
+        drawn = compose::around(drawn, target.as_ref(), line.language, &words, rng);
     }
     if let (None, [(only, ..)]) = (&target, drawn.concerns.as_slice()) {
         target = Some(only.clone());
@@ -294,7 +304,7 @@ fn example<'a>(
         true => taught.get(&line.text()).map(Vec::as_slice),
         false => None,
     };
-    Ok(Example { input, target, concerns, boundaries, tone: line.tone, labels, meaning, taught })
+    Ok(Example { input, target, concerns, boundaries, tone, labels, meaning, taught })
 }
 
 /// Other values, rougher spelling, now and then words of the other language.

@@ -50,7 +50,8 @@ pub struct Example<'a> {
     pub input: Input,
     /// What the whole text is about.
     pub target: Option<Target>,
-    /// Runs of words with a concern of their own; then the whole text has no target.
+    /// Runs of words with a concern of their own. The whole text has a target beside them only where all but
+    /// one are orders to the system, which change nothing.
     pub concerns: Vec<(Range<usize>, Target)>,
     /// For every word whether a new concern begins with it, where that is known.
     pub boundaries: Vec<Option<bool>>,

@@ -1,21 +1,23 @@
 //! A model bundle on disk: weights.safetensors, tokenizer.json, heads.json, calibration.json, card.md,
-//! lexicon.json (lists of names; bundles before them lack it), and manifest.json with the SHA-256 of each and of the whole. Nothing is parsed before its digest was checked.
+//! lexicon.json (lists of names), and manifest.json with the SHA-256 of each and of the whole. Nothing is parsed
+//! before its digest was checked.
 
 use super::calibration::Calibration;
 use super::encoder::Weights;
 use super::error::UnderstandingError;
 use super::tokens::Tokens;
 use super::{Dag, Extraction, Lexicon, quantise};
-use crate::base::Digest;
+use crate::base::{Digest, ids};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 
 /// Files of a bundle, beside the manifest.
-pub const FILES: [&str; 5] =
-    ["calibration.json", "card.md", "heads.json", "tokenizer.json", "weights.safetensors"];
-/// The lists of names, beside `FILES`.
-pub const LEXICON: &str = "lexicon.json";
+pub const FILES: [&str; 6] =
+    ["calibration.json", "card.md", "heads.json", "lexicon.json", "tokenizer.json", "weights.safetensors"];
+/// A bundle lives in the repository and travels with the program: its files together have at most this size.
+pub const MOST_TOGETHER: u64 = 25 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// No file of a bundle may be larger.
@@ -69,13 +71,10 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     calibration.check().map_err(|problem| damaged("calibration.json", problem))?;
     let (name, bytes) = take("weights.safetensors");
     let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, error.to_string()))?;
+    let lexicon: Lexicon = parsed(folder, take("lexicon.json"))?;
     let (name, bytes) = take("tokenizer.json");
     let tokens =
         Tokens::from_bytes(&bytes, heads.reach.max(3)).map_err(|error| damaged(name, error.to_string()))?;
-    let lexicon = match files.remove(LEXICON) {
-        Some(bytes) => parsed(folder, (LEXICON, bytes))?,
-        None => Lexicon::default(),
-    };
     Ok(Bundle { digest, weights, tokens, calibration, lexicon })
 }
 
@@ -113,7 +112,7 @@ fn verified(folder: &Path) -> Result<(Digest, BTreeMap<String, Vec<u8>>), Unders
             format!("format {} is not known to this program, which reads {FORMAT}", manifest.format);
         return Err(fault(&at, problem, "use the program that the bundle was made for"));
     }
-    if !manifest.files.keys().map(String::as_str).filter(|name| *name != LEXICON).eq(FILES) {
+    if !manifest.files.keys().map(String::as_str).eq(FILES) {
         return Err(fault(&at, format!("it must list {}", FILES.join(", ")), RESTORE));
     }
     if whole(&manifest.files) != manifest.bundle {
@@ -182,31 +181,71 @@ pub struct Contents<'a> {
     pub card: &'a str,
 }
 
-/// Writes a bundle with 8-bit weights and gives its digest. The manifest comes last: a write that breaks
-/// off leaves a folder that `read` refuses.
-pub fn write(folder: &Path, contents: &Contents) -> Result<Digest, UnderstandingError> {
-    const SPACE: &str = "name a folder that can be written";
-    std::fs::create_dir_all(folder).map_err(|error| fault(folder, error, SPACE))?;
-    let weights = quantise::pack(contents.weights)?;
-    let files: [(&str, Vec<u8>); 6] = [
+/// Writes a bundle with 8-bit weights in the folder's place; gives its digest and its size in bytes.
+///
+/// # Errors
+/// A bundle that is too large, or a folder that cannot be written; what stood there then stays.
+pub fn write(folder: &Path, contents: &Contents) -> Result<(Digest, u64), UnderstandingError> {
+    let files = [
         ("calibration.json", json(contents.calibration)),
         ("card.md", contents.card.as_bytes().to_vec()),
         ("heads.json", json(contents.heads)),
-        (LEXICON, json(contents.lexicon)),
+        ("lexicon.json", json(contents.lexicon)),
         ("tokenizer.json", contents.tokenizer.to_vec()),
-        ("weights.safetensors", weights),
+        ("weights.safetensors", quantise::pack(contents.weights)?),
     ];
-    let mut digests = BTreeMap::new();
-    for (name, bytes) in files {
-        let file = folder.join(name);
-        std::fs::write(&file, &bytes).map_err(|error| fault(&file, error, SPACE))?;
-        digests.insert(name.to_owned(), Digest::of(&bytes));
+    save(folder, files.map(|(name, bytes)| (name.to_owned(), bytes)).into())
+}
+
+/// Writes the bundle `from` with another calibration and card to `folder`, which may be the same.
+///
+/// # Errors
+/// As [`read`] and [`write`].
+pub fn recalibrated(
+    from: &Path,
+    folder: &Path,
+    calibration: &Calibration,
+    card: impl FnOnce(&str) -> String,
+) -> Result<Digest, UnderstandingError> {
+    let (_, mut files) = verified(from)?;
+    let old = files.remove("card.md").unwrap_or_default();
+    files.insert("card.md".to_owned(), card(&String::from_utf8_lossy(&old)).into_bytes());
+    files.insert("calibration.json".to_owned(), json(calibration));
+    Ok(save(folder, files)?.0)
+}
+
+/// Writes the files beside the folder, then puts them in its place: a write that breaks off changes nothing.
+fn save(folder: &Path, files: BTreeMap<String, Vec<u8>>) -> Result<(Digest, u64), UnderstandingError> {
+    const SPACE: &str = "name a folder that can be written";
+    let size: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
+    if size > MOST_TOGETHER {
+        let problem = format!("the bundle would have {size} bytes, more than the {MOST_TOGETHER} allowed");
+        return Err(fault(folder, problem, "remove word pieces or heads"));
     }
+    let digests: BTreeMap<String, Digest> =
+        files.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
     let bundle = whole(&digests);
-    let manifest = Manifest { format: FORMAT, files: digests, bundle: bundle.clone() };
-    let file = folder.join(MANIFEST);
-    std::fs::write(&file, json(&manifest)).map_err(|error| fault(&file, error, SPACE))?;
-    Ok(bundle)
+    let manifest = json(&Manifest { format: FORMAT, files: digests, bundle: bundle.clone() });
+    let beside = |what: &str| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        folder.with_file_name(format!(".{name}.{}", ids::fresh(what)))
+    };
+    let (next, gone) = (beside("next"), beside("gone"));
+    std::fs::create_dir_all(&next).map_err(|error| fault(&next, error, SPACE))?;
+    for (name, bytes) in files.iter().chain([(&MANIFEST.to_owned(), &manifest)]) {
+        let file = next.join(name);
+        let write =
+            || std::fs::File::create(&file).and_then(|mut out| out.write_all(bytes).and(out.sync_all()));
+        write().map_err(|error| fault(&file, error, SPACE))?;
+    }
+    if folder.exists() {
+        std::fs::rename(folder, &gone).map_err(|error| fault(folder, error, SPACE))?;
+    }
+    std::fs::rename(&next, folder).map_err(|error| fault(folder, error, SPACE))?;
+    if gone.exists() {
+        std::fs::remove_dir_all(&gone).map_err(|error| fault(&gone, error, SPACE))?;
+    }
+    Ok((bundle, size))
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -6,8 +6,16 @@ use super::reading::{Extracted, Intent, ParentProbability};
 use crate::base::Probability;
 use std::collections::BTreeMap;
 
-/// Characters of the message, and what is said there.
-pub type Part = ((usize, usize), Scores);
+/// A stretch of the message with one concern.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Characters of the message.
+    pub span: (usize, usize),
+    /// The characters within them whose words `scores` speaks for: neighbours about one leaf are one part, for
+    /// which the surer speaks.
+    pub voice: (usize, usize),
+    pub scores: Scores,
+}
 
 /// Group -> field -> values.
 type Fields = BTreeMap<String, BTreeMap<String, Vec<Extracted>>>;
@@ -19,7 +27,7 @@ const WHO: [&str; 3] = ["persons", "account", "contact"];
 pub fn intents(schema: &Schema, parts: &[Part], fields: &Fields) -> Vec<Intent> {
     let dag = &schema.intents;
     let mut intents = Vec::new();
-    for (number, (span, scores)) in parts.iter().enumerate() {
+    for (number, Part { span, scores, .. }) in parts.iter().enumerate() {
         let Some((best, probability)) = ranked(&scores.leaves).first().copied() else { continue };
         let mut ways: Vec<(usize, f64)> = dag
             .edges
@@ -36,7 +44,7 @@ pub fn intents(schema: &Schema, parts: &[Part], fields: &Fields) -> Vec<Intent> 
                 Some(ParentProbability { parent: dag.parents.get(parent)?.id.clone(), probability })
             })
             .collect();
-        let next = parts.get(number + 1).map_or(usize::MAX, |((start, _), _)| *start);
+        let next = parts.get(number + 1).map_or(usize::MAX, |part| part.span.0);
         let from = if number == 0 { 0 } else { span.0 };
         intents.push(Intent {
             leaf: dag.leaves.get(best).map(|leaf| leaf.id.clone()).unwrap_or_default(),

@@ -5,7 +5,6 @@
 //! the model is sure. The parts of all words add up to the score's distance from the hidden text's; `gap`
 //! says how far they fall short.
 
-use super::UnderstandingError;
 use super::encoder::{MiniLm, Packed, Strain, ops};
 use super::fields::{Known, Proposed};
 use super::heads::{self, intent};
@@ -13,6 +12,7 @@ use super::model::{Input, Model};
 use super::read::Understanding;
 use super::reading::{Extracted, Reading};
 use super::tokens::Tokenized;
+use super::{Extraction, UnderstandingError};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -73,9 +73,10 @@ pub struct Origin {
 const HIDDEN: &str = "[MASK]";
 /// Pieces of one pass forward and back; more would need gigabytes for a long text.
 const PIECES: usize = 1_024;
-/// Panels of eight points are doubled until the words' parts miss less than this share, or this many.
+/// Panels of eight points are doubled until the words' parts miss less than this share, or until the next
+/// doubling would take more pieces than `PASSED` forward and back.
 const GAP: f64 = 0.01;
-const PANELS: usize = 32;
+const PASSED: usize = 32_768;
 /// Nodes in 0..1 and weights of Gauss and Legendre's rule with eight points.
 const NODES: [(f64, f64); 8] = [
     (0.019_855_071_751_231_856, 0.050_614_268_145_188_13),
@@ -89,7 +90,8 @@ const NODES: [(f64, f64); 8] = [
 ];
 
 impl Understanding {
-    /// Explains a reading of this text. Costs some fifty readings, more for a long text.
+    /// Explains a reading of this text. Costs some fifty readings, up to `PASSED` pieces forward and back for
+    /// each of its intents where the way is uneven.
     pub fn explain(
         &self,
         text: &str,
@@ -100,26 +102,26 @@ impl Understanding {
         let letters: Vec<char> = text.chars().collect();
         let input = Input::new(text, tokens.clone(), self.lexicon());
         let hidden = self.tokens().id(HIDDEN).unwrap_or_default();
+        let raw = self.model().run(&[&input])?.into_iter().next().unwrap_or_default();
+        let parts = self.parts(&input, &raw, letters.len(), reading.language);
         let mut intents = Vec::new();
-        for intent in &reading.intents {
+        for (intent, part) in reading.intents.iter().zip(&parts) {
             let Some(leaf) = self.schema().intents.leaf(&intent.leaf) else { continue };
-            let whole = reading.intents.len() < 2;
-            let place = if whole { None } else { input.words_in(intent.span.0, intent.span.1) };
+            let place = if parts.len() < 2 { None } else { input.words_in(part.voice.0, part.voice.1) };
             let pieces = place.and_then(|words| {
                 let first = tokens.words.get(words.start)?;
                 Some(first.pieces.start..tokens.words.get(words.end.checked_sub(1)?)?.pieces.end)
             });
             let goal = Goal {
                 model: self.model(),
-                temperature: self.calibration().intent_temperature(reading.language),
+                temperature: self.calibration().intent.of(reading.language),
+                mix: self.mix(),
                 leaf,
                 pieces: pieces.unwrap_or(0..tokens.ids.len()),
             };
             intents.push(goal.drivers(&tokens, hidden, &letters, &intent.leaf)?);
         }
-        let values = origins(reading, &self.spans(text)?, known, |group| {
-            self.schema().extraction.groups.get(group).map(|group| group.id.clone())
-        });
+        let values = origins(reading, &self.spans(text, reading.language)?, known, &self.schema().extraction);
         Ok(Explanation { intents, values })
     }
 }
@@ -128,6 +130,7 @@ impl Understanding {
 struct Goal<'a> {
     model: &'a Model,
     temperature: f64,
+    mix: &'a [f64],
     leaf: usize,
     pieces: Range<usize>,
 }
@@ -159,7 +162,7 @@ impl Goal<'_> {
         let (parts, gap) = loop {
             let parts = self.integral(&from, &to, panels)?;
             let gap = (distance - parts.iter().sum::<f64>()).abs() / distance.abs().max(1e-9);
-            if gap <= GAP || panels >= PANELS {
+            if gap <= GAP || 2 * panels * NODES.len() * tokens.ids.len() > PASSED {
                 break (parts, gap);
             }
             panels *= 2;
@@ -237,7 +240,7 @@ impl Goal<'_> {
         let (scores, slopes): (Vec<f64>, Vec<Vec<f32>>) = logits
             .to_vec2::<f32>()?
             .iter()
-            .map(|logits| self.model.shape.log_odds(logits, self.temperature, self.leaf))
+            .map(|logits| self.model.shape.log_odds(logits, self.temperature, self.mix, self.leaf))
             .unzip();
         let slopes = Tensor::from_vec(slopes.concat(), logits.dims2()?, &Device::Cpu)?;
         let gradients = (logits * slopes)?.sum_all()?.backward()?;
@@ -258,7 +261,7 @@ fn origins(
     reading: &Reading,
     proposed: &[Proposed],
     known: &[Known],
-    group: impl Fn(usize) -> Option<String>,
+    extraction: &Extraction,
 ) -> Vec<Origin> {
     let mut origins = Vec::new();
     let values = reading.fields.values().flatten();
@@ -270,7 +273,11 @@ fn origins(
             .map(|known| format!("recogniser: {}", known.field))
             .collect();
         let heads = proposed.iter().filter(|span| meets(span.start, span.end));
-        found_by.extend(heads.filter_map(|span| Some(format!("head: {}", group(span.group)?))));
+        let marks = |span: &Proposed| {
+            let group = extraction.groups.get(span.group)?;
+            (group.fields.get(span.field)?.id == *field).then(|| format!("head: {}", group.id))
+        };
+        found_by.extend(heads.filter_map(marks));
         found_by.dedup();
         let Extracted { text, start, end, .. } = value;
         origins.push(Origin { field: field.clone(), text: text.clone(), start: *start, end: *end, found_by });

@@ -11,9 +11,6 @@ use std::ops::Range;
 /// Name of the projection from the mean vector to the retrieval vector.
 pub const RETRIEVAL: &str = "retrieval";
 
-/// Numbers about a word that span heads knew before the lists came.
-const PLAIN: usize = spans::SHAPE - super::lexicon::LISTS;
-
 pub struct Model {
     encoder: Box<dyn Encoder>,
     weights: Weights,
@@ -64,7 +61,7 @@ pub struct Raw {
     pub retrieval: Vec<f32>,
     /// For every group: labels of the first word, of the second, and so on.
     pub spans: Vec<Vec<f32>>,
-    /// For every word whether a new concern begins with it; empty where the bundle has no such head.
+    /// For every word whether a new concern begins with it.
     pub boundaries: Vec<f32>,
     /// The runs of words with a concern each, and their intent scores; empty where the message is one.
     pub concerns: Concerns,
@@ -92,17 +89,13 @@ impl Model {
         ];
         let mut span_head = |id: &str, labels: usize| {
             let hidden = format!("spans.{id}.hidden");
-            let known = self.weights.get(&format!("{hidden}.weight")).and_then(|weight| weight.dim(1).ok());
-            let columns = known.filter(|n| *n == width + PLAIN).unwrap_or(width + spans::SHAPE);
-            want.push((hidden, [spans::HIDDEN, columns]));
+            want.push((hidden, [spans::HIDDEN, width + spans::SHAPE]));
             want.push((format!("spans.{id}.labels"), [labels, spans::HIDDEN]));
         };
         for (id, fields) in &self.groups {
             span_head(id, spans::labels(*fields));
         }
-        if self.tells_concerns_apart() {
-            span_head(segments::NAME, 1);
-        }
+        span_head(segments::NAME, 1);
         for (name, [rows, columns]) in want {
             for (part, shape) in [("weight", vec![rows, columns]), ("bias", vec![rows])] {
                 let found = self.weights.get(&format!("{name}.{part}")).map(|tensor| tensor.dims().to_vec());
@@ -131,11 +124,6 @@ impl Model {
 
     pub fn reach(&self) -> usize {
         self.encoder.reach()
-    }
-
-    /// Whether the bundle has the head for several concerns.
-    pub fn tells_concerns_apart(&self) -> bool {
-        self.weights.contains_key(&format!("spans.{}.labels.weight", segments::NAME))
     }
 
     /// Rows of word vectors.
@@ -199,17 +187,15 @@ impl Model {
                 raw.spans.push(rows.by_ref().take(input.tokens.words.len()).flatten().collect());
             }
         }
-        if self.tells_concerns_apart() {
-            let scores = segments::logits(&self.weights, &words, &shapes)?.flatten_all()?.to_vec1::<f32>()?;
-            let mut scores = scores.into_iter();
-            let mut from = 0;
-            for (raw, input) in out.iter_mut().zip(inputs) {
-                let n = input.tokens.words.len();
-                raw.boundaries = scores.by_ref().take(n).collect();
-                let own = places.get(from..from + n).unwrap_or_default();
-                raw.concerns = self.concerns(&raw.boundaries, own, hidden)?;
-                from += n;
-            }
+        let scores = segments::logits(&self.weights, &words, &shapes)?.flatten_all()?.to_vec1::<f32>()?;
+        let mut scores = scores.into_iter();
+        let mut from = 0;
+        for (raw, input) in out.iter_mut().zip(inputs) {
+            let n = input.tokens.words.len();
+            raw.boundaries = scores.by_ref().take(n).collect();
+            let own = places.get(from..from + n).unwrap_or_default();
+            raw.concerns = self.concerns(&raw.boundaries, own, hidden)?;
+            from += n;
         }
         Ok(())
     }

@@ -55,6 +55,8 @@ pub struct Understanding {
     calibration: Calibration,
     lexicon: Lexicon,
     digest: Digest,
+    /// How much likelier than assumed each leaf is; empty: as assumed.
+    mix: Vec<f64>,
 }
 
 impl Understanding {
@@ -76,6 +78,8 @@ impl Understanding {
             });
         }
         model.boundary = bundle.calibration.boundary;
+        let leaves = schema.intents.leaves.iter().map(|leaf| leaf.id.as_str());
+        let mix = bundle.calibration.prior.weights(leaves);
         Ok(Self {
             schema: schema.clone(),
             model,
@@ -83,6 +87,7 @@ impl Understanding {
             calibration: bundle.calibration,
             lexicon: bundle.lexicon,
             digest: bundle.digest,
+            mix,
         })
     }
 
@@ -119,69 +124,91 @@ impl Understanding {
         language: Language,
         known: &[Known],
     ) -> Result<Reading, UnderstandingError> {
+        Ok(self.read_whole(id, text, language, known)?.0)
+    }
+
+    /// A reading, and the probability of every leaf of the pack in its order: of each the highest in any part.
+    pub fn read_whole(
+        &self,
+        id: &str,
+        text: &str,
+        language: Language,
+        known: &[Known],
+    ) -> Result<(Reading, Vec<f64>), UnderstandingError> {
         let tokenized = self.tokens.read(text)?;
         let truncated = tokenized.truncated;
         let input = Input::new(text, tokenized, &self.lexicon);
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
-        let proposed = self.proposed(&input, &raw);
+        let proposed = self.proposed(&input, &raw, language);
         let fields = fields::merge(text, &self.schema.extraction, &proposed, known);
         let parts = self.parts(&input, &raw, text.chars().count(), language);
-        // Of each leaf the highest probability in any part; a single concern has one part.
         let leaf =
-            |at: usize| parts.iter().filter_map(|(_, s)| s.leaves.get(at)).copied().fold(0.0, f64::max);
+            |at: usize| parts.iter().filter_map(|p| p.scores.leaves.get(at)).copied().fold(0.0, f64::max);
         let leaves: Vec<f64> = (0..self.schema.intents.leaves.len()).map(leaf).collect();
-        let outside = parts.iter().map(|(_, scores)| self.out_of_scope(scores)).product();
-        Ok(Reading {
+        let outside = parts.iter().map(|part| self.out_of_scope(&part.scores)).product();
+        let reading = Reading {
             id: id.to_owned(),
             language,
             intents: concerns::intents(&self.schema, &parts, &fields),
             prediction_set: self.prediction_set(&parts, language),
             out_of_scope: Probability::new(outside).rounded(),
             fields,
-            tone: self.tone(&raw),
+            tone: self.tone(&raw, language),
             truncated,
             leaves: self.leaves(&leaves),
             digests: Digests { model: self.digest.clone() },
-        })
+        };
+        Ok((reading, leaves))
     }
 
     /// What the heads mark by themselves: neither trimmed nor met with recognised values, repetitions
     /// included. For measuring; `read` is what a case gets.
-    pub fn spans(&self, text: &str) -> Result<Vec<Proposed>, UnderstandingError> {
+    pub fn spans(&self, text: &str, language: Language) -> Result<Vec<Proposed>, UnderstandingError> {
         let input = Input::new(text, self.tokens.read(text)?, &self.lexicon);
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
-        Ok(self.proposed(&input, &raw))
+        Ok(self.proposed(&input, &raw, language))
     }
 
     /// The stretches of the message with a concern each. Neighbours about the same leaf are one, and where
     /// only one is left the whole message speaks for it.
-    fn parts(&self, input: &Input, raw: &Raw, length: usize, language: Language) -> Vec<Part> {
-        let temperature = self.calibration.intent_temperature(language);
-        let scores = |logits: &[f32]| self.model.shape.scores(logits, temperature);
+    pub(super) fn parts(&self, input: &Input, raw: &Raw, length: usize, language: Language) -> Vec<Part> {
+        let scores = |logits: &[f32]| self.scores(logits, language);
         let mut parts: Vec<Part> = Vec::new();
         for (words, logits) in &raw.concerns {
-            let (Some((start, end)), scores) = (input.place(words.clone()), scores(logits)) else { continue };
+            let (Some(span), scores) = (input.place(words.clone()), scores(logits)) else { continue };
             match parts.last_mut() {
-                Some((span, last)) if best(&last.leaves) == best(&scores.leaves) => {
-                    span.1 = end;
-                    if highest(&scores.leaves) > highest(&last.leaves) {
-                        *last = scores;
+                Some(last) if best(&last.scores.leaves) == best(&scores.leaves) => {
+                    last.span.1 = span.1;
+                    if highest(&scores.leaves) > highest(&last.scores.leaves) {
+                        (last.voice, last.scores) = (span, scores);
                     }
                 }
-                _ => parts.push(((start, end), scores)),
+                _ => parts.push(Part { span, voice: span, scores }),
             }
         }
         if parts.len() < 2 {
-            return vec![((0, length), scores(&raw.intent))];
+            let span = (0, length);
+            return vec![Part { span, voice: span, scores: scores(&raw.intent) }];
         }
         parts
+    }
+
+    /// Calibrated probabilities from the intent head's scores.
+    pub fn scores(&self, logits: &[f32], language: Language) -> Scores {
+        let shape = &self.model.shape;
+        shape.scores(logits, self.calibration.intent.of(language)).weighted(&shape.edges, &self.mix)
+    }
+
+    /// How much likelier than assumed each leaf is; empty: as assumed.
+    pub(super) fn mix(&self) -> &[f64] {
+        &self.mix
     }
 
     /// What no part can exclude, the likeliest of the first part first.
     fn prediction_set(&self, parts: &[Part], language: Language) -> Vec<String> {
         let mut set: Vec<String> = Vec::new();
-        for (_, scores) in parts {
-            for at in self.calibration.prediction_set(&scores.leaves, language) {
+        for part in parts {
+            for at in self.calibration.prediction_set(&part.scores.leaves, language) {
                 let leaf = self.schema.intents.leaves.get(at).map(|leaf| leaf.id.clone());
                 set.extend(leaf.filter(|leaf| !set.contains(leaf)));
             }
@@ -209,10 +236,10 @@ impl Understanding {
         other.copied().unwrap_or(0.0)
     }
 
-    fn proposed(&self, input: &Input, raw: &Raw) -> Vec<Proposed> {
+    fn proposed(&self, input: &Input, raw: &Raw, language: Language) -> Vec<Proposed> {
         let mut out = Vec::new();
         for ((at, group), logits) in self.schema.extraction.groups.iter().enumerate().zip(&raw.spans) {
-            let temperature = self.calibration.span_temperature(&group.id);
+            let temperature = self.calibration.span_temperature(&group.id, language);
             for span in spans::decode(logits, group.fields.len(), group.lean, temperature) {
                 if let Some((start, end)) = input.place(span.words) {
                     let probability = span.probability;
@@ -223,8 +250,8 @@ impl Understanding {
         out
     }
 
-    fn tone(&self, raw: &Raw) -> Tone {
-        let scores = tone::scores(&raw.tone, self.calibration.tone_temperature);
+    fn tone(&self, raw: &Raw, language: Language) -> Tone {
+        let scores = self.calibration.tone(&raw.tone, language);
         let labelled = |values: &[f64], labels: &[&str]| {
             let best = ranked(values).into_iter().next();
             let (at, p) = best.unwrap_or((0, 0.0));

@@ -117,11 +117,11 @@ fn missing_and_damaged_bundles_are_refused_by_name() {
     assert!(error(Path::new("models/none")).contains("models/none"));
     let folder = tempfile::tempdir().unwrap();
     let restore = || {
-        for name in bundle::FILES.iter().chain(&[bundle::LEXICON, "manifest.json"]) {
+        for name in bundle::FILES.iter().chain(&["manifest.json"]) {
             std::fs::copy(Path::new("models/default").join(name), folder.path().join(name)).unwrap();
         }
     };
-    for name in bundle::FILES.into_iter().chain([bundle::LEXICON]) {
+    for name in bundle::FILES {
         restore();
         let mut bytes = std::fs::read(folder.path().join(name)).unwrap();
         let middle = bytes.len() / 2;
@@ -146,4 +146,32 @@ fn a_bundle_for_other_intents_is_refused() {
         panic!("the bundle was taken")
     };
     assert!(error.to_string().contains("something_new") && error.to_string().contains("prokura train"));
+}
+
+#[test]
+fn a_calibrated_bundle_takes_the_old_ones_place_whole() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("bundle");
+    let mut calibration = shipped().calibration().clone();
+    calibration.intent.languages.clear();
+    calibration.intent.all = 3.0;
+    let write = |calibration: &Calibration| {
+        bundle::recalibrated(Path::new("models/default"), &folder, calibration, str::to_uppercase).unwrap()
+    };
+    let first = write(shipped().calibration());
+    let digest = write(&calibration);
+    assert_ne!(first, digest);
+    let names = std::fs::read_dir(parent.path()).unwrap().count();
+    assert_eq!(names, 1, "nothing is left beside it");
+    let softer = Understanding::load(&folder, &schema()).unwrap();
+    assert_eq!((softer.digest(), softer.calibration()), (&digest, &calibration));
+    let text = "Where is my card?";
+    let p = |models: &Understanding| {
+        let reading = models.read("m1", text, Language::En, &[]).unwrap();
+        (reading.leaf().unwrap().to_owned(), reading.intents[0].probability)
+    };
+    let ((leaf, sure), (same, less)) = (p(shipped()), p(&softer));
+    assert!(leaf == same && less < sure, "{less:?} {sure:?}");
+    let card = std::fs::read_to_string(folder.join("card.md")).unwrap();
+    assert!(card.starts_with("# MODEL CARD"), "{card}");
 }

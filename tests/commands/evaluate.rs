@@ -36,18 +36,21 @@ fn lines(folder: &Path, bar: f64) {
     };
     let text = set("blind", "blind/messages.tsv", "marked")
         + &set("blind_persons", "blind/persons.tsv", "marked")
-        + &set("injections", "injections.tsv", "instructions")
-        + &format!(
-            "[[figure]]\nid = \"blind.de.leaf\"\nbar = {bar}\n[[figure]]\nid = \"persons.de.f1\"\ngoal = 0.9\n"
-        );
+        + &set("injections", "injections.tsv", "instructions");
     std::fs::write(folder.join("bar.toml"), text).unwrap();
+    let figures = format!(
+        "[[figure]]\nid = \"blind.de.leaf\"\nbar = {bar}\n[[figure]]\nid = \"persons.de.f1\"\ngoal = 0.9\n"
+    );
+    std::fs::write(folder.join("bars.toml"), figures).unwrap();
 }
 
 /// No public data, whatever the environment names.
-fn asked(own: &Path, log: &Path) -> [String; 7] {
-    let (own, log) = (own.display().to_string(), log.display().to_string());
-    let [evaluate, data, lines, file] = ["evaluate", "--data", "--own", "--log"].map(str::to_owned);
-    [evaluate, data, own.clone(), lines, own, file, log]
+fn asked(own: &Path, log: &Path) -> [String; 9] {
+    let (bars, own, log) =
+        (own.join("bars.toml").display().to_string(), own.display().to_string(), log.display().to_string());
+    let [evaluate, data, lines, file, bar] =
+        ["evaluate", "--data", "--own", "--log", "--bar"].map(str::to_owned);
+    [evaluate, data, own.clone(), lines, own, file, log, bar, bars]
 }
 
 #[test]
@@ -93,7 +96,38 @@ fn a_figure_below_its_bar_is_told_and_ends_with_code_1() {
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     let (code, said) = failing(&asked);
     assert!(code == 1 && said.contains("blind.de.leaf: 1.0000, bar 1.5000"), "{code}: {said}");
-    std::fs::write(own.join("bar.toml"), "[[figure]]\nid = \"a\"\n").unwrap();
+    std::fs::write(own.join("bars.toml"), "[[figure]]\nid = \"a\"\n").unwrap();
     let (code, said) = failing(&asked);
-    assert!(code == 2 && said.contains("bar.toml:1:1: figure `a`"), "{code}: {said}");
+    assert!(code == 2 && said.contains("bars.toml:1:1: figure `a`"), "{code}: {said}");
+    std::fs::remove_file(own.join("bars.toml")).unwrap();
+    let (code, said) = failing(&asked);
+    assert!(code == 2 && said.contains("bars.toml"), "{code}: {said}");
+}
+
+#[test]
+fn a_banks_own_tickets_are_measured_with_one_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let rows = r#"{"text": "Wie hoch ist mein Kontostand?", "leaf": "balance", "channel": "chat"}
+{"text": "My card was stolen!", "leaf": "lost_or_stolen_card", "language": "en", "channel": "mail"}
+{"text": "Ich will mit einem Menschen sprechen.", "leaf": "balance", "channel": "chat"}
+"#;
+    std::fs::write(at("tickets.jsonl"), rows).unwrap();
+    let (tickets, page) = (at("tickets.jsonl"), at("page.html"));
+    let out = prokura(&["evaluate", "--tickets", &tickets, "--json", "--html", &page]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let report = &told["reports"]["tickets.de"];
+    assert_eq!((&report["n"], &report["accuracy"]), (&Value::from(2), &Value::from(0.5)));
+    assert_eq!(report["confusions"][0]["said"], "talk_to_human");
+    assert_eq!(report["channels"]["chat"]["n"], 2);
+    assert_eq!(told["reports"]["tickets.en"]["leaves"]["lost_or_stolen_card"]["f1"], 1.0);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<svg") && page.contains("tickets.de") && !page.contains("Kontostand"));
+    std::fs::write(at("bars.toml"), "[[figure]]\nid = \"tickets.de.leaf\"\nbar = 0.9\n").unwrap();
+    let (code, said) = failing(&["evaluate", "--tickets", &tickets, "--bar", &at("bars.toml")]);
+    assert!(code == 1 && said.contains("tickets.de.leaf: 0.5000, bar 0.9000"), "{code}: {said}");
+    std::fs::write(at("tickets.jsonl"), "{\"text\": \"geheim\"}\n").unwrap();
+    let (code, said) = failing(&["evaluate", "--tickets", &tickets]);
+    assert!(code == 2 && said.contains("tickets.jsonl:1:") && !said.contains("geheim"), "{code}: {said}");
 }

@@ -5,10 +5,12 @@ pub mod clean;
 pub mod clinc150;
 pub mod injections;
 pub mod labels;
+pub mod marks;
 pub mod mobie;
 pub mod own;
 pub mod policies;
 pub mod smartdata;
+pub mod tickets;
 
 use crate::base::Language;
 use std::ops::Range;
@@ -101,6 +103,18 @@ pub struct Tone {
     pub urgency: usize,
     pub sentiment: usize,
     pub wants_human: bool,
+}
+
+impl Tone {
+    /// That of two messages in one: as urgent as the more urgent, as unhappy as the unhappier, and a wish for
+    /// a person in either is one.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            urgency: self.urgency.max(other.urgency),
+            sentiment: self.sentiment.min(other.sentiment),
+            wants_human: self.wants_human || other.wants_human,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 //! which each concern is marked `{leaf: text}`. The tone is urgency (`l`, `n`, `h`), sentiment (`-`, `0`,
 //! `+`) and `H` where a person is asked for. Values are marked `[field|text]`.
 
-use super::{Concern, Line, Piece, Source, Split, Target, Tone, bucket};
+use super::{Concern, Line, Piece, Source, Split, Target, Tone, bucket, marks};
 use crate::base::Language;
 use crate::learning::error::LearningError;
 use crate::understanding::{Dag, Extraction};
@@ -173,7 +173,7 @@ fn marked(text: &str, dag: &Dag, extraction: &Extraction) -> Result<(Vec<Piece>,
             return fault(4, "a concern has no end", REMEDY);
         };
         let Some((leaf, words)) = inside.split_once(": ") else {
-            return fault(4, format!("`{{{inside}}}` is not a concern"), REMEDY);
+            return fault(4, "braces that name no concern", REMEDY);
         };
         if !before.is_empty() {
             all.extend(pieces(before, extraction)?);
@@ -192,36 +192,17 @@ fn marked(text: &str, dag: &Dag, extraction: &Extraction) -> Result<(Vec<Piece>,
     Ok((all, concerns))
 }
 
-/// Splits `[field|text]` marks from the text around them.
+/// Splits `[field|text]` marks from the text around them; only fields of the pack are marked.
 fn pieces(text: &str, extraction: &Extraction) -> Result<Vec<Piece>, Fault> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((before, marked)) = rest.split_once('[') {
-        let Some((mark, after)) = marked.split_once(']') else {
-            return fault(4, "a mark has no end", "close it with ]");
-        };
-        let Some((field, value)) = mark.split_once('|').filter(|(_, value)| !value.is_empty()) else {
-            return fault(4, format!("`[{mark}]` is not a mark"), "write [field|text]");
-        };
-        if extraction.find(field).is_none() {
-            return fault(4, format!("`{field}` is not a field"), "use a field of config/extraction.toml");
-        }
-        if !before.is_empty() {
-            pieces.push(Piece { text: before.to_owned(), field: None });
-        }
-        pieces.push(Piece { text: value.to_owned(), field: Some(field.to_owned()) });
-        rest = after;
+    let pieces = marks::pieces(text).map_err(|(problem, remedy)| Fault {
+        column: 4,
+        problem: problem.to_owned(),
+        remedy,
+    })?;
+    match pieces.iter().filter_map(|piece| piece.field.as_deref()).find(|f| extraction.find(f).is_none()) {
+        Some(field) => fault(4, format!("`{field}` is not a field"), "use a field of config/extraction.toml"),
+        None => Ok(pieces),
     }
-    if rest.contains(']') {
-        return fault(4, "a ] without its [", "remove it");
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece { text: rest.to_owned(), field: None });
-    }
-    if pieces.is_empty() {
-        return fault(4, "the text is empty", "write a text");
-    }
-    Ok(pieces)
 }
 
 #[cfg(test)]

@@ -41,12 +41,12 @@ fn a_bad_line_names_its_column_and_the_remedy() {
         ("balance.1\tde\tx0\tx", 3, "tone"),
         ("balance.1\tde\tn0\tein [name|x]", 4, "not a field"),
         ("balance.1\tde\tn0\tein [iban|x", 4, "no end"),
-        ("balance.1\tde\tn0\tein [iban|]", 4, "not a mark"),
+        ("balance.1\tde\tn0\tein [iban|]", 4, "names no field"),
         ("balance.1\tde\tn0\tein ] da", 4, "without"),
         ("balance.1\tde\tn0\t{balance: ein}", 4, "a concern is marked"),
         ("several.1\tde\tn0\tein", 4, "no concern"),
         ("several.1\tde\tn0\t{balance: ein", 4, "no end"),
-        ("several.1\tde\tn0\t{balance ein}", 4, "not a concern"),
+        ("several.1\tde\tn0\t{balance ein}", 4, "name no concern"),
         ("several.1\tde\tn0\t{balans: ein}", 1, "not a leaf"),
     ];
     for (row, column, word) in bad {

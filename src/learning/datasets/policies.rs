@@ -1,5 +1,5 @@
-//! Sections of the sample policies (`index/policies/*.md`), English ones: text of the kind that retrieval reads,
-//! on which the vector is to stay what the base model makes of it. German ones have no twin sentence by
+//! Sections of the sample policies (`index/policies/*.md`), English ones, and of tau_banking's documents (never its
+//! questions): text of the kind that retrieval reads, on which the vector is to stay what the base model makes of it. German ones have no twin sentence by
 //! sentence, and what the base model makes of German is not worth keeping.
 
 use super::{Line, Piece, Source, Split};
@@ -10,6 +10,44 @@ use std::path::Path;
 
 /// Shorter paragraphs say nothing alone.
 const SHORTEST: usize = 40;
+
+/// `file` is documents.jsonl of tau_banking: an object a line with `title` and `content`.
+pub fn documents(file: &Path, extraction: &Extraction) -> Result<Vec<Line>, LearningError> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        title: String,
+        content: String,
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| LearningError::file(file, error, "restore the data folder"))?;
+    let mut lines = Vec::new();
+    for (number, row) in text.lines().enumerate() {
+        let document: Document = serde_json::from_str(row).map_err(|error| LearningError::Data {
+            file: file.to_owned(),
+            line: number + 1,
+            column: error.column(),
+            problem: "not an object with `title` and `content`".to_owned(),
+            remedy: "restore the data folder".to_owned(),
+        })?;
+        let found = paragraphs(&document.content).into_iter();
+        lines.extend(found.map(|text| line(format!("{} {text}", document.title), extraction)));
+    }
+    Ok(lines)
+}
+
+fn line(text: String, extraction: &Extraction) -> Line {
+    Line {
+        source: Source::Policies,
+        split: Split::Train,
+        language: Language::En,
+        meaning: Some(text.clone()),
+        pieces: vec![Piece { text, field: None }],
+        target: None,
+        concerns: Vec::new(),
+        tone: None,
+        groups: vec![false; extraction.groups.len()],
+    }
+}
 
 /// `folder` is index/policies; nothing where it is not there.
 pub fn read(folder: &Path, extraction: &Extraction) -> Result<Vec<Line>, LearningError> {
@@ -26,17 +64,7 @@ pub fn read(folder: &Path, extraction: &Extraction) -> Result<Vec<Line>, Learnin
         if !head.lines().any(|line| line.trim() == "language: en") {
             continue;
         }
-        lines.extend(paragraphs(body).into_iter().map(|text| Line {
-            source: Source::Policies,
-            split: Split::Train,
-            language: Language::En,
-            meaning: Some(text.clone()),
-            pieces: vec![Piece { text, field: None }],
-            target: None,
-            concerns: Vec::new(),
-            tone: None,
-            groups: vec![false; extraction.groups.len()],
-        }));
+        lines.extend(paragraphs(body).into_iter().map(|text| line(text, extraction)));
     }
     Ok(lines)
 }

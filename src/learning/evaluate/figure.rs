@@ -86,6 +86,11 @@ impl Table {
         }
     }
 
+    /// A figure that was measured elsewhere.
+    pub fn given(&mut self, id: String, n: usize, value: f64, interval: Interval) {
+        self.push(id, n, value, interval, Scale::Score, None);
+    }
+
     fn push(
         &mut self,
         id: String,

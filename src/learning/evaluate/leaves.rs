@@ -2,6 +2,7 @@
 
 use super::bench::{Answer, Bench, of};
 use super::figure::{Scale, Table, kappa};
+use super::judged::Judged;
 use super::material::Material;
 use crate::base::Language;
 use crate::learning::datasets::Source;
@@ -32,6 +33,50 @@ pub fn public(table: &mut Table, bench: &Bench, readings: &[Reading]) {
         table.hits(format!("{name}.leaf"), &open.0, Some(&open.1));
         table.hits(format!("{name}.leaf_closed"), &closed.0, Some(&closed.1));
     }
+}
+
+/// Lines of a public set as they were judged, of all leaves.
+pub fn judged_lines(bench: &Bench, readings: &[Reading], source: Source) -> Vec<Judged> {
+    let dag = bench.dag();
+    let calibration = bench.understanding.calibration();
+    let lines = readings.iter().filter(|reading| reading.line.source == source);
+    let judge = |reading: &Reading| {
+        let (leaf, language) = (reading.line.target.as_ref()?.leaf, reading.line.language);
+        let scores = bench.understanding.scores(&reading.raw.intent, language);
+        let set = calibration.prediction_set(&scores.leaves, language);
+        let parent = highest(&scores.parents, |_| true);
+        Some(Judged {
+            length: reading.drawn.text.chars().count(),
+            channel: None,
+            leaf,
+            parent_right: parent.is_some_and(|parent| dag.edges.contains(&(parent, leaf))),
+            held: set.contains(&leaf),
+            set: set.len(),
+            probabilities: scores.leaves,
+        })
+    };
+    lines.filter_map(judge).collect()
+}
+
+/// Messages as they were judged, by language.
+pub fn judged(bench: &Bench, answers: &[Answer], language: Language) -> Vec<Judged> {
+    let dag = bench.dag();
+    let judge = |answer: &&Answer| {
+        let (leaf, reading) = (answer.message.leaf?, &answer.reading);
+        let way = reading.intents.first().and_then(|intent| intent.parents.first());
+        let parent = way.and_then(|way| dag.parent(&way.parent));
+        let id = dag.leaves.get(leaf).map(|leaf| &leaf.id)?;
+        Some(Judged {
+            length: answer.message.text.chars().count(),
+            channel: answer.message.channel.clone(),
+            leaf,
+            parent_right: parent.is_some_and(|parent| dag.edges.contains(&(parent, leaf))),
+            held: reading.prediction_set.contains(id),
+            set: reading.prediction_set.len(),
+            probabilities: answer.leaves.clone(),
+        })
+    };
+    of(answers, language).iter().filter_map(judge).collect()
 }
 
 /// The leaf that the reading puts first, and the way in that it puts first.

@@ -6,6 +6,7 @@ use crate::learning::bar::Bar;
 use crate::learning::corpus::Corpus;
 use crate::learning::datasets::clean::{Texts, normalised};
 use crate::learning::datasets::smartdata::{self, Sentence};
+use crate::learning::datasets::tickets::Ticket;
 use crate::learning::datasets::{Line, Source, Split, Tone, injections, mobie, own};
 use crate::learning::draw;
 use crate::learning::error::LearningError;
@@ -18,6 +19,8 @@ use std::path::Path;
 pub struct Message {
     pub id: String,
     pub language: Language,
+    /// Where it came in, as the ticket says.
+    pub channel: Option<String>,
     pub text: String,
     pub leaf: Option<usize>,
     pub tone: Option<Tone>,
@@ -28,11 +31,16 @@ pub struct Message {
 }
 
 impl Message {
+    pub fn of_ticket(ticket: &Ticket) -> Self {
+        Self { channel: ticket.channel.clone(), ..Self::of(ticket.id.clone(), &ticket.line) }
+    }
+
     fn of(id: String, line: &Line) -> Self {
         let drawn = draw::plain(line);
         Self {
             id,
             language: line.language,
+            channel: None,
             text: drawn.text,
             leaf: line.target.as_ref().map(|target| target.leaf),
             tone: line.tone,

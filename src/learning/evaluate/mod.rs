@@ -3,13 +3,16 @@
 //! Enters: a bundle, the pack, the labelled lines. Leaves: an `Evaluation`. This is the only code that measures
 //! on test lines, and it writes a line to the log of openings before it does.
 //!
-//! `material` gathers the lines, `run` measures one subject after the other, each subject has a file.
+//! `material` gathers the lines, `run` measures one subject after the other, each subject has a file; `judged` has
+//! what follows from leaf and probability alone, `page` shows all of it.
 
 mod bench;
 mod figure;
+mod judged;
 mod leaves;
 mod material;
 pub mod openings;
+mod page;
 mod retrieval;
 mod robust;
 mod run;
@@ -19,4 +22,5 @@ mod tone;
 mod values;
 
 pub use figure::{Figure, Scale};
-pub use run::{Evaluation, Options, Sets, run};
+pub use page::page;
+pub use run::{Evaluation, Options, Sets, Tickets, run, tickets};

@@ -1,20 +1,22 @@
 //! The whole table, subject by subject.
 
-use super::bench::Bench;
+use super::bench::{Answer, Bench, of};
 use super::figure::{Figure, Table};
-use super::material::Material;
+use super::judged::{self, Judged, Report};
+use super::material::{Material, Message};
 use super::{leaves, openings, retrieval, robust, scope, several, tone, values};
 use crate::base::{Digest, Language, Timestamp};
-use crate::cases::load_pack;
-use crate::learning::bar::Bar;
+use crate::cases::{Pack, load_pack};
+use crate::intake::BankCodes;
+use crate::learning::bar::{Bar, Mark};
 use crate::learning::baseline::Baseline;
 use crate::learning::corpus::Corpus;
-use crate::learning::datasets::{Source, Split};
+use crate::learning::datasets::{Source, Split, tickets};
 use crate::learning::error::LearningError;
 use crate::learning::measure::{self, Figures, Reading};
-use crate::understanding::{Schema, Understanding};
+use crate::understanding::{Dag, Schema, Understanding};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -29,12 +31,29 @@ pub struct Options {
     pub split: Split,
     /// Where the opening of test lines is written down; development lines are not logged.
     pub log: PathBuf,
+    /// What each figure is held to, by its id.
+    pub marks: BTreeMap<String, Mark>,
+    /// To verify the check digits of account numbers, as the service does.
+    pub bank_codes: BankCodes,
     pub at: Timestamp,
+}
+
+/// What a bank's own labelled tickets are measured with.
+#[derive(Clone, Debug)]
+pub struct Tickets {
+    pub bundle: PathBuf,
+    pub config: PathBuf,
+    /// See `datasets::tickets`; none may have been trained on.
+    pub file: PathBuf,
+    /// The language of a text that does not tell its own.
+    pub usual: Language,
+    pub bank_codes: BankCodes,
+    pub bar: Bar,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Evaluation {
-    /// "test" or "dev".
+    /// "test", "dev" or "tickets".
     pub split: &'static str,
     /// How often test lines were opened, this time included; absent on development lines.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +65,8 @@ pub struct Evaluation {
     /// By language, on own lines: how often the prediction set holds the leaf, and its mean size.
     pub prediction_sets: BTreeMap<Language, Sets>,
     pub figures: Vec<Figure>,
+    /// By set, and by language where a set has both.
+    pub reports: BTreeMap<String, Report>,
     pub model: Digest,
     /// What was not there.
     pub notes: Vec<String>,
@@ -61,7 +82,7 @@ pub struct Sets {
 impl Evaluation {
     /// What keeps the bundle from being shipped; empty when nothing does. Bars are for test lines.
     pub fn below_bar(&self) -> Vec<String> {
-        let below = self.figures.iter().filter(|figure| self.split == "test" && figure.below_bar());
+        let below = self.figures.iter().filter(|figure| self.split != "dev" && figure.below_bar());
         below
             .map(|figure| format!("{}: {:.4}, bar {:.4}", figure.id, figure.value, figure.bar.unwrap_or(0.0)))
             .collect()
@@ -69,15 +90,17 @@ impl Evaluation {
 }
 
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluation, LearningError> {
-    let pack = load_pack(&options.config, None).map_err(|findings| {
-        let first = findings.first().map(ToString::to_string).unwrap_or_default();
-        LearningError::file(&options.config, first, "run `prokura check` for the rest")
-    })?;
-    let pack = pack.pack;
+    let pack = pack(&options.config)?;
     let understanding = Understanding::load(&options.bundle, &pack.schema)?;
     let Schema { intents: dag, extraction } = &pack.schema;
     let mut corpus = Corpus::read(options.data.as_deref(), &options.own, dag, extraction, &Source::ALL)?;
-    let bar = Bar::read(&options.own.join("bar.toml"))?.unwrap_or_default();
+    let file = options.own.join("bar.toml");
+    let mut bar = Bar::read(&file)?.unwrap_or_default();
+    if let Some(id) = bar.marks.keys().next() {
+        let problem = format!("figure `{id}` is held to something here");
+        return Err(LearningError::file(&file, problem, "move it to config/bars.toml, or the file of --bar"));
+    }
+    bar.marks.clone_from(&options.marks);
     let openings = match options.split {
         Split::Test => Some(open(options, &bar, understanding.digest())?),
         _ => None,
@@ -92,29 +115,44 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluati
     notes.iter().for_each(|note| progress(note));
     progress("learning the linear baseline");
     let baseline = baseline(&corpus, dag.leaves.len());
-    let bench = Bench { understanding: &understanding, baseline: &baseline, pack: &pack };
+    let bench = Bench {
+        understanding: &understanding,
+        baseline: &baseline,
+        pack: &pack,
+        bank_codes: &options.bank_codes,
+    };
     progress("reading the lines");
     let (model, tokens) = (understanding.model(), understanding.tokens());
     let readings = measure::read(model, tokens, &corpus, options.split, 0)?;
     let mut table = Table::default();
-    measured(&mut table, &bench, &material, options.split, &readings, progress)?;
+    let own = bench.answers(&material.own)?;
+    let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &own, l)?))).collect();
+    let reports = measured(&mut table, &bench, &material, own, (options.split, &readings), progress)?;
     retrieval::run(&mut table, &bench, options.data.as_deref(), &options.base, progress)?;
     let unmeasured = table.hold(&bar);
     if !unmeasured.is_empty() {
         notes.push(format!("not measured: {}", unmeasured.join(", ")));
     }
     let auroc = table.figures.iter().find(|figure| figure.id == "scope.auroc").map(|figure| figure.value);
-    let sets = Language::ALL.into_iter().filter_map(|l| Some((l, sets(&readings, &understanding, l)?)));
     Ok(Evaluation {
         split: if options.split == Split::Test { "test" } else { "dev" },
         openings,
         tasks: measure::figures(&readings, &model.shape, dag, extraction),
         out_of_scope_auroc: auroc,
-        prediction_sets: sets.collect(),
+        prediction_sets: sets,
         figures: table.figures,
+        reports,
         model: understanding.digest().clone(),
         notes,
     })
+}
+
+fn pack(config: &Path) -> Result<Pack, LearningError> {
+    let checked = load_pack(config, None).map_err(|findings| {
+        let first = findings.first().map(ToString::to_string).unwrap_or_default();
+        LearningError::file(config, first, "run `prokura check` for the rest")
+    })?;
+    Ok(checked.pack)
 }
 
 /// Before the first test line is measured on, so that a run that fails is counted too.
@@ -136,13 +174,12 @@ fn measured(
     table: &mut Table,
     bench: &Bench,
     material: &Material,
-    split: Split,
-    readings: &[Reading],
+    own: Vec<Answer>,
+    (split, readings): (Split, &[Reading]),
     progress: &mut dyn FnMut(&str),
-) -> Result<(), LearningError> {
+) -> Result<BTreeMap<String, Report>, LearningError> {
     leaves::public(table, bench, readings);
     scope::elsewhere(table, bench, readings);
-    let own = bench.answers(&material.own)?;
     let blind = bench.answers(&material.blind)?;
     let messages = if split == Split::Test { &blind } else { &own };
     scope::near(table, bench, messages, &bench.answers(&material.near_scope)?);
@@ -158,22 +195,82 @@ fn measured(
     robust::effects(table, bench, messages);
     progress("reading messages with instructions in them");
     robust::injections(table, bench, messages, &material.instructions)?;
+    let mut judged = Vec::new();
+    for source in [Source::Banking77, Source::Clinc150] {
+        judged.push((source.name().to_owned(), leaves::judged_lines(bench, readings, source)));
+    }
+    for (name, answers) in [("own", &own), ("blind", &blind)] {
+        for language in Language::ALL {
+            judged.push((format!("{name}.{language}"), leaves::judged(bench, answers, language)));
+        }
+    }
+    let reports = reports(table, bench.dag(), judged);
     progress("reading damaged messages");
     let all: Vec<_> = own.into_iter().chain(blind).collect();
-    robust::perturbations(table, bench, &all)
+    robust::perturbations(table, bench, &all)?;
+    Ok(reports)
 }
 
-fn sets(readings: &[Reading], understanding: &Understanding, language: Language) -> Option<Sets> {
-    let (mut n, mut held, mut size) = (0_usize, 0_usize, 0_usize);
-    let own = readings.iter().filter(|r| r.line.source == Source::Own && r.line.language == language);
-    for reading in own {
-        let Some(target) = &reading.line.target else { continue };
-        let temperature = understanding.calibration().intent_temperature(language);
-        let scores = understanding.model().shape.scores(&reading.raw.intent, temperature);
-        let set = understanding.calibration().prediction_set(&scores.leaves, language);
-        n += 1;
-        size += set.len();
-        held += usize::from(set.contains(&target.leaf));
+/// Of every set that has messages: its report, and the figures that a bar may hold.
+fn reports(table: &mut Table, dag: &Dag, judged: Vec<(String, Vec<Judged>)>) -> BTreeMap<String, Report> {
+    let leaves: Vec<String> = dag.leaves.iter().map(|leaf| leaf.id.clone()).collect();
+    let mut reports = BTreeMap::new();
+    for (name, judged) in judged {
+        let Some(report) = judged::report(&judged, &leaves) else { continue };
+        let calibration = &report.calibration;
+        table.given(format!("{name}.ece"), report.n, calibration.debiased, calibration.interval);
+        let held = judged.iter().filter(|judged| judged.held).count();
+        table.share(format!("{name}.coverage"), held, report.n, None);
+        reports.insert(name, report);
     }
-    (n > 0).then(|| Sets { n, coverage: held as f64 / n as f64, size: size as f64 / n as f64 })
+    reports
+}
+
+/// The same for a bank's own labelled tickets; nothing else is read, and nothing is logged.
+pub fn tickets(options: &Tickets) -> Result<Evaluation, LearningError> {
+    let pack = pack(&options.config)?;
+    let understanding = Understanding::load(&options.bundle, &pack.schema)?;
+    let Schema { intents: dag, extraction } = &pack.schema;
+    let tickets = tickets::read(&options.file, (dag, extraction), Split::Test, options.usual)?;
+    let messages: Vec<Message> = tickets.iter().map(Message::of_ticket).collect();
+    let bench = Bench {
+        understanding: &understanding,
+        baseline: &Baseline::train(&[], dag.leaves.len(), 1),
+        pack: &pack,
+        bank_codes: &options.bank_codes,
+    };
+    let answers = bench.answers(&messages)?;
+    let mut table = Table::default();
+    let mut judged = Vec::new();
+    for language in Language::ALL {
+        let of = leaves::judged(&bench, &answers, language);
+        let right = of.iter().filter(|judged| judged.right()).count();
+        table.share(format!("tickets.{language}.leaf"), right, of.len(), None);
+        judged.push((format!("tickets.{language}"), of));
+    }
+    let reports = reports(&mut table, dag, judged);
+    table.hold(&options.bar);
+    let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &answers, l)?))).collect();
+    Ok(Evaluation {
+        split: "tickets",
+        openings: None,
+        tasks: Figures::new(),
+        out_of_scope_auroc: None,
+        prediction_sets: sets,
+        figures: table.figures,
+        reports,
+        model: understanding.digest().clone(),
+        notes: Vec::new(),
+    })
+}
+
+fn held(dag: &Dag, own: &[Answer], language: Language) -> Option<Sets> {
+    let (mut n, mut holding, mut size) = (0_usize, 0_usize, 0_usize);
+    for Answer { message, reading, .. } in of(own, language) {
+        let Some(leaf) = message.leaf.and_then(|at| dag.leaves.get(at)) else { continue };
+        n += 1;
+        size += reading.prediction_set.len();
+        holding += usize::from(reading.prediction_set.contains(&leaf.id));
+    }
+    (n > 0).then(|| Sets { n, coverage: holding as f64 / n as f64, size: size as f64 / n as f64 })
 }

@@ -21,7 +21,7 @@ pub fn sentences(table: &mut Table, bench: &Bench, sentences: &[Sentence]) -> Re
     let mut items = Vec::new();
     for sentence in sentences {
         let letters: Vec<char> = sentence.text.chars().collect();
-        let found = persons(&letters, &names(bench, &sentence.text)?);
+        let found = persons(&letters, &names(bench, &sentence.text, Language::De)?);
         let found = found.into_iter().map(|(start, end)| untitled(&letters, start, end));
         items.push(compared(&sentence.persons, &found.collect::<Vec<_>>()));
     }
@@ -36,7 +36,7 @@ pub fn messages(table: &mut Table, bench: &Bench, messages: &[Message]) -> Resul
         let (mut items, mut assigned, mut fooled) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.iter().filter(|message| message.language == language) {
             let letters: Vec<char> = message.text.chars().collect();
-            let found = names(bench, &message.text)?;
+            let found = names(bench, &message.text, message.language)?;
             let own = |fields: &[&str]| -> Vec<Value> {
                 message.values.iter().filter(|value| fields.contains(&value.0.as_str())).cloned().collect()
             };
@@ -79,11 +79,11 @@ fn span_f1(table: &mut Table, id: String, items: &[Found]) {
 }
 
 /// The heads' spans of persons, without what only separates them from the sentence.
-fn names(bench: &Bench, text: &str) -> Result<Vec<Value>, LearningError> {
+fn names(bench: &Bench, text: &str, language: Language) -> Result<Vec<Value>, LearningError> {
     let letters: Vec<char> = text.chars().collect();
     let groups = &bench.understanding.schema().extraction.groups;
     let mut found = Vec::new();
-    for span in bench.understanding.spans(text)? {
+    for span in bench.understanding.spans(text, language)? {
         let field = groups.get(span.group).and_then(|group| group.fields.get(span.field));
         let Some(field) = field.filter(|field| PERSON.contains(&field.id.as_str())) else { continue };
         let solid = |at: usize| letters.get(at).is_some_and(|c| c.is_alphanumeric());

@@ -1,7 +1,6 @@
 //! What was right, message by message, and the figures over many messages with how sure they are.
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use crate::learning::interval::bootstrap;
 use serde::{Deserialize, Serialize};
 
 /// How many of something were found, stood there, and both.
@@ -84,9 +83,6 @@ impl Count {
     }
 }
 
-/// Times that messages are drawn anew.
-const DRAWS: usize = 2_000;
-
 /// Figures with percentile bootstrap intervals over messages (Efron 1979).
 pub fn figures(outcomes: &[&Outcome]) -> Figures {
     let scored = |pick: fn(&Outcome) -> Count| {
@@ -104,19 +100,14 @@ pub fn figures(outcomes: &[&Outcome]) -> Figures {
 }
 
 fn interval(counts: &[Count]) -> Option<[f64; 2]> {
-    if counts.is_empty() {
-        return None;
-    }
-    let mut rng = StdRng::seed_from_u64(1);
-    let mut drawn: Vec<f64> = (0..DRAWS)
-        .map(|_| {
-            let draw = |_| counts.get(rng.random_range(0..counts.len())).copied().unwrap_or_default();
-            (0..counts.len()).map(draw).sum::<Count>().f1()
-        })
-        .collect();
-    drawn.sort_by(f64::total_cmp);
-    let at = |part: f64| drawn.get((part * (DRAWS - 1) as f64).round() as usize).copied();
-    Some([at(0.025)?, at(0.975)?])
+    bootstrap(counts.len(), |drawn| {
+        let times = |(count, times): (&Count, &u32)| Count {
+            right: count.right * times,
+            found: count.found * times,
+            wanted: count.wanted * times,
+        };
+        Some(counts.iter().zip(drawn).map(times).sum::<Count>().f1())
+    })
 }
 
 #[cfg(test)]

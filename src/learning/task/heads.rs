@@ -104,13 +104,7 @@ impl Example {
         let mut words = vec![0; input.tokens.words.len()];
         for value in &line.values {
             let Some(slot) = labels.slots.iter().position(|slot| *slot == value.slot) else { continue };
-            let mut label = 1 + 2 * slot;
-            for (word, place) in words.iter_mut().zip(&input.tokens.words) {
-                if place.start >= value.start && place.end <= value.end {
-                    *word = label;
-                    label = 2 + 2 * slot;
-                }
-            }
+            spans::mark(&mut words, &input.tokens.words, slot, value.start..value.end);
         }
         Self { input, goals, words }
     }

@@ -7,6 +7,7 @@
 //! line without a label, as in models/data) are read; values are marked `[slot|value]`.
 
 use super::declare::{Form, Task};
+use crate::learning::datasets::{Piece, marks};
 use crate::learning::error::LearningError;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +71,8 @@ fn json(file: &Path, text: &str) -> Result<Vec<Line>, LearningError> {
         file: file.to_owned(),
         line: error.line(),
         column: error.column(),
-        problem: error.to_string(),
+        // The parser's own words may quote a value.
+        problem: format!("{:?} error", error.classify()).to_lowercase(),
         remedy: "write an array of objects with text, intents and slots".to_owned(),
     })?;
     let mut lines = Vec::with_capacity(rows.len());
@@ -143,7 +145,7 @@ fn tsv(file: &Path, text: &str) -> Result<Vec<Line>, LearningError> {
             bad(number, label_at, problem, "write <label>.<number>, or add a column `labels`")
         })?;
         let (text, values) =
-            marked(text).map_err(|(problem, remedy)| bad(number, text_at, problem, remedy))?;
+            marked(text).map_err(|(problem, remedy)| bad(number, text_at, problem.to_owned(), remedy))?;
         lines.push(Line { text, intents, values });
     }
     Ok(lines)
@@ -161,26 +163,13 @@ fn of_id(id: &str) -> Option<BTreeSet<String>> {
     named.then(|| if label == "entities" { BTreeSet::new() } else { BTreeSet::from([label.to_owned()]) })
 }
 
-/// The text without its marks, and what they say; or what is wrong with them and what to write.
-fn marked(text: &str) -> Result<(String, Vec<Value>), (String, &'static str)> {
-    let (mut out, mut values, mut rest) = (String::new(), Vec::new(), text);
-    while let Some((before, opened)) = rest.split_once('[') {
-        let Some((mark, after)) = opened.split_once(']') else {
-            return Err(("a mark has no end".to_owned(), "close it with ]"));
-        };
-        let parts = mark.split_once('|').filter(|(slot, value)| !slot.is_empty() && !value.is_empty());
-        let Some((slot, value)) = parts else {
-            return Err(("a mark names no slot or no value".to_owned(), "write [slot|value]"));
-        };
-        out.push_str(before);
+/// The text without its marks, and what they say.
+fn marked(text: &str) -> Result<(String, Vec<Value>), marks::Fault> {
+    let (mut out, mut values) = (String::new(), Vec::new());
+    for Piece { text, field } in marks::pieces(text)? {
         let start = out.chars().count();
-        out.push_str(value);
-        values.push(Value { slot: slot.to_owned(), start, end: out.chars().count() });
-        rest = after;
-    }
-    out.push_str(rest);
-    if out.trim().is_empty() {
-        return Err(("the text is empty".to_owned(), "write a text"));
+        out.push_str(&text);
+        values.extend(field.map(|slot| Value { slot, start, end: out.chars().count() }));
     }
     Ok((out, values))
 }

@@ -10,7 +10,7 @@ use super::heads::{self, Example, Labels, Reader};
 use super::lines::{self, Line};
 use crate::base::Digest;
 use crate::learning::adamw::{self, Step};
-use crate::learning::corpus::step_rng;
+use crate::learning::corpus::{self, step_rng};
 use crate::learning::datasets::clean::normalised;
 use crate::learning::error::LearningError;
 use crate::learning::multitask::Average;
@@ -195,9 +195,7 @@ fn material<'a>(
         }
     };
     start.retain(|name, _| name.starts_with("encoder."));
-    let list =
-        |name: &str| std::fs::read_to_string(options.own.join("lexicon").join(name)).unwrap_or_default();
-    let lexicon = Lexicon::of(&list("first_names.txt"), &list("last_names.txt"), &list("places.txt"));
+    let lexicon = corpus::lexicon(&options.own)?;
     let digest = Digest::of_parts([quantise::pack(&start)?.as_slice(), &tokenizer]);
     labels.begin(&mut start, task.recipe.seed)?;
     Ok(Material {

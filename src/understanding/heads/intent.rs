@@ -68,26 +68,34 @@ impl Shape {
         Scores { parents, leaves, joint, within }
     }
 
-    /// `ln(P / (1 - P))` of a leaf, and its slope by every logit.
-    pub fn log_odds(&self, logits: &[f32], temperature: f64, leaf: usize) -> (f64, Vec<f32>) {
+    /// `ln(P / (1 - P))` of a leaf where leaves are `mix` times as frequent as assumed (empty: as assumed), and
+    /// its slope by every logit.
+    pub fn log_odds(&self, logits: &[f32], temperature: f64, mix: &[f64], leaf: usize) -> (f64, Vec<f32>) {
         let scores = self.scores(logits, temperature);
-        let p = scores.leaves[leaf].max(f64::MIN_POSITIVE);
+        let weight = |child: usize| mix.get(child).copied().unwrap_or(1.0);
+        let own = self.sum(&scores, |child| if child == leaf { weight(child) } else { 0.0 });
         // Not 1 - P, which is nothing but rounding where the model is sure.
-        let others = scores.leaves.iter().enumerate().filter(|(at, _)| *at != leaf).map(|(_, p)| p);
-        let rest = others.sum::<f64>().max(f64::MIN_POSITIVE);
-        // P(leaf | parent), by parent.
+        let others = self.sum(&scores, |child| if child == leaf { 0.0 } else { weight(child) });
+        let (p, rest) = (own.0.max(f64::MIN_POSITIVE), others.0.max(f64::MIN_POSITIVE));
+        let slope = own.1.iter().zip(&others.1).map(|(own, other)| (own / p - other / rest) / temperature);
+        ((p / rest).ln(), slope.map(|slope| slope as f32).collect())
+    }
+
+    /// The sum of all leaves' probabilities, each times its weight, and its slope by every logit (before the
+    /// temperature).
+    fn sum(&self, scores: &Scores, weight: impl Fn(usize) -> f64) -> (f64, Vec<f64>) {
         let mut given = vec![0.0; self.parents];
         for ((parent, child), within) in self.edges.iter().zip(&scores.within) {
-            given[*parent] += if *child == leaf { *within } else { 0.0 };
+            given[*parent] += weight(*child) * within;
         }
-        let scale = 1.0 / (p * rest * temperature);
-        let by_parent = scores.parents.iter().zip(&given).map(|(parent, given)| parent * (given - p));
-        let by_edge =
-            self.edges.iter().zip(&scores.joint).map(|((parent, child), joint)| {
-                joint * (f64::from(u8::from(*child == leaf)) - given[*parent])
-            });
-        let slope = by_parent.chain(by_edge).map(|slope| (slope * scale) as f32).collect();
-        ((p / rest).ln(), slope)
+        let all: f64 = scores.parents.iter().zip(&given).map(|(parent, given)| parent * given).sum();
+        let by_parent = scores.parents.iter().zip(&given).map(|(parent, given)| parent * (given - all));
+        let by_edge = self
+            .edges
+            .iter()
+            .zip(&scores.joint)
+            .map(|((parent, child), joint)| joint * (weight(*child) - given[*parent]));
+        (all, by_parent.chain(by_edge).collect())
     }
 }
 
@@ -120,13 +128,13 @@ mod tests {
     fn the_slope_of_the_log_odds_is_that_of_small_steps() {
         let shape = shape();
         let logits = [0.3, -0.2, 1.1, 0.4, -0.7, 0.9];
-        for leaf in 0..3 {
-            let (_, slope) = shape.log_odds(&logits, 1.3, leaf);
+        for (leaf, mix) in (0..3).flat_map(|leaf| [(leaf, vec![]), (leaf, vec![0.5, 3.0, 1.2])]) {
+            let (_, slope) = shape.log_odds(&logits, 1.3, &mix, leaf);
             for (at, slope) in slope.iter().enumerate() {
                 let moved = |by: f32| {
                     let mut logits = logits;
                     logits[at] += by;
-                    shape.log_odds(&logits, 1.3, leaf).0
+                    shape.log_odds(&logits, 1.3, &mix, leaf).0
                 };
                 let small = (moved(1e-2) - moved(-1e-2)) / 2e-2;
                 assert!((small - f64::from(*slope)).abs() < 1e-3, "leaf {leaf}, logit {at}: {small} {slope}");
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn log_odds_stay_finite_where_the_model_is_sure() {
-        let (score, slope) = shape().log_odds(&[90.0, -90.0, 90.0, -90.0, 0.0, 0.0], 1.0, 0);
+        let (score, slope) = shape().log_odds(&[90.0, -90.0, 90.0, -90.0, 0.0, 0.0], 1.0, &[], 0);
         assert!(
             score > 80.0 && score.is_finite() && slope.iter().all(|s| s.is_finite()),
             "{score} {slope:?}"

@@ -12,6 +12,7 @@ use crate::understanding::encoder::{Weights, ops};
 use crate::understanding::lexicon::{LISTS, Lexicon};
 use crate::understanding::tokens::Word;
 use candle_core::{Result, Tensor};
+use std::ops::Range;
 
 /// Width of the layer between word and labels.
 pub const HIDDEN: usize = 64;
@@ -80,20 +81,33 @@ pub fn shapes(text: &[char], words: &[Word], lexicon: &Lexicon) -> Vec<f32> {
     out
 }
 
+/// Gives the words that lie within a value the labels of its field: the first begins it, the rest continue it.
+pub fn mark(labels: &mut [usize], words: &[Word], field: usize, value: Range<usize>) {
+    let mut label = 1 + 2 * field;
+    for (slot, word) in labels.iter_mut().zip(words) {
+        if word.start >= value.start && word.end <= value.end {
+            *slot = label;
+            label = 2 + 2 * field;
+        }
+    }
+}
+
 /// The best labelling in which "inside" only continues its own field (Viterbi), as spans. `lean` is added to
-/// the score of every label but "outside"; `temperature` > 0 divides the scores.
+/// the score of every label but "outside" when the labelling is chosen; `temperature` > 0 divides the scores
+/// from which the probabilities come, and moves no label.
 pub fn decode(logits: &[f32], fields: usize, lean: f64, temperature: f64) -> Vec<Span> {
     let n = labels(fields);
-    let rows: Vec<Vec<f64>> = logits
-        .chunks_exact(n)
-        .map(|row| {
+    let softened = |lean: f64, temperature: f64| -> Vec<Vec<f64>> {
+        let rows = logits.chunks_exact(n).map(|row| {
             let mut row: Vec<f64> = row.iter().map(|&z| f64::from(z) / temperature).collect();
             row[1..].iter_mut().for_each(|z| *z += lean);
             softmax(&mut row);
             row
-        })
-        .collect();
-    let path = best_path(&rows, n);
+        });
+        rows.collect()
+    };
+    let path = best_path(&softened(lean, 1.0), n);
+    let rows = softened(0.0, temperature);
     let mut spans: Vec<Span> = Vec::new();
     for (word, &label) in path.iter().enumerate() {
         let probability = rows[word][label];
@@ -166,7 +180,10 @@ mod tests {
     fn leaning_extracts_more() {
         let logits = [1.0, 0.5, 0.0];
         assert!(decode(&logits, 1, 0.0, 1.0).is_empty());
-        assert_eq!(decode(&logits, 1, 1.0, 1.0).len(), 1);
+        let [span] = decode(&logits, 1, 1.0, 2.0).try_into().unwrap();
+        // It moves what is marked, not how likely that is.
+        let p = 0.25_f64.exp() / (0.5_f64.exp() + 0.25_f64.exp() + 1.0);
+        assert!((span.probability - p).abs() < 1e-9, "{}", span.probability);
     }
 
     #[test]

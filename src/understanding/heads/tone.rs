@@ -15,12 +15,13 @@ pub struct Scores {
     pub wants_human: f64,
 }
 
-/// `logits` has `WIDTH` entries (missing ones count as 0); `temperature` > 0 divides them.
-pub fn scores(logits: &[f32], temperature: f64) -> Scores {
-    let at = |i: usize| logits.get(i).map_or(0.0, |&z| f64::from(z) / temperature);
-    let mut urgency = [at(0), at(1), at(2)];
-    let mut sentiment = [at(3), at(4), at(5)];
+/// `logits` has `WIDTH` entries (missing ones count as 0); the temperatures of urgency, sentiment and wish, each
+/// above 0, divide them.
+pub fn scores(logits: &[f32], [urgent, felt, wished]: [f64; 3]) -> Scores {
+    let at = |i: usize, temperature: f64| logits.get(i).map_or(0.0, |&z| f64::from(z) / temperature);
+    let mut urgency = [0, 1, 2].map(|i| at(i, urgent));
+    let mut sentiment = [3, 4, 5].map(|i| at(i, felt));
     softmax(&mut urgency);
     softmax(&mut sentiment);
-    Scores { urgency, sentiment, wants_human: 1.0 / (1.0 + (-at(6)).exp()) }
+    Scores { urgency, sentiment, wants_human: 1.0 / (1.0 + (-at(6, wished)).exp()) }
 }
