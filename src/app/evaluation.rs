@@ -7,18 +7,21 @@ use crate::base::{Clock, SystemClock};
 use crate::cli::{Evaluate, Place};
 use crate::learning::bar::Bar;
 use crate::learning::datasets::Split;
-use crate::learning::evaluate::{self as evaluation, Evaluation, Figure, Scale, Tickets};
+use crate::learning::evaluate::{self as evaluation, Evaluation, Few, Figure, Lines, Scale};
 use std::path::PathBuf;
 
 pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
-    let bundle = options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle));
+    let bundle = match options.bundle {
+        Some(bundle) => bundle,
+        None => wire::bundle(place, &settings)?,
+    };
     let (config, bank_codes) = (pack_folder(place), wire::bank_codes(&settings)?);
     let bar = bar(options.bar, &settings)?;
     let done = match options.tickets {
         Some(file) => {
-            let usual = settings.intake.language;
-            evaluation::tickets(&Tickets { bundle, config, file, usual, bank_codes, bar })
+            let lines = Lines::Tickets { file, usual: settings.intake.language };
+            evaluation::few(&Few { bundle, config, lines, bank_codes, bar })
         }
         None => {
             let asked = evaluation::Options {
@@ -28,6 +31,7 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
                 config,
                 base: options.base,
                 split: if options.split == "dev" { Split::Dev } else { Split::Test },
+                explanations: options.explanations,
                 log: options.log,
                 at: SystemClock.now(),
                 bank_codes,
@@ -60,7 +64,7 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
 }
 
 /// What figures are held to: the file that was named, or the one beside the settings where there is one.
-fn bar(named: Option<PathBuf>, settings: &Settings) -> Result<Bar, Failure> {
+pub(super) fn bar(named: Option<PathBuf>, settings: &Settings) -> Result<Bar, Failure> {
     let file = named.clone().unwrap_or_else(|| settings.folder.join("bars.toml"));
     match Bar::read(&file).map_err(Failure::input)? {
         None if named.is_some() => {
@@ -118,6 +122,7 @@ fn shown(value: f64, scale: Scale) -> String {
         Scale::Share | Scale::Points => format!("{:.2}", value * 100.0),
         Scale::Score => format!("{value:.4}"),
         Scale::PerThousand => format!("{value:.1}"),
+        Scale::Ratio => format!("{value:.2}"),
     }
 }
 

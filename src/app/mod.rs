@@ -3,9 +3,13 @@
 //! Enters: a parsed command. Leaves: an exit code. It must never hold a rule, a threshold or a text for
 //! a customer.
 
+mod background;
+mod drift;
 mod evaluation;
 mod failure;
+mod installed;
 mod models;
+mod nearest;
 mod oneshot;
 mod output;
 mod resolve;
@@ -48,10 +52,13 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Policies(policies) => oneshot::policies(&place, policies),
         Command::Check(check) => oneshot::check(&place, check.json),
         Command::Train(train) if train.task.is_some() => task::train(*train),
+        Command::Train(train) if train.heads_only => models::extend(&place, *train),
         Command::Train(train) => models::train(&place, *train),
         Command::Evaluate(evaluate) => evaluation::evaluate(&place, evaluate),
         Command::Calibrate(calibrate) => models::calibrate(&place, calibrate),
-        Command::Models(models) => models::models(&place, models).await,
+        Command::Models(crate::cli::Models::Pull { hub, out }) => models::pull(&place, hub, out).await,
+        Command::Models(crate::cli::Models::Drift) => drift::show(&place),
+        Command::Models(models) => installed::run(&place, models),
         Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
         Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,
         Command::Key(key) => oneshot::key(&key),

@@ -4,8 +4,9 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
-use crate::cli::{Calibrate, Models, Part, Place, Train};
+use crate::cli::{Calibrate, Part, Place, Train};
 use crate::learning::datasets::Source;
+use crate::learning::extend;
 use crate::learning::finish;
 use crate::learning::german::German;
 use crate::learning::multitask::Recipe;
@@ -33,6 +34,26 @@ pub fn train(place: &Place, options: Train) -> Result<(), Failure> {
         "seconds": started.elapsed().as_secs(),
         "development": {"full": finished.full, "eight_bit": finished.eight_bit},
     }))
+}
+
+/// New leaves from a few tickets.
+pub fn extend(place: &Place, options: Train) -> Result<(), Failure> {
+    let started = Instant::now();
+    let settings = Settings::read(&place.config)?;
+    let (Some(bundle), Some(tickets)) = (options.start, options.tickets) else {
+        return Err(Failure::Input("--heads-only needs --start and --tickets".to_owned()));
+    };
+    let asked = extend::Options {
+        bundle,
+        out: options.out,
+        config: pack_folder(place),
+        tickets,
+        usual: settings.intake.language,
+        own: options.own,
+        threads: threads(options.threads)?,
+    };
+    let done = extend::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
+    output::json_pretty(&json!({"extended": done, "seconds": started.elapsed().as_secs_f64()}))
 }
 
 /// What the options ask for, and where the bundle goes.
@@ -66,7 +87,7 @@ fn plan(place: &Place, options: Train) -> Result<(training::Options, PathBuf), F
         own: options.own,
         base: options.base,
         config: pack_folder(place),
-        work: options.work,
+        work: options.work.ok_or_else(|| Failure::Input("--work is missing".to_owned()))?,
         save_every: SAVE_EVERY,
         threads,
         start: options.start,
@@ -131,7 +152,10 @@ pub fn calibrate(place: &Place, options: Calibrate) -> Result<(), Failure> {
         None => Lines::Development { own: options.own, data: options.data },
     };
     let asked = recalibrate::Options {
-        bundle: options.bundle.unwrap_or_else(|| settings.beside(&settings.models.bundle)),
+        bundle: match options.bundle {
+            Some(bundle) => bundle,
+            None => wire::bundle(place, &settings)?,
+        },
         out: options.out,
         config: pack_folder(place),
         lines,
@@ -140,8 +164,7 @@ pub fn calibrate(place: &Place, options: Calibrate) -> Result<(), Failure> {
     output::json_pretty(&recalibrate::run(&asked).map_err(Failure::input)?)
 }
 
-pub async fn models(place: &Place, options: Models) -> Result<(), Failure> {
-    let Models::Pull { hub: endpoint, out } = options;
+pub async fn pull(place: &Place, endpoint: String, out: PathBuf) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let outbound = wire::outbound(&settings)?;
     let wanted = BASE_FILES

@@ -2,7 +2,7 @@
 
 use super::serve::{DemoProcess, fresh_key};
 use super::settings::Settings;
-use super::{Failure, output, wire};
+use super::{Failure, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
 use crate::cases::{State, replay as decide_again};
 use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
@@ -11,7 +11,7 @@ use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, 
 use crate::ledger::{self, Store, Stream, StreamKind, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
 use crate::records::{self, Fields};
-use crate::understanding::{Explained, Known, Understanding};
+use crate::understanding::{Explained, Known, Nearest, Understanding};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
@@ -99,11 +99,19 @@ struct TextLine {
 pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let schema = crate::understanding::Schema::read(&settings.folder).map_err(Failure::input)?;
-    let bundle = settings.beside(&settings.models.bundle);
+    let bundle = wire::bundle(place, &settings)?;
     let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
     let hint = language(options.language.as_deref())?;
-    let asked =
-        Asked { limits: settings.limits(), banks: wire::bank_codes(&settings)?, explain: options.explain };
+    let nearest = match options.explain {
+        true => nearest::lines(place, &settings, options.lines.as_deref(), &understanding)?,
+        false => None,
+    };
+    let asked = Asked {
+        limits: settings.limits(),
+        banks: wire::bank_codes(&settings)?,
+        explain: options.explain,
+        nearest,
+    };
     match (&options.input, options.text) {
         (Some(input), _) => lines(input, |line, number| {
             let line: TextLine = parse_line(input, line, number)?;
@@ -126,11 +134,45 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     }
 }
 
+/// Calls `each` with the id and the accepted message of every line of a file of texts.
+pub(super) fn messages(
+    input: &Path,
+    limits: &Limits,
+    mut each: impl FnMut(&str, Message) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    lines(input, |line, number| {
+        let line: TextLine = parse_line(input, line, number)?;
+        let hint = language(line.language.as_deref())?;
+        let message = message(&line.id, line.text.as_bytes(), hint, limits).map_err(|error| match error {
+            Failure::Input(problem) => Failure::Input(format!("{}:{number}: {problem}", input.display())),
+            other => other,
+        })?;
+        each(&line.id, message)
+    })
+}
+
+/// Labelled lines that an explanation names.
+const NEAREST: usize = 5;
+
 /// How texts are to be read.
 struct Asked {
     limits: Limits,
     banks: BankCodes,
     explain: bool,
+    nearest: Option<Nearest>,
+}
+
+/// A text that belongs to no case, as intake accepts it.
+fn message(id: &str, text: &[u8], hint: Option<Language>, limits: &Limits) -> Result<Message, Failure> {
+    let envelope = Envelope {
+        id: crate::base::MessageId::new(id),
+        case: CaseId::new("none"),
+        channel: "command-line".to_owned(),
+        identity: Identity::Anonymous,
+        received_at: SystemClock.now(),
+    };
+    let raw = RawMessage { text, language: hint, attachments: vec![] };
+    accept(&raw, envelope, limits).map_err(Failure::input)
 }
 
 /// Intake and understanding of a text that belongs to no case.
@@ -141,21 +183,16 @@ fn read(
     hint: Option<Language>,
     asked: &Asked,
 ) -> Result<Explained, Failure> {
-    let envelope = Envelope {
-        id: crate::base::MessageId::new(id),
-        case: CaseId::new("none"),
-        channel: "command-line".to_owned(),
-        identity: Identity::Anonymous,
-        received_at: SystemClock.now(),
-    };
-    let raw = RawMessage { text, language: hint, attachments: vec![] };
-    let message: Message = accept(&raw, envelope, &asked.limits).map_err(Failure::input)?;
+    let message = message(id, text, hint, &asked.limits)?;
     let found = recognise_with(&message.text, &asked.banks);
     let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
     let language = hint.unwrap_or(message.language);
     let explained = understanding.read(id, &message.text, language, &known).and_then(|reading| {
         let explain = || understanding.explain(&message.text, &reading, &known);
-        let explanation = asked.explain.then(explain).transpose()?;
+        let mut explanation = asked.explain.then(explain).transpose()?;
+        if let (Some(explanation), Some(nearest)) = (&mut explanation, &asked.nearest) {
+            explanation.lines = nearest.find(understanding, &message.text, NEAREST)?;
+        }
         Ok(Explained { reading, explanation })
     });
     explained.map_err(Failure::input)
@@ -339,7 +376,7 @@ pub fn audit_verify(place: &Place) -> Result<(), Failure> {
 }
 
 /// Reading beside a running service is safe: the store lets readers in while one process writes.
-fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
+pub(super) fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
     let state = wire::state(place, settings);
     if !state.join("ledger.sqlite").exists() {
         return Err(Failure::Input(format!(

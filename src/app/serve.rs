@@ -1,7 +1,7 @@
 //! The service, alone or with the demonstration bank beside it.
 
 use super::settings::{Key, Settings};
-use super::{Failure, wire};
+use super::{Failure, background, wire};
 use crate::base::{SystemClock, ids};
 use crate::cli::{Demo, DemoBank, Place};
 use crate::governance::{Principal, Role};
@@ -45,22 +45,15 @@ async fn run(
         identity,
         limits: settings.limits(),
         wait: settings.wait(),
+        drift: Arc::default(),
+        nearest: Arc::default(),
         state: wire::state(place, settings),
     };
     let recovered = engine.cases.recover().await.map_err(Failure::input)?;
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
-    let cases = engine.cases.clone();
-    tokio::spawn(async move {
-        let mut minute = tokio::time::interval(std::time::Duration::from_secs(60));
-        loop {
-            minute.tick().await;
-            if let Err(error) = cases.expire().await {
-                tracing::error!(%error, "requests for approval could not be looked through");
-            }
-        }
-    });
+    background::start(place, settings, &engine.cases, &api);
     ready(listener.local_addr().map_err(Failure::input)?);
     http::serve(listener, api, shutdown()).await.map_err(Failure::input)
 }

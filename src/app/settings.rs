@@ -4,6 +4,7 @@ use super::Failure;
 use crate::base::{Finding, Language};
 use crate::governance::Role;
 use crate::intake::{IdentityConfig, Limits};
+use crate::learning::drift::Thresholds;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub intake: Intake,
     pub models: Models,
     pub policies: Policies,
+    #[serde(default)]
+    pub drift: Thresholds,
     #[serde(default)]
     pub outbound: OutboundSettings,
     /// Addresses of the bank's systems by name; they take the place of those in sources.toml and
@@ -69,6 +72,8 @@ impl Default for Intake {
 pub struct Models {
     /// The bundle's folder, relative to this file.
     pub bundle: PathBuf,
+    /// The folder of labelled lines that explanations name the nearest of, relative to this file.
+    pub lines: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -15,7 +15,7 @@ pub fn train(options: Train) -> Result<(), Failure> {
         own: options.own,
         base: options.base,
         start: options.start,
-        work: options.work,
+        work: options.work.ok_or_else(|| missing("--work"))?,
         out: options.out,
         threads: models::threads(options.threads)?,
         epochs: options.epochs,

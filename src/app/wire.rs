@@ -11,7 +11,8 @@ use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
 use crate::records::{Lookup, LookupSettings, SourceDeclarations};
-use crate::understanding::Understanding;
+use crate::understanding::Live;
+use crate::understanding::installed::{Installed, Pointer};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,9 +47,11 @@ pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
     Outbound::new(settings.outbound.hosts.iter().cloned()).map_err(Failure::input)
 }
 
-pub fn understanding(settings: &Settings, checked: &Checked) -> Result<Understanding, Failure> {
-    let folder = settings.beside(&settings.models.bundle);
-    Understanding::load(&folder, &checked.pack.schema).map_err(Failure::input)
+/// The bundle that was promoted last in the state directory, else the one that the settings name.
+pub fn bundle(place: &Place, settings: &Settings) -> Result<PathBuf, Failure> {
+    let installed = Installed::of(&state(place, settings));
+    let current = installed.pointer(Pointer::Current).map_err(Failure::input)?;
+    Ok(current.map_or_else(|| settings.beside(&settings.models.bundle), |model| installed.folder(&model)))
 }
 
 /// The file of bank codes, or none.
@@ -101,7 +104,8 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let policies = Policies::open(&state).map_err(Failure::input)?;
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let understanding = understanding(settings, &checked)?;
+    let shipped = settings.beside(&settings.models.bundle);
+    let models = Live::open(&state, &shipped, &checked.pack.schema).map_err(Failure::input)?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
@@ -110,7 +114,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack: Arc::new(checked.pack),
-        understanding: Arc::new(understanding),
+        models: Arc::new(models),
         bank_codes: Arc::new(bank_codes(settings)?),
         lookup: Arc::new(lookup),
         policies: Arc::new(policies),

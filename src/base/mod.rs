@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod digest;
+pub mod durable;
 pub mod finding;
 pub mod grants;
 pub mod ids;

@@ -3,6 +3,7 @@
 use crate::base::{ApprovalId, CaseId};
 use crate::governance::ApprovalRefused;
 use crate::ledger::LedgerError;
+use crate::understanding::UnderstandingError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
@@ -20,6 +21,9 @@ pub enum CaseError {
     TokenReplayed,
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The files of the models.
+    #[error(transparent)]
+    Models(#[from] UnderstandingError),
     #[error("an event of case `{case}` cannot be read: {reason}")]
     Unreadable { case: CaseId, reason: String },
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod event;
+mod models;
 mod pack;
 mod replay;
 mod run;

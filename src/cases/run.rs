@@ -9,12 +9,12 @@ use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Vote, admit};
-use crate::intake::{BankCodes, Message, recognise_with};
+use crate::intake::{BankCodes, Message, Recognised, recognise_with};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
 use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
-use crate::understanding::{Known, Understanding};
+use crate::understanding::{Known, Live, Reading, Shadow, UnderstandingError};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub pack: Arc<Pack>,
-    pub understanding: Arc<Understanding>,
+    pub models: Arc<Live>,
     pub bank_codes: Arc<BankCodes>,
     pub lookup: Arc<Lookup>,
     pub policies: Arc<Policies>,
@@ -336,7 +336,7 @@ impl Cases {
             ("pack".to_owned(), parts.pack.digest.clone()),
             ("rules".to_owned(), parts.pack.governance.rules.digest().clone()),
             ("autonomy".to_owned(), parts.pack.governance.autonomy.digest().clone()),
-            ("model".to_owned(), parts.understanding.digest().clone()),
+            ("model".to_owned(), parts.models.current().digest().clone()),
             ("generation".to_owned(), parts.policies.current().digest().clone()),
         ]);
         digests.extend(parts.bank_codes.digest().map(|digest| ("bank_codes".to_owned(), digest.clone())));
@@ -361,12 +361,20 @@ impl Cases {
         let Some(message) = state.message().cloned() else {
             return Err(("understanding", "no message".into()));
         };
-        let understanding = Arc::clone(&self.parts.understanding);
+        let models = Arc::clone(&self.parts.models);
         let banks = Arc::clone(&self.parts.bank_codes);
+        // A case ends with the models that it began with.
+        let began_with = state.reading.as_ref().map(|reading| reading.digests.model.clone());
+        let case = state.case.to_string();
         let read = tokio::task::spawn_blocking(move || {
+            let understanding = began_with.map_or_else(|| models.current(), |model| models.pinned(&model));
             let found = recognise_with(&message.text, &banks);
             let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-            understanding.read(message.id.as_str(), &message.text, message.language, &known)
+            let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;
+            if let Some(shadow) = models.shadow() {
+                read_along(shadow, case, message.text.clone(), found, reading.clone());
+            }
+            Ok::<_, UnderstandingError>(reading)
         });
         match read.await {
             Ok(Ok(reading)) => Ok(Input::Understood(reading)),
@@ -639,4 +647,14 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(LedgerError::Store("the store's thread ended".to_owned())))
+}
+
+/// Lets a challenger read the same message, where nobody waits for it.
+fn read_along(shadow: Arc<Shadow>, case: String, text: String, found: Vec<Recognised>, said: Reading) {
+    tokio::task::spawn_blocking(move || {
+        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
+        if let Err(error) = shadow.read(&case, (&text, said.language), &known, &said) {
+            tracing::warn!(%error, "the challenger could not read a message");
+        }
+    });
 }

@@ -160,6 +160,10 @@ pub struct Understand {
     /// Say which words drove each intent, and what found each value.
     #[arg(long)]
     pub explain: bool,
+    /// Name the nearest of these labelled lines, too (a folder like models/data); default: `[models] lines`. Reading
+    /// them takes a minute the first time.
+    #[arg(long, value_name = "DIR", requires = "explain")]
+    pub lines: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -235,8 +239,8 @@ pub struct Train {
     #[arg(long, value_name = "DIR", default_value = "models/base")]
     pub base: PathBuf,
     /// Checkpoints; an interrupted run goes on from here.
-    #[arg(long, value_name = "DIR")]
-    pub work: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "heads_only")]
+    pub work: Option<PathBuf>,
     /// Where the finished bundle is written.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -279,6 +283,13 @@ pub struct Train {
     /// With --task: measure the task's development folds alone, to choose a recipe; keeps no weights.
     #[arg(long, requires = "task", conflicts_with = "folds")]
     pub develop: bool,
+    /// Add the leaves that intents.toml has and the bundle of --start has not, from --tickets; the trunk stays
+    /// as it is. Takes less than a minute.
+    #[arg(long, requires_all = ["start", "tickets"], conflicts_with_all = ["task", "teachers", "without", "steps"])]
+    pub heads_only: bool,
+    /// Labelled tickets, at least 10 a new leaf: {"text": "…", "leaf": "…"}, a JSON line each.
+    #[arg(long, value_name = "FILE", requires = "heads_only")]
+    pub tickets: Option<PathBuf>,
 }
 
 /// A part of the training that can be left out.
@@ -317,6 +328,9 @@ pub struct Evaluate {
     /// Your own labelled tickets, and nothing else.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["split", "log", "own"])]
     pub tickets: Option<PathBuf>,
+    /// Explain 200 messages, too, and check that what is said of them is true; takes minutes.
+    #[arg(long, conflicts_with = "tickets")]
+    pub explanations: bool,
     /// Write everything as one page of HTML, too.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -370,6 +384,45 @@ pub enum Models {
         hub: String,
         #[arg(long, value_name = "DIR", default_value = "models/base")]
         out: PathBuf,
+    },
+    /// The bundles of the state directory, and what was done with them.
+    List,
+    /// Check a bundle whole and copy it into the state directory.
+    Import {
+        #[arg(value_name = "DIR")]
+        bundle: PathBuf,
+    },
+    /// Let an installed bundle read from now on. A running service changes over within two seconds, without
+    /// an interruption. Exit code 1: it is below a bar.
+    Promote {
+        /// Its digest or the beginning of it.
+        model: String,
+        /// Labelled tickets to measure it on; without them the development lines of --own.
+        #[arg(long, value_name = "FILE")]
+        tickets: Option<PathBuf>,
+        #[arg(long, value_name = "DIR", default_value = "models/data")]
+        own: PathBuf,
+        /// What figures are held to; default: bars.toml beside the settings.
+        #[arg(long, value_name = "FILE")]
+        bar: Option<PathBuf>,
+        /// Promote it although it is below a bar; the reason is written down.
+        #[arg(long, value_name = "REASON")]
+        force: Option<String>,
+    },
+    /// Go back to the bundle that read before, or to the one that is named.
+    Rollback { model: Option<String> },
+    /// Hold the messages of the last days against those before. Exit code 1: something is beyond its threshold.
+    Drift,
+    /// Let a challenger read along without effect, and report where it disagrees. Without a digest: the
+    /// report so far.
+    Shadow {
+        model: Option<String>,
+        /// End it.
+        #[arg(long, conflicts_with_all = ["model", "input"])]
+        stop: bool,
+        /// Compare on these messages now (JSON lines with `id` and `text`), instead of on live traffic.
+        #[arg(long, value_name = "FILE", requires = "model")]
+        input: Option<PathBuf>,
     },
 }
 

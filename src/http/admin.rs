@@ -4,11 +4,12 @@ use super::api::Api;
 use super::auth::{Access, staff};
 use super::error::Refusal;
 use super::routes::Route;
-use super::shapes::{Generations, InForce, RulesInForce, ToolList, Verified};
+use super::shapes::{Generations, InForce, ModelsInForce, RulesInForce, ToolList, Verified};
 use crate::governance::Role;
 use crate::ledger;
 use crate::planning::{Compensation, ToolDeclaration};
 use crate::policy;
+use crate::understanding::UnderstandingError;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -26,8 +27,13 @@ pub fn routes() -> Vec<Route> {
             .gives::<InForce>(200, "its digest"),
         Route::get("/v1/policies", everyone, "The generations of the policy index.", policies)
             .gives::<Generations>(200, "oldest first"),
-        Route::get("/v1/models", everyone, "The model bundle in force.", models)
-            .gives::<InForce>(200, "its digest"),
+        Route::get(
+            "/v1/models",
+            everyone,
+            "The model bundle in force, and those that are installed.",
+            models,
+        )
+        .gives::<ModelsInForce>(200, "its digest, and a challenger's report where one reads along"),
         Route::get("/v1/audit/verify", auditors, "Walks the whole log and checks its chain.", verify)
             .gives::<Verified>(200, "whether it is what was written"),
     ]
@@ -70,8 +76,20 @@ async fn autonomy(State(api): State<Arc<Api>>) -> Json<Value> {
     Json(json!({"digest": api.cases.pack().governance.autonomy.digest()}))
 }
 
-async fn models(State(api): State<Arc<Api>>) -> Json<Value> {
-    Json(json!({"digest": api.cases.parts().understanding.digest()}))
+async fn models(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
+    let listed = tokio::task::spawn_blocking(move || {
+        let models = &api.cases.parts().models;
+        let installed = models.installed().list()?;
+        let shadow = models.shadow().map(|shadow| shadow.report());
+        Ok::<_, UnderstandingError>(json!({
+            "digest": models.current().digest(),
+            "installed": installed,
+            "shadow": shadow,
+            "fault": models.fault(),
+        }))
+    });
+    let listed = listed.await.map_err(|error| Refusal::internal(&error))?;
+    listed.map(Json).map_err(|error| Refusal::internal(&error))
 }
 
 async fn policies(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {

@@ -3,7 +3,10 @@
 use super::auth::ApiKey;
 use crate::cases::Cases;
 use crate::intake::{IdentityKeys, Limits};
+use crate::learning::drift::Drift;
+use crate::understanding::Nearest;
 use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// Everything that the HTTP face needs. Cloning shares it.
@@ -18,6 +21,11 @@ pub struct Api {
     pub limits: Limits,
     /// How long an answer waits for a case to come to rest before it says 202.
     pub wait: Duration,
+    /// How far messages and readings are from what they were; `None` while too few are known.
+    pub drift: Arc<RwLock<Option<Drift>>>,
+    /// Labelled lines that an explanation names the nearest of; `None` until they were read, and where the
+    /// settings name none.
+    pub nearest: Arc<RwLock<Option<Arc<Nearest>>>>,
     /// The state directory, for the list of policy generations.
     pub state: PathBuf,
 }

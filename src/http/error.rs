@@ -206,7 +206,7 @@ impl From<CaseError> for Refusal {
                 Self::identity()
             }
             CaseError::Ledger(cause) => cause.into(),
-            CaseError::Unreadable { .. } => Self::internal(&text),
+            CaseError::Unreadable { .. } | CaseError::Models(_) => Self::internal(&text),
         }
     }
 }

@@ -49,6 +49,10 @@ fn faults(api: &Api) -> Vec<Fault> {
         tracing::error!(%error, "the ledger does not answer");
         faults.push(fault("ledger", "it does not answer", "see the log; check the state directory's disk"));
     }
+    if let Some(reason) = parts.models.fault() {
+        let remedy = "run `prokura models list`, then `prokura models promote` or `rollback`";
+        faults.push(fault("models", &reason, remedy));
+    }
     if let Some(reason) = parts.policies.fault() {
         let remedy = "run `prokura policies index PATH...`, or `prokura policies rollback DIGEST`";
         faults.push(fault("policy index", &reason, remedy));

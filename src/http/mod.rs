@@ -15,6 +15,7 @@ mod cases;
 mod error;
 mod events;
 mod health;
+mod metrics;
 mod openapi;
 mod routes;
 mod serve;

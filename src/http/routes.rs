@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, stateless};
+use super::{admin, approvals, cases, events, health, metrics, stateless};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
@@ -111,6 +111,7 @@ pub fn table() -> Vec<Route> {
         approvals::routes(),
         stateless::routes(),
         admin::routes(),
+        metrics::routes(),
     ]
     .into_iter()
     .flatten()

@@ -191,6 +191,16 @@ struct Explanation {
     intents: Vec<Drivers>,
     /// One for each value, in the order of the text.
     values: Vec<Origin>,
+    /// Labelled lines nearest to the text; empty where the settings name none.
+    lines: Vec<NearLine>,
+}
+
+#[derive(ToSchema)]
+struct NearLine {
+    leaf: String,
+    text: String,
+    /// Cosine, -1 to 1.
+    similarity: f64,
 }
 
 #[derive(ToSchema)]
@@ -447,6 +457,25 @@ pub struct RulesInForce {
 #[derive(ToSchema)]
 pub struct InForce {
     digest: String,
+}
+
+#[derive(ToSchema)]
+pub struct ModelsInForce {
+    /// Of the bundle that reads.
+    digest: String,
+    installed: Vec<InstalledModel>,
+    /// What a challenger that reads along has said so far; null where none does.
+    shadow: Value,
+    /// Why what was promoted last is not what reads; null where it is.
+    fault: Option<String>,
+}
+
+#[derive(ToSchema)]
+struct InstalledModel {
+    model: String,
+    current: bool,
+    shadow: bool,
+    bytes: u64,
 }
 
 #[derive(ToSchema)]

@@ -14,7 +14,7 @@ use crate::understanding::{Explained, Known, UnderstandingError};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use utoipa::ToSchema;
 
 const MOST_PASSAGES: usize = 100;
@@ -55,6 +55,9 @@ pub struct Query {
     pub top: Option<usize>,
 }
 
+/// Labelled lines that an explanation names.
+const NEAREST: usize = 5;
+
 pub fn routes() -> Vec<Route> {
     vec![
         Route::post(
@@ -87,14 +90,20 @@ async fn understand(
         received_at: api.cases.parts().clock.now(),
     };
     let message = intake::accept(&raw, envelope, &api.limits)?;
-    let understanding = Arc::clone(&api.cases.parts().understanding);
+    let understanding = api.cases.parts().models.current();
+    let nearest = api.nearest.read().unwrap_or_else(PoisonError::into_inner).clone();
     let banks = Arc::clone(&api.cases.parts().bank_codes);
     let read = tokio::task::spawn_blocking(move || {
         let found = recognise_with(&message.text, &banks);
         let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
         let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;
-        let explanation =
+        let mut explanation =
             explain.then(|| understanding.explain(&message.text, &reading, &known)).transpose()?;
+        // Just after another bundle took over the lines are still those of the one before.
+        let fitting = nearest.filter(|nearest| nearest.model() == understanding.digest());
+        if let (Some(explanation), Some(nearest)) = (&mut explanation, fitting) {
+            explanation.lines = nearest.find(&understanding, &message.text, NEAREST)?;
+        }
         Ok::<_, UnderstandingError>(Explained { reading, explanation })
     });
     let read = read.await.map_err(|error| Refusal::internal(&error))?;

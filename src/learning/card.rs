@@ -49,6 +49,16 @@ pub fn recalibrated(old: &str, calibration: &Calibration, lines: &str) -> String
     format!("{head}{}{limits}", calibrated(calibration, lines))
 }
 
+/// The card of a bundle to which leaves were added.
+pub fn extended(old: &str, leaves: &[String], calibration: &Calibration, lines: &str) -> String {
+    let added = format!(
+        "\n## Added leaves\n\n{}: from a few labelled tickets, the trunk as it was. The figures above are those \
+         before.\n",
+        leaves.join(", ")
+    );
+    recalibrated(old, calibration, lines).replacen(CALIBRATION, &format!("{added}{CALIBRATION}"), 1)
+}
+
 fn calibrated(calibration: &Calibration, lines: &str) -> String {
     let json = serde_json::to_string_pretty(calibration).unwrap_or_default();
     format!("{CALIBRATION}\nFitted with the eight-bit weights on {lines}.\n\n```json\n{json}\n```\n")

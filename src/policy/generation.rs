@@ -13,12 +13,11 @@ use super::chunk::{self, Chunk, characters};
 use super::document::{Document, in_force};
 use super::error::PolicyError;
 use super::grounds::{Audience, Passage};
-use crate::base::{Digest, Language, Timestamp};
+use crate::base::{Digest, Language, Timestamp, durable};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tantivy::directory::{Directory, RamDirectory};
 use tantivy::schema::{
@@ -320,13 +319,12 @@ pub(super) fn day(date: Date) -> i64 {
 
 /// Writes a file and waits until it is on the disk.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), PolicyError> {
-    let mut file = fs::File::create(path).map_err(PolicyError::io(path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(PolicyError::io(path))
+    durable::write(path, bytes).map_err(PolicyError::io(path))
 }
 
 /// Waits until the folder's entries are on the disk.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), PolicyError> {
-    fs::File::open(folder).and_then(|file| file.sync_all()).map_err(PolicyError::io(folder))
+    durable::sync_folder(folder).map_err(PolicyError::io(folder))
 }
 
 /// Where the generations of a state directory live.

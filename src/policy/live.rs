@@ -7,10 +7,10 @@
 use super::document::Document;
 use super::error::PolicyError;
 use super::gather::gather;
-use super::generation::{Blueprint, Generation, Manifest, read_manifest, root, sync_folder, write_durably};
+use super::generation::{Blueprint, Generation, Manifest, read_manifest, root, sync_folder};
 use super::grounds::Grounds;
 use super::search::Question;
-use crate::base::{Digest, Language, Timestamp, ids};
+use crate::base::{Digest, Language, Timestamp, durable, ids};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -205,11 +205,8 @@ fn lock(state: &Path) -> Result<fs::File, PolicyError> {
 }
 
 fn point(root: &Path, digest: &Digest) -> Result<(), PolicyError> {
-    let next = root.join(ids::fresh(BUILDING));
-    write_durably(&next, format!("{digest}\n").as_bytes())?;
     let current = root.join(CURRENT);
-    fs::rename(&next, &current).map_err(PolicyError::io(&current))?;
-    sync_folder(root)
+    durable::replace(&current, BUILDING, format!("{digest}\n").as_bytes()).map_err(PolicyError::io(&current))
 }
 
 /// When the pointer was written: tells two writings of the same name apart.

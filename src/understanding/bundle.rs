@@ -7,10 +7,9 @@ use super::encoder::Weights;
 use super::error::UnderstandingError;
 use super::tokens::Tokens;
 use super::{Dag, Extraction, Lexicon, quantise};
-use crate::base::{Digest, ids};
+use crate::base::{Digest, durable, ids};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 /// Files of a bundle, beside the manifest.
@@ -20,8 +19,8 @@ pub const FILES: [&str; 6] =
 pub const MOST_TOGETHER: u64 = 25 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
-/// No file of a bundle may be larger.
-const MOST_BYTES: u64 = 512 * 1024 * 1024;
+/// No file of a bundle may be larger: a bank's own may have more than what is shipped, within reason.
+const MOST_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What the heads' rows stand for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,12 +57,35 @@ impl Heads {
     }
 }
 
+/// A bundle whatever pack it was trained for.
+pub struct Opened {
+    pub digest: Digest,
+    pub heads: Heads,
+    pub weights: Weights,
+    /// tokenizer.json
+    pub tokenizer: Vec<u8>,
+    pub calibration: Calibration,
+    pub lexicon: Lexicon,
+    /// The model card, Markdown.
+    pub card: String,
+}
+
 /// Reads and checks a bundle for a pack with these intents and fields.
 pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle, UnderstandingError> {
+    let opened = open(folder)?;
+    agree(folder, &opened.heads, dag, extraction)?;
+    let Opened { digest, heads, weights, tokenizer, calibration, lexicon, .. } = opened;
+    let name = "tokenizer.json";
+    let tokens = Tokens::from_bytes(&tokenizer, heads.reach.max(3))
+        .map_err(|error| fault(&folder.join(name), error, "train a new bundle with `prokura train`"))?;
+    Ok(Bundle { digest, weights, tokens, calibration, lexicon })
+}
+
+/// Reads and checks a bundle.
+pub fn open(folder: &Path) -> Result<Opened, UnderstandingError> {
     let (digest, mut files) = verified(folder)?;
     let mut take = |name: &'static str| (name, files.remove(name).unwrap_or_default());
     let heads: Heads = parsed(folder, take("heads.json"))?;
-    agree(folder, &heads, dag, extraction)?;
     let calibration: Calibration = parsed(folder, take("calibration.json"))?;
     let damaged = |name: &str, problem: String| {
         fault(&folder.join(name), problem, "train a new bundle with `prokura train`")
@@ -71,11 +93,28 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     calibration.check().map_err(|problem| damaged("calibration.json", problem))?;
     let (name, bytes) = take("weights.safetensors");
     let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, error.to_string()))?;
+    for (weight, tensor) in &weights {
+        let values = tensor.flatten_all().and_then(|all| all.to_vec1::<f32>());
+        let values = values.map_err(|error| damaged(name, error.to_string()))?;
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(damaged(name, format!("weight `{weight}` holds a value that is no number")));
+        }
+    }
     let lexicon: Lexicon = parsed(folder, take("lexicon.json"))?;
-    let (name, bytes) = take("tokenizer.json");
-    let tokens =
-        Tokens::from_bytes(&bytes, heads.reach.max(3)).map_err(|error| damaged(name, error.to_string()))?;
-    Ok(Bundle { digest, weights, tokens, calibration, lexicon })
+    let (_, tokenizer) = take("tokenizer.json");
+    let card = String::from_utf8_lossy(&take("card.md").1).into_owned();
+    Ok(Opened { digest, heads, weights, tokenizer, calibration, lexicon, card })
+}
+
+/// The digest of a bundle whose files are those of its manifest.
+pub fn verified_digest(folder: &Path) -> Result<Digest, UnderstandingError> {
+    Ok(verified(folder)?.0)
+}
+
+/// Copies a bundle whose files are those of its manifest.
+pub fn copy(from: &Path, to: &Path) -> Result<(), UnderstandingError> {
+    let (_, files) = verified(from)?;
+    save(to, files).map(|_| ())
 }
 
 /// Weights and tokenizer.json of a bundle, whatever pack it was trained for.
@@ -234,9 +273,7 @@ fn save(folder: &Path, files: BTreeMap<String, Vec<u8>>) -> Result<(Digest, u64)
     std::fs::create_dir_all(&next).map_err(|error| fault(&next, error, SPACE))?;
     for (name, bytes) in files.iter().chain([(&MANIFEST.to_owned(), &manifest)]) {
         let file = next.join(name);
-        let write =
-            || std::fs::File::create(&file).and_then(|mut out| out.write_all(bytes).and(out.sync_all()));
-        write().map_err(|error| fault(&file, error, SPACE))?;
+        durable::write(&file, bytes).map_err(|error| fault(&file, error, SPACE))?;
     }
     if folder.exists() {
         std::fs::rename(folder, &gone).map_err(|error| fault(folder, error, SPACE))?;
@@ -253,3 +290,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     bytes.push(b'\n');
     bytes
 }
+
+#[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use super::encoder::{MiniLm, Packed, Strain, ops};
 use super::fields::{Known, Proposed};
 use super::heads::{self, intent};
 use super::model::{Input, Model};
+use super::nearest::Near;
 use super::read::Understanding;
 use super::reading::{Extracted, Reading};
 use super::tokens::Tokenized;
@@ -24,6 +25,8 @@ pub struct Explanation {
     pub intents: Vec<Drivers>,
     /// One for each value of the reading, in the order of the text.
     pub values: Vec<Origin>,
+    /// Labelled lines of training nearest to the text, the nearest first; empty where none are at hand.
+    pub lines: Vec<Near>,
 }
 
 /// A reading, with its explanation where one was asked for.
@@ -122,7 +125,7 @@ impl Understanding {
             intents.push(goal.drivers(&tokens, hidden, &letters, &intent.leaf)?);
         }
         let values = origins(reading, &self.spans(text, reading.language)?, known, &self.schema().extraction);
-        Ok(Explanation { intents, values })
+        Ok(Explanation { intents, values, lines: Vec::new() })
     }
 }
 

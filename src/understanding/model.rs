@@ -131,6 +131,15 @@ impl Model {
         self.weights.get(MiniLm::WORDS).and_then(|words| words.dim(0).ok()).unwrap_or(0)
     }
 
+    /// The mean vector of every text, from which the intent head reads.
+    pub fn means(&self, inputs: &[&Input]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
+        if inputs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = Packed::new(inputs.iter().map(|input| input.tokens.ids.as_slice()));
+        Ok(ops::means(&self.encoder.encode(&batch)?, batch.sequences())?.to_vec2()?)
+    }
+
     /// The retrieval vector alone.
     pub fn embed(&self, text: &Tokenized) -> Result<Vec<f32>, UnderstandingError> {
         let batch = Packed::new([text.ids.as_slice()]);

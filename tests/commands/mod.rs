@@ -1,6 +1,7 @@
 //! The program as a person or a script runs it.
 
 mod evaluate;
+mod models;
 
 use crate::stage::{MESSAGE, raw, reply, root};
 use serde_json::{Value, json};
@@ -169,22 +170,24 @@ async fn until_ready(address: SocketAddr) {
     panic!("the service did not become ready");
 }
 
-/// Settings that use this bank and its channel, with one key.
+/// Settings that use this bank and its channel, with a key of a channel and one of a supervisor.
 async fn settings(directory: &Path, bank: SocketAddr) -> String {
     let config = pack_copy(directory);
     std::os::unix::fs::symlink(root().join("models"), directory.join("models")).unwrap();
     let (_, key) = reply(&bank, "GET", "/channel/key", &[], None).await;
     let key: Value = serde_json::from_str(&key).unwrap();
-    let hash = prokura::base::Digest::of(b"channel-key");
+    let hash = |key: &str| prokura::base::Digest::of(key.as_bytes()).hex().to_owned();
     let text = std::fs::read_to_string(&config).unwrap();
     let text = text.replace("hosts = [", &format!("hosts = [\"{bank}\", "));
     let more = format!(
         "\n[systems]\ncore_bank = \"http://{bank}\"\n[identity]\nissuer = {}\naudience = {}\nalgorithm = \"EdDSA\"\n\
-         public_key = {}\n[[key]]\nname = \"app\"\nprincipal = \"app\"\nrole = \"channel\"\nsha256 = \"{}\"\n",
+         public_key = {}\n[[key]]\nname = \"app\"\nprincipal = \"app\"\nrole = \"channel\"\nsha256 = \"{}\"\n\
+         [[key]]\nname = \"boss\"\nprincipal = \"sara\"\nrole = \"supervisor\"\nsha256 = \"{}\"\n",
         key["issuer"],
         key["audience"],
         key["x"],
-        hash.hex()
+        hash("channel-key"),
+        hash("supervisor-key")
     );
     std::fs::write(&config, text + &more).unwrap();
     config

@@ -2,6 +2,7 @@
 
 mod cases;
 mod identity;
+mod models;
 mod refusals;
 
 use crate::stage::{Stage, reply};
@@ -11,6 +12,7 @@ use prokura::http::{Api, ApiKey, router};
 use prokura::intake::{Algorithm, IdentityConfig, IdentityKeys, Limits};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A service around a stage. Every role has a key of its own name; `other` is a second channel.
@@ -50,6 +52,8 @@ impl Served {
             identity: Some(IdentityKeys::new(&identity).unwrap()),
             limits: Limits::default(),
             wait: Duration::from_secs(20),
+            drift: Arc::default(),
+            nearest: Arc::default(),
             state: stage.directory.path().to_path_buf(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,7 +10,7 @@ use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept}
 use prokura::ledger::{Store, store::Sqlite};
 use prokura::policy::{self, Policies};
 use prokura::records::Lookup;
-use prokura::understanding::{Schema, Understanding};
+use prokura::understanding::{Live, Schema};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The shipped bundle, loaded once.
-pub fn understanding() -> Arc<Understanding> {
-    static LOADED: OnceLock<Arc<Understanding>> = OnceLock::new();
+/// The shipped bundle, loaded once; nothing is promoted over it.
+pub fn models() -> Arc<Live> {
+    static LOADED: OnceLock<Arc<Live>> = OnceLock::new();
     let load = || {
         let schema = Schema::read(&root().join("config")).unwrap();
-        Arc::new(Understanding::load(&root().join("models/default"), &schema).unwrap())
+        Arc::new(Live::open(&root().join("tests"), &root().join("models/default"), &schema).unwrap())
     };
     Arc::clone(LOADED.get_or_init(load))
 }
@@ -125,7 +125,7 @@ pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack: Arc::new(pack),
-        understanding: understanding(),
+        models: models(),
         bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),

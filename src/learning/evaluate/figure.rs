@@ -37,6 +37,8 @@ pub enum Scale {
     Points,
     /// In a thousand messages.
     PerThousand,
+    /// How many times as often.
+    Ratio,
 }
 
 impl Figure {

@@ -73,16 +73,19 @@ pub struct Material {
 }
 
 impl Material {
+    /// The lines of a part as messages.
+    pub fn part(corpus: &Corpus, sources: &[Source], split: Split) -> Vec<Message> {
+        let wanted = |line: &&Line| sources.contains(&line.source) && line.split == split;
+        corpus.lines.iter().filter(wanted).map(|line| Message::of(String::new(), line)).collect()
+    }
+
     pub fn read(
         options: &Options,
         bar: &Bar,
         corpus: &Corpus,
         schema: &Schema,
     ) -> Result<Self, LearningError> {
-        let part = |sources: &[Source]| -> Vec<Message> {
-            let wanted = |line: &&Line| sources.contains(&line.source) && line.split == options.split;
-            corpus.lines.iter().filter(wanted).map(|line| Message::of(String::new(), line)).collect()
-        };
+        let part = |sources: &[Source]| Self::part(corpus, sources, options.split);
         let mut material =
             Self { own: part(&[Source::Own]), marked: part(&[Source::Own]), ..Self::default() };
         let public = options.data.as_deref();

@@ -7,6 +7,7 @@
 //! what follows from leaf and probability alone, `page` shows all of it.
 
 mod bench;
+mod faithful;
 mod figure;
 mod judged;
 mod leaves;
@@ -23,4 +24,4 @@ mod values;
 
 pub use figure::{Figure, Scale};
 pub use page::page;
-pub use run::{Evaluation, Options, Sets, Tickets, run, tickets};
+pub use run::{Evaluation, Few, Lines, Options, Sets, few, run};

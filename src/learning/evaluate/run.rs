@@ -4,7 +4,7 @@ use super::bench::{Answer, Bench, of};
 use super::figure::{Figure, Table};
 use super::judged::{self, Judged, Report};
 use super::material::{Material, Message};
-use super::{leaves, openings, retrieval, robust, scope, several, tone, values};
+use super::{faithful, leaves, openings, retrieval, robust, scope, several, tone, values};
 use crate::base::{Digest, Language, Timestamp};
 use crate::cases::{Pack, load_pack};
 use crate::intake::BankCodes;
@@ -29,6 +29,8 @@ pub struct Options {
     pub base: PathBuf,
     /// Test or development lines.
     pub split: Split,
+    /// Explain some messages, too, and check that what is said of them is true; takes minutes.
+    pub explanations: bool,
     /// Where the opening of test lines is written down; development lines are not logged.
     pub log: PathBuf,
     /// What each figure is held to, by its id.
@@ -38,17 +40,23 @@ pub struct Options {
     pub at: Timestamp,
 }
 
-/// What a bank's own labelled tickets are measured with.
+/// What a few labelled messages are measured with.
 #[derive(Clone, Debug)]
-pub struct Tickets {
+pub struct Few {
     pub bundle: PathBuf,
     pub config: PathBuf,
-    /// See `datasets::tickets`; none may have been trained on.
-    pub file: PathBuf,
-    /// The language of a text that does not tell its own.
-    pub usual: Language,
+    pub lines: Lines,
     pub bank_codes: BankCodes,
     pub bar: Bar,
+}
+
+/// Messages with their leaf; none may have been trained on.
+#[derive(Clone, Debug)]
+pub enum Lines {
+    /// A bank's own, see `datasets::tickets`; `usual` is the language of a text that does not tell its own.
+    Tickets { file: PathBuf, usual: Language },
+    /// The development part of the project's lines in this folder.
+    Own(PathBuf),
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -127,7 +135,9 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluati
     let mut table = Table::default();
     let own = bench.answers(&material.own)?;
     let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &own, l)?))).collect();
-    let reports = measured(&mut table, &bench, &material, own, (options.split, &readings), progress)?;
+    let explained = options.explanations.then_some(options.split);
+    let reports =
+        measured(&mut table, &bench, &material, own, (options.split, explained, &readings), progress)?;
     retrieval::run(&mut table, &bench, options.data.as_deref(), &options.base, progress)?;
     let unmeasured = table.hold(&bar);
     if !unmeasured.is_empty() {
@@ -175,7 +185,7 @@ fn measured(
     bench: &Bench,
     material: &Material,
     own: Vec<Answer>,
-    (split, readings): (Split, &[Reading]),
+    (split, explained, readings): (Split, Option<Split>, &[Reading]),
     progress: &mut dyn FnMut(&str),
 ) -> Result<BTreeMap<String, Report>, LearningError> {
     leaves::public(table, bench, readings);
@@ -205,6 +215,10 @@ fn measured(
         }
     }
     let reports = reports(table, bench.dag(), judged);
+    if let Some(messages) = explained {
+        progress("explaining messages");
+        faithful::run(table, bench, if messages == Split::Test { &blind } else { &own })?;
+    }
     progress("reading damaged messages");
     let all: Vec<_> = own.into_iter().chain(blind).collect();
     robust::perturbations(table, bench, &all)?;
@@ -226,13 +240,21 @@ fn reports(table: &mut Table, dag: &Dag, judged: Vec<(String, Vec<Judged>)>) -> 
     reports
 }
 
-/// The same for a bank's own labelled tickets; nothing else is read, and nothing is logged.
-pub fn tickets(options: &Tickets) -> Result<Evaluation, LearningError> {
+/// Leaves and probabilities of a few messages alone; nothing else is read, and nothing is logged.
+pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
     let pack = pack(&options.config)?;
     let understanding = Understanding::load(&options.bundle, &pack.schema)?;
     let Schema { intents: dag, extraction } = &pack.schema;
-    let tickets = tickets::read(&options.file, (dag, extraction), Split::Test, options.usual)?;
-    let messages: Vec<Message> = tickets.iter().map(Message::of_ticket).collect();
+    let (name, messages) = match &options.lines {
+        Lines::Tickets { file, usual } => {
+            let tickets = tickets::read(file, (dag, extraction), Split::Test, *usual)?;
+            ("tickets", tickets.iter().map(Message::of_ticket).collect())
+        }
+        Lines::Own(folder) => {
+            let corpus = Corpus::read(None, folder, dag, extraction, &[Source::Own])?;
+            ("own", Material::part(&corpus, &[Source::Own], Split::Dev))
+        }
+    };
     let bench = Bench {
         understanding: &understanding,
         baseline: &Baseline::train(&[], dag.leaves.len(), 1),
@@ -245,14 +267,14 @@ pub fn tickets(options: &Tickets) -> Result<Evaluation, LearningError> {
     for language in Language::ALL {
         let of = leaves::judged(&bench, &answers, language);
         let right = of.iter().filter(|judged| judged.right()).count();
-        table.share(format!("tickets.{language}.leaf"), right, of.len(), None);
-        judged.push((format!("tickets.{language}"), of));
+        table.share(format!("{name}.{language}.leaf"), right, of.len(), None);
+        judged.push((format!("{name}.{language}"), of));
     }
     let reports = reports(&mut table, dag, judged);
     table.hold(&options.bar);
     let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &answers, l)?))).collect();
     Ok(Evaluation {
-        split: "tickets",
+        split: if name == "tickets" { name } else { "dev" },
         openings: None,
         tasks: Figures::new(),
         out_of_scope_auroc: None,

@@ -1,0 +1,87 @@
+//! What a monitoring system asks for, in the text format of Prometheus (exposition format 0.0.4). Counts and
+//! shares alone: nothing about a person.
+
+use super::api::Api;
+use super::auth::Access;
+use super::error::Refusal;
+use super::routes::Route;
+use crate::governance::Role;
+use crate::learning::drift::Drift;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError};
+
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub fn routes() -> Vec<Route> {
+    let watching = Access::Roles(|role| matches!(role, Role::Operator | Role::Auditor | Role::ModelAdmin));
+    vec![
+        Route::get("/metrics", watching, "What monitoring asks for.", metrics)
+            .streams("text/plain", "one line a value, as Prometheus reads it"),
+    ]
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+    let drift = api.drift.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let models = &api.cases.parts().models;
+    let mut out = String::new();
+    family(&mut out, "prokura_model_info", "The model bundle that reads.");
+    let _ = writeln!(out, "prokura_model_info{{digest=\"{}\"}} 1", models.current().digest());
+    family(&mut out, "prokura_model_fault", "1 when what was promoted last is not what reads.");
+    let _ = writeln!(out, "prokura_model_fault {}", u8::from(models.fault().is_some()));
+    if let Some(report) = models.shadow().map(|shadow| shadow.report()) {
+        family(&mut out, "prokura_shadow_messages", "Messages that the challenger read, by what it said.");
+        let (same, other) = (report.same_leaf, report.messages - report.same_leaf);
+        for (outcome, count) in [("same_leaf", same), ("other_leaf", other), ("skipped", report.skipped)] {
+            let _ = writeln!(out, "prokura_shadow_messages{{outcome=\"{outcome}\"}} {count}");
+        }
+    }
+    if let Some(drift) = drift {
+        shown(&mut out, &drift);
+    }
+    Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
+}
+
+fn shown(out: &mut String, drift: &Drift) {
+    family(out, "prokura_drift", "How far the recent messages are from those before, by figure.");
+    for (name, figure) in &drift.figures {
+        let _ = writeln!(out, "prokura_drift{{figure=\"{name}\"}} {}", figure.value);
+    }
+    family(out, "prokura_drift_threshold", "Beyond it a figure counts as drift.");
+    for (name, figure) in &drift.figures {
+        let _ = writeln!(out, "prokura_drift_threshold{{figure=\"{name}\"}} {}", figure.threshold);
+    }
+    family(out, "prokura_drift_messages", "Messages of the two windows.");
+    for (window, count) in [("reference", drift.reference), ("recent", drift.recent)] {
+        let _ = writeln!(out, "prokura_drift_messages{{window=\"{window}\"}} {count}");
+    }
+}
+
+fn family(out: &mut String, name: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learning::drift::Figure;
+
+    #[test]
+    fn each_family_is_described_before_its_values() {
+        let figure = Figure { value: 0.31, threshold: 0.2, crossed: true };
+        let drift = Drift {
+            reference: 900,
+            recent: 250,
+            figures: [("leaves".to_owned(), figure)].into(),
+            leaves: Vec::new(),
+        };
+        let mut out = String::new();
+        shown(&mut out, &drift);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines[1], "# TYPE prokura_drift gauge");
+        assert_eq!(lines[2], "prokura_drift{figure=\"leaves\"} 0.31");
+        assert!(lines.contains(&"prokura_drift_messages{window=\"recent\"} 250"));
+    }
+}
