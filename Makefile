@@ -57,7 +57,8 @@ TRAINING = RAYON_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THR
 .PHONY: model
 model: tools models/base/model.safetensors
 	cargo build --release --locked
-	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --out models/default
+	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --threads 2 --out models/default
+	./target/release/prokura calibrate --bundle models/default --out models/default --mix models/data/mix.json
 
 # From the shipped trunk: what a bank does with its own tickets.
 .PHONY: model-quick

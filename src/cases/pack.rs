@@ -128,12 +128,13 @@ impl PackFiles {
         if findings.is_empty() { Ok(Self { folder: folder.to_path_buf(), files }) } else { Err(findings) }
     }
 
-    /// The service's own file holds addresses and keys; it decides nothing and is not part of the digest.
+    /// The service's own file holds addresses and keys, and bars.toml what model bundles are held to: neither
+    /// decides anything about a case, and neither is part of the digest.
     fn digest(&self) -> Digest {
         let parts: Vec<&[u8]> = self
             .files
             .iter()
-            .filter(|(name, _)| name != "prokura.toml")
+            .filter(|(name, _)| !matches!(name.as_str(), "prokura.toml" | "bars.toml"))
             .flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()])
             .collect();
         Digest::of_parts(parts)

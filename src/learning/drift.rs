@@ -259,7 +259,7 @@ mod tests {
             probability: (sure + rng.random_range(-0.1..0.1)).clamp(0.0, 1.0),
             out_of_scope: 0.03,
             pairs: pairs(&text.join(" ")),
-            agreed: rng.random_bool(0.3).then_some(true),
+            agreed: rng.random_bool(0.3).then(|| rng.random_bool(0.9)),
         }
     }
 

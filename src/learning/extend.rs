@@ -41,7 +41,7 @@ pub struct Options {
 const FEWEST: usize = 10;
 /// Lines of each old leaf and language that stand against the new ones, and that are measured.
 const BESIDE: usize = 8;
-const MEASURED: usize = 3;
+const MEASURED: usize = 8;
 const STEPS: usize = 150;
 const RATE: f64 = 0.02;
 /// Of the squared distance of an old row from what it was, beside the mean loss of all lines.

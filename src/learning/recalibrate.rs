@@ -70,6 +70,8 @@ pub fn run(options: &Options) -> Result<Recalibrated, LearningError> {
     let prior = match &options.lines {
         Lines::Development { .. } if expected.is_empty() => None,
         Lines::Development { .. } => Some(Prior { assumed: calibrate::shares(&known, dag), expected }),
+        // What the bundle assumed is not known: then it is the mix of these tickets.
+        Lines::Tickets { .. } if old.prior.assumed.is_empty() && !matches!(options.mix, Mix::File(_)) => None,
         Lines::Tickets { .. } => Some(Prior { assumed: old.prior.assumed.clone(), expected }),
     };
     let fitted =

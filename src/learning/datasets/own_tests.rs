@@ -82,3 +82,13 @@ fn a_german_line_means_what_its_english_twin_means_and_both_are_in_one_part() {
     let error = read(folder.path(), &dag, &extraction).unwrap_err().to_string();
     assert!(error.contains("extraction.tsv:3:1"), "{error}");
 }
+
+#[test]
+fn the_shipped_lines_are_read() {
+    let (dag, extraction) = pack();
+    let lines = super::read(std::path::Path::new("models/data"), &dag, &extraction).unwrap();
+    let of = |source: Source| lines.iter().filter(|line| line.source == source).count();
+    assert!(of(Source::Own) > 16_000 && of(Source::Entities) > 2_000, "{}", lines.len());
+    let several = lines.iter().filter(|line| line.source == Source::Several);
+    assert!(several.clone().count() > 600 && several.clone().all(|line| !line.concerns.is_empty()));
+}

@@ -171,6 +171,9 @@ fn marked(text: &str) -> Result<(String, Vec<Value>), marks::Fault> {
         out.push_str(&text);
         values.extend(field.map(|slot| Value { slot, start, end: out.chars().count() }));
     }
+    if out.trim().is_empty() {
+        return Err(("the text is empty", "write a text"));
+    }
     Ok((out, values))
 }
 
