@@ -54,10 +54,13 @@ models/base/model.safetensors:
 # glibc gives large blocks back to the system after every step otherwise, and page faults halve the speed.
 TRAINING = RAYON_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=268435456
 
+# Sums differ in their last bits with the number of threads: the shipped bundle is made with two.
+THREADS ?= 2
+
 .PHONY: model
 model: tools models/base/model.safetensors
 	cargo build --release --locked
-	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --threads 2 --out models/default
+	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --threads $(THREADS) --out models/default
 	./target/release/prokura calibrate --bundle models/default --out models/default --mix models/data/mix.json
 
 # From the shipped trunk: what a bank does with its own tickets.
@@ -65,7 +68,7 @@ model: tools models/base/model.safetensors
 model-quick: tools models/base/model.safetensors
 	cargo build --release --locked
 	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" \
-	  --start models/default --teachers 0 --steps 2000 --out "$${PROKURA_OUT:-/tmp/prokura-bundle}"
+	  --threads $(THREADS) --start models/default --teachers 0 --steps 2000 --out "$${PROKURA_OUT:-/tmp/prokura-bundle}"
 
 .PHONY: evaluate
 evaluate: tools

@@ -2,21 +2,24 @@
 //! approval has expired, and whether messages are still what they were.
 
 use super::settings::Settings;
-use super::{Failure, drift, nearest};
+use super::{Failure, nearest};
 use crate::cases::{CaseError, Cases};
 use crate::cli::Place;
 use crate::http::Api;
+use crate::learning::drift::Watch;
+use crate::understanding::installed::Change;
 use std::fmt::Debug;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
-    let own = cases.clone();
-    again(1, "the models could not be looked at", move || look_at_models(&own));
+    let (own, recorded) = (cases.clone(), Mutex::default());
+    again(1, "the models could not be looked at", move || look_at_models(&own, &recorded));
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
+    let watch = Mutex::new(Watch::default());
     again(3600, "drift could not be measured", move || {
-        let found = drift::watch(&own, &thresholds)?;
+        let found = watch.lock().unwrap_or_else(PoisonError::into_inner).look(&own, &thresholds)?;
         *told.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok::<_, CaseError>(())
     });
@@ -27,7 +30,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
             let understanding = own.parts().models.current();
             let there = named.read().unwrap_or_else(PoisonError::into_inner).clone();
             if there.is_none_or(|there| there.model() != understanding.digest()) {
-                let found = nearest::lines(&place, &settings, None, &understanding)?;
+                let found = nearest::lines(&place, &settings, None, &understanding, 1)?;
                 *named.write().unwrap_or_else(PoisonError::into_inner) = found.map(Arc::new);
             }
             Ok::<_, Failure>(())
@@ -45,7 +48,8 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
     });
 }
 
-/// Does blocking work at once and then every so many seconds; what goes wrong is logged and tried again.
+/// Does blocking work at once and then every so many seconds; what goes wrong is tried again, and logged when it
+/// is not what went wrong the last time.
 fn again<E: Debug + Send + 'static>(
     seconds: u64,
     fault: &'static str,
@@ -55,21 +59,34 @@ fn again<E: Debug + Send + 'static>(
     tokio::spawn(async move {
         let mut next = interval(Duration::from_secs(seconds));
         next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = String::new();
         loop {
             next.tick().await;
             let work = Arc::clone(&work);
-            match tokio::task::spawn_blocking(move || work()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(?error, "{fault}"),
-                Err(error) => tracing::error!(%error, "{fault}"),
+            let error = match tokio::task::spawn_blocking(move || work()).await {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => format!("{error:?}"),
+                Err(error) => error.to_string(),
+            };
+            if !error.is_empty() && error != last {
+                tracing::error!(error, "{fault}");
             }
+            last = error;
         }
     });
 }
 
-fn look_at_models(cases: &Cases) -> Result<(), CaseError> {
-    if let Some(swapped) = cases.parts().models.refresh() {
+/// `recorded` is the history that the ledger has.
+fn look_at_models(cases: &Cases, recorded: &Mutex<Vec<Change>>) -> Result<(), CaseError> {
+    let models = &cases.parts().models;
+    if let Some(swapped) = models.refresh() {
         tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
     }
-    cases.record_models().map(|_| ())
+    let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
+    let history = models.installed().history()?;
+    if history.is_empty() || *recorded != history {
+        cases.record_models()?;
+        *recorded = history;
+    }
+    Ok(())
 }

@@ -3,11 +3,11 @@
 use super::settings::Settings;
 use super::{Failure, evaluation, models, oneshot, output, wire};
 use crate::base::{Clock, Digest, SystemClock};
-use crate::cli::{Models, Place};
+use crate::cli::{InstalledModels as Models, Place};
 use crate::intake::recognise_with;
 use crate::learning::evaluate::{self as measure, Few, Lines};
 use crate::learning::promote::{self, Promotion, Refused};
-use crate::understanding::installed::{Action, Change, Installed, Pointer};
+use crate::understanding::installed::{self, Action, Change, Installed};
 use crate::understanding::shadow::Report;
 use crate::understanding::{Known, Schema, Understanding};
 use serde::Serialize;
@@ -23,7 +23,6 @@ pub fn run(place: &Place, asked: Models) -> Result<(), Failure> {
         settings,
     };
     match asked {
-        Models::Pull { .. } | Models::Drift => Ok(()),
         Models::List => here.list(),
         Models::Import { bundle } => here.import(&bundle),
         Models::Promote { model, tickets, own, bar, force } => {
@@ -50,9 +49,9 @@ struct Here<'a> {
 
 #[derive(Serialize)]
 struct Listing {
-    /// What reads: the digest that the pointer names, or that of the bundle in the settings.
+    /// What reads: what was promoted last, or the bundle in the settings.
     reading: Digest,
-    installed: Vec<crate::understanding::installed::Listed>,
+    installed: Vec<installed::Listed>,
     history: Vec<Change>,
 }
 
@@ -63,7 +62,7 @@ impl Here<'_> {
 
     /// The digest of what reads now.
     fn reading(&self) -> Result<Digest, Failure> {
-        match self.installed.pointer(Pointer::Current).map_err(Failure::input)? {
+        match self.installed.chosen().map_err(Failure::input)?.current {
             Some(model) => Ok(model),
             None => crate::understanding::bundle::verified_digest(&self.shipped()).map_err(Failure::input),
         }
@@ -97,8 +96,8 @@ impl Here<'_> {
         bar: Option<PathBuf>,
         force: Option<String>,
     ) -> Result<(), Failure> {
-        let _lock = self.installed.lock().map_err(Failure::input)?;
         let model = self.installed.find(asked).map_err(Failure::input)?;
+        let previous = self.reading()?;
         let few = Few {
             bundle: self.installed.folder(&model),
             config: models::pack_folder(self.place),
@@ -106,38 +105,35 @@ impl Here<'_> {
             bank_codes: wire::bank_codes(&self.settings)?,
             bar: evaluation::bar(bar, &self.settings)?,
         };
-        // Loading it for this also checks it whole.
+        // Loading it for this also checks it whole. It takes a while, in which somebody may have to roll back.
         let measured = measure::few(&few).map_err(Failure::input)?;
+        measured.notes.iter().for_each(|note| eprintln!("{note}"));
+        let _lock = self.installed.lock().map_err(Failure::input)?;
+        if self.reading()? != previous || measured.model != model {
+            return Err(Failure::Input("the models were changed meanwhile; promote it again".to_owned()));
+        }
         // What reads now must be there to go back to, and for the cases that began with it.
-        let previous = self.reading()?;
         if self.installed.find(previous.as_str()).is_err() {
             self.installed.import(&self.shipped(), &self.schema).map_err(Failure::input)?;
         }
         let (by, at) = (whoever(), SystemClock.now());
         let promotion = Promotion { model, previous, measured: &measured, by, at, force };
         let change = promote::promote(&self.installed, promotion).map_err(|refused| match refused {
-            Refused::Below(_) => Failure::Check(refused.to_string()),
-            Refused::NoReason | Refused::Files(_) => Failure::input(refused),
+            Refused::Below(_) | Refused::Unmeasured(_) => Failure::Check(refused.to_string()),
+            _ => Failure::input(refused),
         })?;
         output::json_pretty(&json!({"promoted": change, "figures": measured.figures}))
     }
 
     fn rollback(&self, asked: Option<&str>) -> Result<(), Failure> {
         let _lock = self.installed.lock().map_err(Failure::input)?;
-        let current = self.installed.pointer(Pointer::Current).map_err(Failure::input)?;
-        let target = match asked {
-            Some(asked) => self.installed.find(asked).map_err(Failure::input)?,
-            None => {
-                let history = self.installed.history().map_err(Failure::input)?;
-                promote::before(&history, current.as_ref()).ok_or_else(|| {
-                    Failure::Input("nothing was promoted that could be taken back".to_owned())
-                })?
-            }
-        };
-        let folder = self.installed.folder(&target);
-        Understanding::load(&folder, &self.schema).map_err(Failure::input)?;
+        let history = self.installed.history().map_err(Failure::input)?;
+        let asked = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
+        let target = promote::before(&history, asked.as_ref()).map_err(Failure::input)?;
+        self.installed.load(&target, &self.schema).map_err(Failure::input)?;
+        let current = installed::chosen(&history).current;
         let change = self.change(Action::RolledBack, Some(&target), current);
-        self.installed.point(Pointer::Current, Some(&target), &change).map_err(Failure::input)?;
+        self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"rolled_back": change}))
     }
 
@@ -145,17 +141,17 @@ impl Here<'_> {
         let _lock = self.installed.lock().map_err(Failure::input)?;
         let model = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
         if let Some(model) = &model {
-            Understanding::load(&self.installed.folder(model), &self.schema).map_err(Failure::input)?;
+            self.installed.load(model, &self.schema).map_err(Failure::input)?;
         }
         let action = if model.is_some() { Action::ShadowStarted } else { Action::ShadowEnded };
         let change = self.change(action, model.as_ref(), None);
-        self.installed.point(Pointer::Shadow, model.as_ref(), &change).map_err(Failure::input)?;
+        self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"shadow": change}))
     }
 
     /// What the running service has written down.
     fn report(&self) -> Result<(), Failure> {
-        let challenger = self.installed.pointer(Pointer::Shadow).map_err(Failure::input)?;
+        let challenger = self.installed.chosen().map_err(Failure::input)?.shadow;
         let challenger = challenger.ok_or_else(|| {
             Failure::Input(
                 "no challenger reads along; start one with `prokura models shadow DIGEST`".to_owned(),
@@ -179,7 +175,7 @@ impl Here<'_> {
         let (current, challenger) = (load(&wire::bundle(self.place, &self.settings)?)?, load(&folder)?);
         let banks = wire::bank_codes(&self.settings)?;
         let mut report = Report::new(current.digest(), challenger.digest());
-        oneshot::messages(input, &self.settings.limits(), |id, message| {
+        oneshot::messages(input, None, &self.settings.limits(), |id, message| {
             let found = recognise_with(&message.text, &banks);
             let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
             let read = |models: &Understanding| {
@@ -192,7 +188,7 @@ impl Here<'_> {
     }
 }
 
-/// Who runs the command, as the system knows them.
+/// Who runs the command, as the environment says; whoever may write the state directory could write any name.
 fn whoever() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())

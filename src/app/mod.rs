@@ -58,7 +58,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Calibrate(calibrate) => models::calibrate(&place, calibrate),
         Command::Models(crate::cli::Models::Pull { hub, out }) => models::pull(&place, hub, out).await,
         Command::Models(crate::cli::Models::Drift) => drift::show(&place),
-        Command::Models(models) => installed::run(&place, models),
+        Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
         Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
         Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,
         Command::Key(key) => oneshot::key(&key),

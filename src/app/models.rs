@@ -5,12 +5,13 @@ use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
 use crate::cli::{Calibrate, Part, Place, Train};
+use crate::learning::calibrate::Mix;
 use crate::learning::datasets::Source;
 use crate::learning::extend;
 use crate::learning::finish;
 use crate::learning::german::German;
 use crate::learning::multitask::Recipe;
-use crate::learning::recalibrate::{self, Lines, Mix};
+use crate::learning::recalibrate::{self, Lines};
 use crate::learning::train::{self as training, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,7 @@ pub fn calibrate(place: &Place, options: Calibrate) -> Result<(), Failure> {
         None if options.tickets.is_some() => Mix::Lines,
         Some("lines") => Mix::Lines,
         None | Some("assumed") => Mix::Assumed,
-        Some(file) => Mix::File(PathBuf::from(file)),
+        Some(file) => Mix::Shares(recalibrate::shares(Path::new(file)).map_err(Failure::input)?),
     };
     let lines = match options.tickets {
         Some(file) => Lines::Tickets { file, usual: settings.intake.language },

@@ -1,7 +1,7 @@
 //! The labelled lines that explanations name, read once for each bundle.
 
 use super::settings::Settings;
-use super::{Failure, models, wire};
+use super::{Failure, wire};
 use crate::cli::Place;
 use crate::learning::datasets::{Line, Source, Split, own};
 use crate::understanding::nearest::Labelled;
@@ -14,6 +14,7 @@ pub fn lines(
     settings: &Settings,
     asked: Option<&Path>,
     understanding: &Understanding,
+    threads: usize,
 ) -> Result<Option<Nearest>, Failure> {
     let named = settings.models.lines.as_ref().map(|lines| settings.beside(lines));
     let Some(folder) = asked.map(Path::to_owned).or(named) else { return Ok(None) };
@@ -26,7 +27,6 @@ pub fn lines(
         Some(Labelled { leaf, language: line.language, text: line.text() })
     };
     let lines = lines.iter().filter(trained).filter_map(labelled).collect();
-    let short = understanding.digest().hex().get(..12).unwrap_or_default().to_owned();
-    let cache = wire::state(place, settings).join("models").join(format!("nearest-{short}.bin"));
-    Nearest::of(understanding, lines, &cache, models::threads(None)?).map(Some).map_err(Failure::input)
+    let cache = wire::state(place, settings).join("models").join("nearest.bin");
+    Nearest::of(understanding, lines, &cache, threads).map(Some).map_err(Failure::input)
 }

@@ -2,7 +2,7 @@
 
 use super::serve::{DemoProcess, fresh_key};
 use super::settings::Settings;
-use super::{Failure, nearest, output, wire};
+use super::{Failure, models, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
 use crate::cases::{State, replay as decide_again};
 use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
@@ -103,7 +103,13 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
     let hint = language(options.language.as_deref())?;
     let nearest = match options.explain {
-        true => nearest::lines(place, &settings, options.lines.as_deref(), &understanding)?,
+        true => nearest::lines(
+            place,
+            &settings,
+            options.lines.as_deref(),
+            &understanding,
+            models::threads(None)?,
+        )?,
         false => None,
     };
     let asked = Asked {
@@ -113,14 +119,8 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
         nearest,
     };
     match (&options.input, options.text) {
-        (Some(input), _) => lines(input, |line, number| {
-            let line: TextLine = parse_line(input, line, number)?;
-            let hint = language(line.language.as_deref())?.or(hint);
-            let reading = read(&understanding, &line.id, line.text.as_bytes(), hint, &asked);
-            output::json_line(&reading.map_err(|error| match error {
-                Failure::Input(message) => Failure::Input(format!("{}:{number}: {message}", input.display())),
-                other => other,
-            })?)
+        (Some(input), _) => messages(input, hint, &asked.limits, |id, message| {
+            output::json_line(&read(&understanding, id, &message, &asked)?)
         }),
         (None, Some(text)) => {
             let mut bytes = text.into_bytes();
@@ -128,31 +128,35 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
                 bytes.clear();
                 std::io::stdin().lock().read_to_end(&mut bytes).map_err(Failure::input)?;
             }
-            output::json_pretty(&read(&understanding, "1", &bytes, hint, &asked)?)
+            output::json_pretty(&read(
+                &understanding,
+                "1",
+                &message("1", &bytes, hint, &asked.limits)?,
+                &asked,
+            )?)
         }
         (None, None) => Err(Failure::Input("a text or --input FILE is needed".to_owned())),
     }
 }
 
-/// Calls `each` with the id and the accepted message of every line of a file of texts.
+/// Calls `each` with the id and the accepted message of every line of a file of texts; `hint` is the language of
+/// lines that name none.
 pub(super) fn messages(
     input: &Path,
+    hint: Option<Language>,
     limits: &Limits,
     mut each: impl FnMut(&str, Message) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     lines(input, |line, number| {
         let line: TextLine = parse_line(input, line, number)?;
-        let hint = language(line.language.as_deref())?;
-        let message = message(&line.id, line.text.as_bytes(), hint, limits).map_err(|error| match error {
+        let hint = language(line.language.as_deref())?.or(hint);
+        let accepted = message(&line.id, line.text.as_bytes(), hint, limits);
+        accepted.and_then(|message| each(&line.id, message)).map_err(|error| match error {
             Failure::Input(problem) => Failure::Input(format!("{}:{number}: {problem}", input.display())),
             other => other,
-        })?;
-        each(&line.id, message)
+        })
     })
 }
-
-/// Labelled lines that an explanation names.
-const NEAREST: usize = 5;
 
 /// How texts are to be read.
 struct Asked {
@@ -175,27 +179,17 @@ fn message(id: &str, text: &[u8], hint: Option<Language>, limits: &Limits) -> Re
     accept(&raw, envelope, limits).map_err(Failure::input)
 }
 
-/// Intake and understanding of a text that belongs to no case.
 fn read(
     understanding: &Understanding,
     id: &str,
-    text: &[u8],
-    hint: Option<Language>,
+    message: &Message,
     asked: &Asked,
 ) -> Result<Explained, Failure> {
-    let message = message(id, text, hint, &asked.limits)?;
     let found = recognise_with(&message.text, &asked.banks);
     let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-    let language = hint.unwrap_or(message.language);
-    let explained = understanding.read(id, &message.text, language, &known).and_then(|reading| {
-        let explain = || understanding.explain(&message.text, &reading, &known);
-        let mut explanation = asked.explain.then(explain).transpose()?;
-        if let (Some(explanation), Some(nearest)) = (&mut explanation, &asked.nearest) {
-            explanation.lines = nearest.find(understanding, &message.text, NEAREST)?;
-        }
-        Ok(Explained { reading, explanation })
-    });
-    explained.map_err(Failure::input)
+    understanding
+        .explained((id, &message.text, message.language), &known, asked.explain, asked.nearest.as_ref())
+        .map_err(Failure::input)
 }
 
 pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {

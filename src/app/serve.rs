@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 
 pub async fn serve(place: &Place, listen: Option<SocketAddr>) -> Result<(), Failure> {
     let mut settings = Settings::read(&place.config)?;
@@ -47,6 +48,7 @@ async fn run(
         wait: settings.wait(),
         drift: Arc::default(),
         nearest: Arc::default(),
+        explaining: Arc::new(Semaphore::new(1)),
         state: wire::state(place, settings),
     };
     let recovered = engine.cases.recover().await.map_err(Failure::input)?;

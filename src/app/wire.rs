@@ -12,7 +12,7 @@ use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
 use crate::records::{Lookup, LookupSettings, SourceDeclarations};
 use crate::understanding::Live;
-use crate::understanding::installed::{Installed, Pointer};
+use crate::understanding::installed::Installed;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
 /// The bundle that was promoted last in the state directory, else the one that the settings name.
 pub fn bundle(place: &Place, settings: &Settings) -> Result<PathBuf, Failure> {
     let installed = Installed::of(&state(place, settings));
-    let current = installed.pointer(Pointer::Current).map_err(Failure::input)?;
+    let current = installed.chosen().map_err(Failure::input)?.current;
     Ok(current.map_or_else(|| settings.beside(&settings.models.bundle), |model| installed.folder(&model)))
 }
 

@@ -1,8 +1,9 @@
 //! Files that are there whole or not at all, also when the power fails: written beside, then renamed.
 
 use super::ids;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Writes a file and waits until it is on the disk.
@@ -10,6 +11,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Creates a folder, and those above it, that only its owner can enter: what is kept there is about customers.
+/// One that exists stays as it is.
+pub fn private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Waits until the folder's entries are on the disk.
@@ -29,6 +36,7 @@ pub fn replace(path: &Path, beside: &str, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_replaced_file_leaves_nothing_beside_it() {
@@ -39,6 +47,10 @@ mod tests {
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let private_one = folder.path().join("state/models");
+        private(&private_one).unwrap();
+        let mode = |folder: &Path| fs::metadata(folder).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&private_one), mode(&folder.path().join("state"))), (0o700, 0o700));
         assert!(replace(&folder.path().join("none/current"), "next", b"x").is_err());
     }
 }

@@ -311,7 +311,7 @@ impl Cases {
             stream: Stream::new(StreamKind::Case, state.case.as_str()),
             expected: state.length,
             at,
-            digests: self.digests(),
+            digests: self.digests_of(&next),
             events: new,
             status: next.status.as_str().to_owned(),
             once,
@@ -343,6 +343,15 @@ impl Cases {
         digests
     }
 
+    /// The same, with the bundle that read the message at hand.
+    fn digests_of(&self, state: &State) -> Digests {
+        let mut digests = self.digests();
+        digests.extend(
+            state.reading.as_ref().map(|reading| ("model".to_owned(), reading.digests.model.clone())),
+        );
+        digests
+    }
+
     async fn perform(&self, state: &State, effect: Effect) -> Input {
         let done = match effect {
             Effect::Understand => self.understand(state).await,
@@ -363,11 +372,16 @@ impl Cases {
         };
         let models = Arc::clone(&self.parts.models);
         let banks = Arc::clone(&self.parts.bank_codes);
-        // A case ends with the models that it began with.
+        // An answer is read by the bundle that read what it answers.
         let began_with = state.reading.as_ref().map(|reading| reading.digests.model.clone());
         let case = state.case.to_string();
         let read = tokio::task::spawn_blocking(move || {
-            let understanding = began_with.map_or_else(|| models.current(), |model| models.pinned(&model));
+            let understanding =
+                began_with.as_ref().map_or_else(|| models.current(), |model| models.pinned(model));
+            if let Some(model) = began_with.filter(|model| model != understanding.digest()) {
+                let reads = understanding.digest();
+                tracing::warn!(%case, %model, %reads, "the bundle that the case began with cannot be loaded");
+            }
             let found = recognise_with(&message.text, &banks);
             let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
             let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;

@@ -385,6 +385,15 @@ pub enum Models {
         #[arg(long, value_name = "DIR", default_value = "models/base")]
         out: PathBuf,
     },
+    /// Hold the messages of the last days against those before. Exit code 1: something is beyond its threshold.
+    Drift,
+    #[command(flatten)]
+    Installed(InstalledModels),
+}
+
+/// What is done with the bundles of the state directory.
+#[derive(Subcommand, Debug)]
+pub enum InstalledModels {
     /// The bundles of the state directory, and what was done with them.
     List,
     /// Check a bundle whole and copy it into the state directory.
@@ -411,8 +420,6 @@ pub enum Models {
     },
     /// Go back to the bundle that read before, or to the one that is named.
     Rollback { model: Option<String> },
-    /// Hold the messages of the last days against those before. Exit code 1: something is beyond its threshold.
-    Drift,
     /// Let a challenger read along without effect, and report where it disagrees. Without a digest: the
     /// report so far.
     Shadow {

@@ -86,6 +86,7 @@ async fn models(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
             "installed": installed,
             "shadow": shadow,
             "fault": models.fault(),
+            "shadow_fault": models.shadow_fault(),
         }))
     });
     let listed = listed.await.map_err(|error| Refusal::internal(&error))?;

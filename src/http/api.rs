@@ -8,6 +8,7 @@ use crate::understanding::Nearest;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Everything that the HTTP face needs. Cloning shares it.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub struct Api {
     /// Labelled lines that an explanation names the nearest of; `None` until they were read, and where the
     /// settings name none.
     pub nearest: Arc<RwLock<Option<Arc<Nearest>>>>,
+    /// Held while a text is explained.
+    pub explaining: Arc<Semaphore>,
     /// The state directory, for the list of policy generations.
     pub state: PathBuf,
 }

@@ -128,6 +128,15 @@ impl Refusal {
         )
     }
 
+    pub fn busy() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "another text is being explained",
+            "send the request again in a few seconds",
+        )
+    }
+
     /// The cause goes to the log.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");

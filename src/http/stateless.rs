@@ -10,7 +10,7 @@ use crate::base::{CaseId, Language, MessageId, ids};
 use crate::governance::{Principal, Role};
 use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise_with};
 use crate::policy::{self, Audience, Question};
-use crate::understanding::{Explained, Known, UnderstandingError};
+use crate::understanding::{Explained, Known};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -55,9 +55,6 @@ pub struct Query {
     pub top: Option<usize>,
 }
 
-/// Labelled lines that an explanation names.
-const NEAREST: usize = 5;
-
 pub fn routes() -> Vec<Route> {
     vec![
         Route::post(
@@ -80,6 +77,11 @@ async fn understand(
     Given(given): Given<Text>,
 ) -> Result<Json<Explained>, Refusal> {
     let explain = given.explain;
+    // It costs as much as fifty readings, which customers wait for.
+    let permit = match explain {
+        true => Some(Arc::clone(&api.explaining).try_acquire_owned().map_err(|_| Refusal::busy())?),
+        false => None,
+    };
     let id = checked_id(given.id, "msg")?;
     let raw = RawMessage { text: given.text.as_bytes(), language: given.language, attachments: Vec::new() };
     let envelope = Envelope {
@@ -96,15 +98,10 @@ async fn understand(
     let read = tokio::task::spawn_blocking(move || {
         let found = recognise_with(&message.text, &banks);
         let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-        let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;
-        let mut explanation =
-            explain.then(|| understanding.explain(&message.text, &reading, &known)).transpose()?;
-        // Just after another bundle took over the lines are still those of the one before.
-        let fitting = nearest.filter(|nearest| nearest.model() == understanding.digest());
-        if let (Some(explanation), Some(nearest)) = (&mut explanation, fitting) {
-            explanation.lines = nearest.find(&understanding, &message.text, NEAREST)?;
-        }
-        Ok::<_, UnderstandingError>(Explained { reading, explanation })
+        let of = (message.id.as_str(), message.text.as_str(), message.language);
+        let explained = understanding.explained(of, &known, explain, nearest.as_deref());
+        drop(permit);
+        explained
     });
     let read = read.await.map_err(|error| Refusal::internal(&error))?;
     read.map(Json).map_err(|error| Refusal::internal(&error))

@@ -5,6 +5,7 @@ use super::datasets::Source;
 use super::measure::{self, Reading};
 use crate::base::Language;
 use crate::understanding::calibration::{Calibration, Prior, Temperatures};
+use crate::understanding::dag::Leaf;
 use crate::understanding::heads::intent::{self, softmax};
 use crate::understanding::heads::{segments, spans, tone};
 use crate::understanding::{Dag, Extraction};
@@ -16,35 +17,61 @@ const COVERAGE: f64 = 0.95;
 const FALSE_CUTS: f64 = 0.01;
 /// A language with fewer lines takes temperature and threshold of all lines together.
 const ENOUGH: usize = 100;
+/// Lines that are added to those that are counted for the shares of leaves.
+const MORE: f64 = 20.0;
 
 /// What fitting needs beside the lines.
 pub struct Target<'a> {
     pub dag: &'a Dag,
     pub extraction: &'a Extraction,
     pub shape: &'a intent::Shape,
-    /// What the shares of leaves are: those of the lines, unless this says otherwise.
-    pub prior: Option<Prior>,
+    /// The shares of leaves that scores hold for as they are: those of the lines where it is not known.
+    pub assumed: Option<BTreeMap<String, f64>>,
+    pub mix: Mix,
+}
+
+/// The shares of leaves that probabilities are to hold for.
+#[derive(Clone, Debug)]
+pub enum Mix {
+    /// Those that are assumed.
+    Assumed,
+    /// Those of the lines.
+    Lines,
+    /// These, and of the other leaves what is left.
+    Shares(BTreeMap<String, f64>),
 }
 
 /// `readings` are of lines that were not trained on, read with the weights that will be used. The project's own
 /// lines count, since they are what customers of this bank write; without them all lines do. Values are marked
 /// in too few of them, so span temperatures are fitted on every line whose marks are complete.
+///
+/// Where the lines are mixed otherwise than the messages that probabilities are to hold for, a line counts as
+/// much as its leaf comes more often there (importance weights; for the sets Podkopaev and Ramdas 2021).
 pub fn fit(readings: &[Reading], target: Target) -> Calibration {
-    let Target { dag, extraction, shape, prior } = target;
+    let Target { dag, extraction, shape, assumed, mix } = target;
     let own: Vec<&Reading> = readings.iter().filter(|r| r.line.source == Source::Own).collect();
     let lines: Vec<&Reading> = if own.len() < ENOUGH { readings.iter().collect() } else { own };
     let every: Vec<&Reading> = readings.iter().collect();
     let toned: Vec<&Reading> = lines.iter().copied().filter(|r| r.line.tone.is_some()).collect();
     let leaves = || dag.leaves.iter().map(|leaf| leaf.id.as_str());
     let known: Vec<&Reading> = lines.iter().copied().filter(|r| r.line.target.is_some()).collect();
-    let prior = prior.unwrap_or_else(|| Prior { assumed: shares(&known, dag), ..Prior::default() });
+    let drawn = shares(&known, dag, assumed.as_ref());
+    let expected = match mix {
+        Mix::Assumed => BTreeMap::new(),
+        Mix::Lines => drawn.clone(),
+        Mix::Shares(shares) => shares,
+    };
+    let prior = Prior { assumed: assumed.unwrap_or_else(|| drawn.clone()), expected };
     let mix = prior.weights(leaves());
+    let counts = importance(&prior, &mix, &drawn, dag);
+    let counts =
+        |r: &Reading| r.line.target.as_ref().and_then(|t| counts.get(t.leaf).copied()).unwrap_or(0.0);
     let gold = |r: &Reading, t: f64| {
         let scores = shape.scores(&r.raw.intent, t).weighted(&shape.edges, &mix);
         r.line.target.as_ref().and_then(|target| scores.leaves.get(target.leaf).copied())
     };
     let mut calibration = Calibration {
-        intent: temperatures(&known, |r, t| gold(r, t).map_or(0.0, surprise)),
+        intent: temperatures(&known, |r, t| counts(r) * gold(r, t).map_or(0.0, surprise)),
         urgency: temperatures(&toned, |r, t| tone_loss(r, t, 0)),
         sentiment: temperatures(&toned, |r, t| tone_loss(r, t, 1)),
         wants_human: temperatures(&toned, |r, t| tone_loss(r, t, 2)),
@@ -57,9 +84,9 @@ pub fn fit(readings: &[Reading], target: Target) -> Calibration {
         let fitted = temperatures(&every, |r, t| span_loss(r, extraction, at, t));
         calibration.spans.insert(group.id.clone(), fitted);
     }
-    let scores = |language: Option<Language>| -> Vec<f64> {
+    let scores = |language: Option<Language>| -> Vec<(f64, f64)> {
         let fits = |r: &&&Reading| language.is_none_or(|language| r.line.language == language);
-        let leaf = |r: &&Reading| gold(r, calibration.intent.of(r.line.language));
+        let leaf = |r: &&Reading| Some((gold(r, calibration.intent.of(r.line.language))?, counts(r)));
         known.iter().filter(fits).filter_map(leaf).collect()
     };
     let all = scores(None);
@@ -72,17 +99,32 @@ pub fn fit(readings: &[Reading], target: Target) -> Calibration {
     Calibration { thresholds, ..calibration }
 }
 
-/// The share of each leaf, each counted once more than it occurs (Laplace), so that none is nothing.
-pub fn shares(known: &[&Reading], dag: &Dag) -> BTreeMap<String, f64> {
-    let mut counts = vec![1_usize; dag.leaves.len()];
+/// The share of each leaf among lines, as if a few more lines had been there, mixed as is assumed or evenly, so
+/// that no share is nothing.
+fn shares(known: &[&Reading], dag: &Dag, assumed: Option<&BTreeMap<String, f64>>) -> BTreeMap<String, f64> {
+    let even = 1.0 / dag.leaves.len() as f64;
+    let mut counts = vec![0_usize; dag.leaves.len()];
     for target in known.iter().filter_map(|r| r.line.target.as_ref()) {
         if let Some(count) = counts.get_mut(target.leaf) {
             *count += 1;
         }
     }
-    let all = (known.len() + dag.leaves.len()) as f64;
-    let share = |count: usize| (count as f64 / all * 1e6).round() / 1e6;
-    dag.leaves.iter().zip(counts).map(|(leaf, count)| (leaf.id.clone(), share(count))).collect()
+    let all = known.len() as f64 + MORE;
+    let share = |(leaf, count): (&Leaf, usize)| {
+        let before = assumed.map_or(even, |assumed| assumed.get(&leaf.id).copied().unwrap_or(even));
+        (leaf.id.clone(), ((count as f64 + MORE * before) / all * 1e6).round() / 1e6)
+    };
+    dag.leaves.iter().zip(counts).map(share).collect()
+}
+
+/// How much a line of each leaf counts: how much more often its leaf comes in what probabilities are to hold for
+/// than among the lines.
+fn importance(prior: &Prior, mix: &[f64], drawn: &BTreeMap<String, f64>, dag: &Dag) -> Vec<f64> {
+    let ratio = |(at, leaf): (usize, &Leaf)| {
+        let of = |shares: &BTreeMap<String, f64>| shares.get(&leaf.id).copied().unwrap_or(0.0);
+        of(&prior.assumed) * mix.get(at).copied().unwrap_or(1.0) / of(drawn).max(f64::MIN_POSITIVE)
+    };
+    dag.leaves.iter().enumerate().map(ratio).collect()
 }
 
 /// The temperatures with the lowest loss, over all lines and by language.
@@ -101,14 +143,25 @@ fn temperatures(lines: &[&Reading], loss: impl Fn(&Reading, f64) -> f64) -> Temp
     Temperatures { all: fitted(lines), languages }
 }
 
-/// The probability that the k-th least sure line gives its leaf, where k is chosen so that a new line's leaf
-/// lies at or above it with probability `coverage` (Vovk et al. 2005). 0 when there are too few lines. The
-/// temperatures come from the same lines, one number for hundreds of them, so the coverage is a little less
-/// certain than with lines of its own; `evaluate` shows it on others.
-fn threshold(mut gold: Vec<f64>, coverage: f64) -> f64 {
-    gold.sort_by(f64::total_cmp);
-    let misses = ((gold.len() + 1) as f64 * (1.0 - coverage)).floor() as usize;
-    misses.checked_sub(1).and_then(|at| gold.get(at)).copied().unwrap_or(0.0)
+/// The highest probability below which leaves can be excluded and a new line's leaf still lies at or above it
+/// with probability `coverage` (Vovk et al. 2005), from each line's probability of its leaf and how much the line
+/// counts. The new line counts as the one that counts most, which errs towards larger sets. 0 when there are too
+/// few lines. The temperatures come from the same lines, one number for hundreds of them, so the coverage is a
+/// little less certain than with lines of its own; `evaluate` shows it on others.
+fn threshold(mut gold: Vec<(f64, f64)>, coverage: f64) -> f64 {
+    gold.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let new = gold.iter().map(|(_, count)| *count).fold(0.0, f64::max);
+    let most = (1.0 - coverage) * (gold.iter().map(|(_, count)| count).sum::<f64>() + new);
+    let (mut excluded, mut threshold) = (new, 0.0);
+    for (probability, count) in gold {
+        // What chance alone adds to a sum must not decide.
+        if excluded > most * (1.0 + 1e-12) {
+            break;
+        }
+        threshold = probability;
+        excluded += count;
+    }
+    threshold
 }
 
 fn surprise(p: f64) -> f64 {
@@ -200,8 +253,13 @@ mod tests {
     #[test]
     fn the_threshold_leaves_out_what_coverage_allows() {
         // 99 lines at 0.01 to 0.99: floor(100 * 0.05) = 5, the fifth lowest.
-        let gold: Vec<f64> = (1..100).rev().map(|i| f64::from(i) / 100.0).collect();
+        let gold: Vec<(f64, f64)> = (1..100).rev().map(|i| (f64::from(i) / 100.0, 1.0)).collect();
         assert!((threshold(gold, 0.95) - 0.05).abs() < 1e-9);
-        assert_eq!(threshold(vec![0.9; 10], 0.95), 0.0);
+        assert_eq!(threshold(vec![(0.9, 1.0); 10], 0.95), 0.0);
+        assert_eq!(threshold(Vec::new(), 0.95), 0.0);
+        // Lines that count a hundred times less are excluded as if they were not there.
+        let mut gold = vec![(0.1, 0.01); 100];
+        gold.extend((1..100).map(|i| (0.2 + f64::from(i) / 1_000.0, 1.0)));
+        assert!((threshold(gold, 0.95) - 0.205).abs() < 2e-3);
     }
 }

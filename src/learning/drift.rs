@@ -1,13 +1,15 @@
 //! Whether messages and readings are still what they were: two windows of cases side by side.
 //!
-//! Enters: what was read in cases, from their events. Leaves: how far the recent window is from the one before
-//! it, and what is beyond its threshold. No text leaves: words are compared as numbers made of them.
+//! Enters: what was read in cases, from their events in the ledger. Leaves: how far the recent window is from the
+//! one before it, and an event where something is beyond its threshold. No text leaves: words are compared as
+//! numbers made of them.
 
-use crate::base::Timestamp;
-use crate::cases::Event;
-use crate::ledger::Entry;
+use crate::base::{Digest, Timestamp};
+use crate::cases::{Cases, Event};
+use crate::ledger::{Append, Entry, LedgerError, NewEvent, Store, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// `[drift]` of config/prokura.toml.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -78,11 +80,93 @@ pub struct Figure {
     pub crossed: bool,
 }
 
+impl Drift {
+    /// The figures beyond their threshold.
+    pub fn crossed(&self) -> BTreeSet<String> {
+        self.figures.iter().filter(|(_, figure)| figure.crossed).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Of the models, beside the stream of the bundles.
+const STREAM: &str = "drift";
 /// A share below this is counted with the others of its kind: few messages would move it far.
 const SMALL: f64 = 0.02;
 /// Leaves that are listed.
 const LISTED: usize = 10;
 const CONFIDENCE_BINS: usize = 10;
+
+/// The cases as they were when they were last looked at, by name and length: a look reads only what is new.
+#[derive(Default)]
+pub struct Watch {
+    cases: HashMap<String, (u64, Option<Seen>)>,
+}
+
+impl Watch {
+    /// The two windows that end now; `None` where one has too few messages. Blocks.
+    pub fn measured(
+        &mut self,
+        store: &dyn Store,
+        now: Timestamp,
+        thresholds: &Thresholds,
+    ) -> Result<Option<Drift>, LedgerError> {
+        let days = i64::from(thresholds.recent_days) + i64::from(thresholds.reference_days);
+        let from = now.plus_millis(-days * 86_400_000);
+        let mut cases = HashMap::new();
+        for head in store.heads(StreamKind::Case, None)? {
+            // Newest first: what ended before the windows began is not in them.
+            if head.at < from {
+                break;
+            }
+            let known = self.cases.remove(&head.name).filter(|(length, _)| *length == head.length);
+            let known = match known {
+                Some(known) => known,
+                None => {
+                    let entries = store.stream(&Stream::new(StreamKind::Case, head.name.clone()), 0)?;
+                    (head.length, seen(&entries))
+                }
+            };
+            cases.insert(head.name, known);
+        }
+        self.cases = cases;
+        let all = self.cases.values().filter_map(|(_, seen)| seen.clone()).collect();
+        let (reference, recent) = windows(all, now, thresholds);
+        Ok(drift(&reference, &recent, thresholds))
+    }
+
+    /// Measures, and appends an event where other figures are beyond their threshold than at the last event.
+    /// Blocks.
+    pub fn look(&mut self, cases: &Cases, thresholds: &Thresholds) -> Result<Option<Drift>, LedgerError> {
+        let parts = cases.parts();
+        let now = parts.clock.now();
+        let Some(found) = self.measured(&*parts.store, now, thresholds)? else { return Ok(None) };
+        let stream = Stream::new(StreamKind::Models, STREAM);
+        let entries = parts.store.stream(&stream, 0)?;
+        let before: BTreeSet<String> = entries
+            .last()
+            .and_then(|entry| serde_json::from_value(entry.body.get("crossed")?.clone()).ok())
+            .unwrap_or_default();
+        let crossed = found.crossed();
+        if crossed == before {
+            return Ok(Some(found));
+        }
+        let kind = if crossed.is_empty() { "drift_passed" } else { "drift_crossed" };
+        match crossed.is_empty() {
+            true => tracing::info!("messages and readings are again what they were"),
+            false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
+        }
+        let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
+        parts.store.append(&Append {
+            stream,
+            expected: entries.len() as u64,
+            at: now,
+            digests: cases.digests(),
+            events: vec![NewEvent { kind, body }],
+            status: "kept".to_owned(),
+            once: Vec::new(),
+        })?;
+        Ok(Some(found))
+    }
+}
 
 /// What the events of a case say; `None` where no message was read.
 pub fn seen(entries: &[Entry]) -> Option<Seen> {
@@ -113,7 +197,7 @@ fn pairs(text: &str) -> BTreeSet<u64> {
     let words: Vec<&str> =
         lower.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
     let number = |pair: &[&str]| {
-        let digest = crate::base::Digest::of(pair.join(" ").as_bytes());
+        let digest = Digest::of(pair.join(" ").as_bytes());
         digest.hex().get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
     };
     words.windows(2).map(number).collect()
@@ -288,8 +372,7 @@ mod tests {
         let thresholds = Thresholds::default();
         let before = many(1, 1, &MIX, 0.9, &WORDS);
         let crossed = |now: &[Seen]| -> Vec<String> {
-            let found = drift(&before, now, &thresholds).unwrap();
-            found.figures.iter().filter(|(_, figure)| figure.crossed).map(|(name, _)| name.clone()).collect()
+            drift(&before, now, &thresholds).unwrap().crossed().into_iter().collect()
         };
         let mix = [("balance", 0.1), ("card_arrival", 0.1), ("fees", 0.2), ("chargeback", 0.6)];
         assert_eq!(crossed(&many(3, 30, &mix, 0.9, &WORDS)), ["leaves"]);

@@ -5,7 +5,7 @@
 //! by Adam (Kingma, Ba 2015) over all lines at once, with a penalty on the distance of old rows from what they
 //! were, so that old leaves keep what they know.
 
-use super::calibrate::{self, Target as Calibrated};
+use super::calibrate::{self, Mix, Target as Calibrated};
 use super::card;
 use super::datasets::{Line, Source, Split, own, tickets};
 use super::error::LearningError;
@@ -15,12 +15,12 @@ use crate::base::{Digest, Language};
 use crate::understanding::bundle::{self, Contents, Heads, Opened};
 use crate::understanding::encoder::Weights;
 use crate::understanding::heads::intent::{self, Shape};
-use crate::understanding::model::{Input, Model};
+use crate::understanding::model::Model;
 use crate::understanding::tokens::Tokens;
-use crate::understanding::{Dag, Extraction, Lexicon, Schema, quantise};
+use crate::understanding::{Calibration, Dag, Extraction, Schema, UnderstandingError, quantise};
 use candle_core::{Device, Tensor};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub struct Options {
@@ -80,29 +80,32 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Extended
     let model = Model::new(weights.clone(), dag, extraction)?;
     let (taught, held_out) = lines(options, dag, extraction, &new)?;
     progress(&format!("reading {} lines", taught.len() + held_out.len()));
-    let reader =
-        Reader { model: &model, tokens: &tokens, lexicon: &opened.lexicon, threads: options.threads };
-    let facts = reader.facts(&taught, &new)?;
-    let measured = reader.facts(&held_out, &new)?;
+    let vectors = |texts: &[&str]| model.means_of(texts, (&tokens, &opened.lexicon), options.threads);
+    let taught = facts(&taught, vectors, &new)?;
+    let mut measured = facts(&held_out, vectors, &new)?;
+    measured.retain(|fact| !new.contains(&fact.leaf));
     let shape = Shape::of(dag);
     let before = Rows::of(&weights)?;
     progress("learning the rows of the new leaves");
     let old = kept_rows(&opened.heads, dag);
-    let after = fitted(&shape, &facts, &before, &old)?;
+    let after = fitted(&shape, &taught, &before, &old)?;
     let mut weights = weights;
     after.put(&mut weights)?;
     let packed = quantise::unpack(&quantise::pack(&weights)?)?;
+    let after = Rows::of(&packed)?;
     let model = Model::new(packed, dag, extraction)?;
-    let calibration = {
-        let held: Vec<&Line> = held_out.iter().collect();
-        let readings = measure::readings(&model, (&tokens, &opened.lexicon), &held)?;
-        let fit = calibrate::fit(&readings, Calibrated { dag, extraction, shape: &shape, prior: None });
-        crate::understanding::Calibration {
-            intent: fit.intent,
-            thresholds: fit.thresholds,
-            prior: fit.prior,
-            ..opened.calibration.clone()
-        }
+    let held: Vec<&Line> = held_out.iter().collect();
+    let readings = measure::readings(&model, (&tokens, &opened.lexicon), &held)?;
+    let old_mix = &opened.calibration.prior;
+    let mix = if old_mix.expected.is_empty() { Mix::Assumed } else { Mix::Shares(old_mix.expected.clone()) };
+    let target =
+        Calibrated { dag, extraction, shape: &shape, assumed: with_new(&old_mix.assumed, dag, &new), mix };
+    let fit = calibrate::fit(&readings, target);
+    let calibration = Calibration {
+        intent: fit.intent,
+        thresholds: fit.thresholds,
+        prior: fit.prior,
+        ..opened.calibration.clone()
     };
     let told = format!("{} lines of development, after leaves were added", held_out.len());
     let card = card::extended(&opened.card, &new_ids(dag, &new), &calibration, &told);
@@ -115,18 +118,38 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Extended
         lexicon: &opened.lexicon,
         card: &card,
     };
-    let (digest, _) = bundle::write(&options.out, &contents)?;
-    let tickets = facts.iter().filter(|fact| new.contains(&fact.leaf)).count();
+    let (digest, _) = bundle::write(&options.out, &contents, bundle::MOST_BYTES)?;
+    let tickets = taught.iter().filter(|fact| new.contains(&fact.leaf)).count();
     Ok(Extended {
         model: digest,
         previous: opened.digest,
         new_leaves: new_ids(dag, &new),
         tickets,
-        beside: facts.len() - tickets,
-        old_before: right(&shape, &measured, &before, &new)?,
-        old_after: right(&shape, &measured, &after, &new)?,
+        beside: taught.len() - tickets,
+        old_before: right(&shape, &measured, (&before, &opened.calibration), dag, |leaf| {
+            !new.contains(&leaf)
+        })?,
+        old_after: right(&shape, &measured, (&after, &calibration), dag, |_| true)?,
         measured: measured.len(),
     })
+}
+
+/// The assumed shares with the new leaves: of all messages as many as of a leaf on the average. `None` where
+/// they are not known.
+fn with_new(
+    assumed: &BTreeMap<String, f64>,
+    dag: &Dag,
+    new: &BTreeSet<usize>,
+) -> Option<BTreeMap<String, f64>> {
+    let share = 1.0 / dag.leaves.len() as f64;
+    let rest = 1.0 - share * new.len() as f64;
+    let mut assumed: BTreeMap<String, f64> =
+        assumed.iter().map(|(leaf, of)| (leaf.clone(), of * rest)).collect();
+    if assumed.is_empty() {
+        return None;
+    }
+    assumed.extend(new_ids(dag, new).into_iter().map(|leaf| (leaf, share)));
+    Some(assumed)
 }
 
 fn new_ids(dag: &Dag, new: &BTreeSet<usize>) -> Vec<String> {
@@ -236,47 +259,20 @@ fn lines(
     Ok((taught, some(Split::Dev, MEASURED)))
 }
 
-struct Reader<'a> {
-    model: &'a Model,
-    tokens: &'a Tokens,
-    lexicon: &'a Lexicon,
-    threads: usize,
-}
-
-impl Reader<'_> {
-    /// The mean vector of every line with a leaf.
-    fn facts(&self, lines: &[Line], new: &BTreeSet<usize>) -> Result<Vec<Fact>, LearningError> {
-        let share = lines.len().div_ceil(self.threads.max(1)).max(1);
-        let read = |lines: &[Line]| -> Result<Vec<Fact>, LearningError> {
-            let mut facts = Vec::with_capacity(lines.len());
-            for chunk in lines.chunks(16) {
-                let inputs: Vec<Input> = chunk
-                    .iter()
-                    .map(|line| {
-                        let text = line.text();
-                        Ok(Input::new(&text, self.tokens.read(&text)?, self.lexicon))
-                    })
-                    .collect::<Result<_, LearningError>>()?;
-                let vectors = self.model.means(&inputs.iter().collect::<Vec<_>>())?;
-                let about = chunk.iter().zip(vectors).filter_map(|(line, vector)| {
-                    let leaf = line.target.as_ref()?.leaf;
-                    let weight = if new.contains(&leaf) { WEIGHT } else { 1.0 };
-                    Some(Fact { vector, leaf, weight })
-                });
-                facts.extend(about);
-            }
-            Ok(facts)
-        };
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let running: Vec<_> = lines.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
-            running.into_iter().map(|thread| thread.join()).collect()
-        });
-        let mut facts = Vec::with_capacity(lines.len());
-        for part in parts {
-            facts.extend(part.unwrap_or_else(|_| Err(LearningError::Broken("a thread ended".to_owned())))?);
-        }
-        Ok(facts)
-    }
+/// The mean vector of every line with a leaf.
+fn facts(
+    lines: &[Line],
+    vectors: impl Fn(&[&str]) -> Result<Vec<Vec<f32>>, UnderstandingError>,
+    new: &BTreeSet<usize>,
+) -> Result<Vec<Fact>, LearningError> {
+    let about = lines.iter().filter_map(|line| Some((line.target.as_ref()?.leaf, line.text())));
+    let (leaves, texts): (Vec<usize>, Vec<String>) = about.unzip();
+    let vectors = vectors(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let fact = |(vector, leaf): (Vec<f32>, usize)| {
+        let weight = if new.contains(&leaf) { WEIGHT } else { 1.0 };
+        Fact { vector, leaf, weight }
+    };
+    Ok(vectors.into_iter().zip(leaves).map(fact).collect())
 }
 
 /// The intent head.
@@ -398,18 +394,25 @@ impl Adam {
     }
 }
 
-/// The share of lines of old leaves whose highest leaf is theirs.
-fn right(shape: &Shape, facts: &[Fact], rows: &Rows, new: &BTreeSet<usize>) -> Result<f64, LearningError> {
-    let old: Vec<&Fact> = facts.iter().filter(|fact| !new.contains(&fact.leaf)).collect();
-    if old.is_empty() {
+/// The share of these lines whose highest leaf among those that `open` is theirs.
+fn right(
+    shape: &Shape,
+    facts: &[Fact],
+    (rows, calibration): (&Rows, &Calibration),
+    dag: &Dag,
+    open: impl Fn(usize) -> bool,
+) -> Result<f64, LearningError> {
+    if facts.is_empty() {
         return Ok(0.0);
     }
-    let all: Vec<f32> = old.iter().flat_map(|fact| fact.vector.iter().copied()).collect();
-    let vectors = Tensor::from_vec(all, (old.len(), rows.width), &Device::Cpu)?;
-    let scores = rows.scores(&vectors)?;
-    let best = |logits: &[f32]| measure::highest(&shape.scores(logits, 1.0).leaves, |_| true);
-    let hits = scores.iter().zip(&old).filter(|(logits, fact)| best(logits) == Some(fact.leaf)).count();
-    Ok(hits as f64 / old.len() as f64)
+    let mix = calibration.prior.weights(dag.leaves.iter().map(|leaf| leaf.id.as_str()));
+    let scores = rows.scores(&matrix(facts, rows.width)?)?;
+    let best = |logits: &[f32]| {
+        let scores = shape.scores(logits, calibration.intent.all).weighted(&shape.edges, &mix);
+        measure::highest(&scores.leaves, &open)
+    };
+    let hits = scores.iter().zip(facts).filter(|(logits, fact)| best(logits) == Some(fact.leaf)).count();
+    Ok(hits as f64 / facts.len() as f64)
 }
 
 #[cfg(test)]

@@ -34,16 +34,22 @@ fn pack(folder: &Path) -> std::path::PathBuf {
     config
 }
 
-/// Few lines of two old leaves.
+/// Few lines of three old leaves.
 fn own(folder: &Path) -> std::path::PathBuf {
+    const OLD: [(&str, &str, &str); 3] = [
+        ("balance", "Wie hoch ist mein Kontostand?", "What is my balance?"),
+        ("lost_or_stolen_card", "Meine Karte wurde gestohlen!", "My card was stolen!"),
+        ("change_pin", "Ich möchte meine PIN ändern.", "I want to change my PIN."),
+    ];
     let own = folder.join("own");
     std::fs::create_dir_all(own.join("utterances")).unwrap();
     let head = "id\tlang\ttone\ttext\n";
-    let rows: String = (0..60)
-        .map(|n| {
-            format!("balance.{n}\tde\tn0\tWie hoch ist mein Kontostand {n}?\nbalance.{n}\ten\tn0\tWhat is my balance {n}?\n")
-        })
-        .collect();
+    let mut rows = String::new();
+    for (leaf, german, english) in OLD {
+        for n in 0..60 {
+            rows.push_str(&format!("{leaf}.{n}\tde\tn0\t{german} {n}\n{leaf}.{n}\ten\tn0\t{english} {n}\n"));
+        }
+    }
     std::fs::write(own.join("utterances/a.tsv"), format!("{head}{rows}")).unwrap();
     std::fs::write(own.join("extraction.tsv"), head).unwrap();
     own
@@ -72,7 +78,8 @@ fn a_new_leaf_is_read_and_old_ones_stay() {
     let options = options(folder.path(), &TICKETS);
     let done = run(&options, &mut |_| {}).unwrap();
     assert_eq!((done.new_leaves.as_slice(), done.tickets), (&["securities_account".to_owned()][..], 12));
-    assert!(done.old_after >= done.old_before - 0.01 && done.measured > 0, "{done:?}");
+    assert!(done.old_after >= done.old_before - 0.01 && done.measured > 20, "{done:?}");
+    assert!(done.old_before > 0.9, "{done:?}");
     let schema = Schema::read(&options.config).unwrap();
     let models = Understanding::load(&options.out, &schema).unwrap();
     let leaf = |text: &str, language| {
@@ -84,6 +91,12 @@ fn a_new_leaf_is_read_and_old_ones_stay() {
     let card = std::fs::read_to_string(options.out.join("card.md")).unwrap();
     assert!(card.contains("## Added leaves\n\nsecurities_account") && card.contains("## Limits"));
     assert_eq!(models.digest(), &done.model);
+    // The mix that the bundle was calibrated for stays, with the new leaf beside it.
+    let (before, after) =
+        (&bundle::open(&options.bundle).unwrap().calibration.prior, &models.calibration().prior);
+    assert!(!before.expected.is_empty() && before.expected == after.expected, "{:?}", after.expected);
+    assert!((after.assumed["securities_account"] - 1.0 / after.assumed.len() as f64).abs() < 1e-9);
+    assert!((after.assumed.values().sum::<f64>() - 1.0).abs() < 1e-3);
 }
 
 #[test]

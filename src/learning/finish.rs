@@ -53,7 +53,13 @@ pub fn run(
     let eight_bit = measure::figures(&readings, &model.shape, &dag, &extraction);
     let calibration = calibrate::fit(
         &readings,
-        calibrate::Target { dag: &dag, extraction: &extraction, shape: &model.shape, prior: None },
+        calibrate::Target {
+            dag: &dag,
+            extraction: &extraction,
+            shape: &model.shape,
+            assumed: None,
+            mix: calibrate::Mix::Assumed,
+        },
     );
     let card = card::write(&Card {
         recipe: &options.recipe,
@@ -72,6 +78,6 @@ pub fn run(
         lexicon: &corpus.lexicon,
         card: &card,
     };
-    let (digest, bytes) = bundle::write(out, &contents)?;
+    let (digest, bytes) = bundle::write(out, &contents, bundle::MOST_SHIPPED)?;
     Ok(Finished { digest, full, eight_bit, bytes })
 }

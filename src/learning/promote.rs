@@ -1,10 +1,10 @@
 //! Which bundle may read: one that can read with the pack (every head is there) and is not below a bar, unless
 //! somebody overrides the bar and says why.
 
-use super::evaluate::{Evaluation, Figure};
+use super::evaluate::{self, Evaluation};
 use crate::base::{Digest, Timestamp};
 use crate::understanding::UnderstandingError;
-use crate::understanding::installed::{Action, Change, Installed, Pointer};
+use crate::understanding::installed::{Action, Change, Installed};
 
 /// Who promotes, when, and in spite of what.
 #[derive(Clone, Debug)]
@@ -22,19 +22,45 @@ pub struct Promotion<'a> {
 pub enum Refused {
     #[error("below the bar: {}; improve it, or promote it with --force REASON", .0.join("; "))]
     Below(Vec<String>),
+    #[error(
+        "no figure of {ENOUGH} lines or more is held to a bar; name more lines, or bars for {0}, or promote it \
+         with --force REASON"
+    )]
+    Unmeasured(String),
     #[error("--force is empty; say why the bar does not count")]
     NoReason,
+    #[error("{0} reads already")]
+    Reads(Digest),
+    #[error("nothing was promoted that could be taken back")]
+    Nothing,
+    #[error("{0} never read here; promote it with `prokura models promote`")]
+    NeverRead(Digest),
     #[error(transparent)]
     Files(#[from] UnderstandingError),
 }
 
-/// Points to the model, and writes down what was overridden. The caller holds the lock of `installed`.
+/// A figure of fewer lines says too little.
+const ENOUGH: usize = 50;
+
+/// Has the model read from now on, and writes down what was overridden. The caller holds the lock of `installed`.
 pub fn promote(installed: &Installed, promotion: Promotion) -> Result<Change, Refused> {
-    let below = below(&promotion.measured.figures);
+    if promotion.model == promotion.previous {
+        return Err(Refused::Reads(promotion.model));
+    }
+    let figures = &promotion.measured.figures;
+    let mut below = evaluate::below(figures);
+    let held = figures.iter().any(|figure| figure.bar.is_some() && figure.n >= ENOUGH);
     match &promotion.force {
         Some(reason) if reason.trim().is_empty() => return Err(Refused::NoReason),
         None if !below.is_empty() => return Err(Refused::Below(below)),
+        None if !held => {
+            let known: Vec<&str> = figures.iter().map(|figure| figure.id.as_str()).collect();
+            return Err(Refused::Unmeasured(known.join(", ")));
+        }
         _ => {}
+    }
+    if !held {
+        below.push("held to no bar".to_owned());
     }
     let change = Change {
         at: promotion.at,
@@ -46,30 +72,53 @@ pub fn promote(installed: &Installed, promotion: Promotion) -> Result<Change, Re
         forced: promotion.force.filter(|_| !below.is_empty()),
         below,
     };
-    installed.point(Pointer::Current, Some(&promotion.model), &change)?;
+    installed.note(&change)?;
     Ok(change)
 }
 
-/// Each figure below its bar, with both.
-pub fn below(figures: &[Figure]) -> Vec<String> {
-    let below = figures.iter().filter(|figure| figure.below_bar());
-    below
-        .map(|figure| format!("{}: {:.4}, bar {:.4}", figure.id, figure.value, figure.bar.unwrap_or(0.0)))
-        .collect()
+/// The bundle to go back to: the one that read before what reads now, or the one `asked` for if it has read here.
+/// Going back twice goes back by two.
+pub fn before(history: &[Change], asked: Option<&Digest>) -> Result<Digest, Refused> {
+    let promoted = |change: &&Change| change.action == Action::Promoted;
+    let Some(model) = asked else {
+        let mut reads = read_so_far(history);
+        reads.pop();
+        return reads.pop().ok_or(Refused::Nothing);
+    };
+    let read = |change: &Change| [&change.model, &change.previous].contains(&&Some(model.clone()));
+    match history.iter().filter(promoted).any(read) {
+        true => Ok(model.clone()),
+        false => Err(Refused::NeverRead(model.clone())),
+    }
 }
 
-/// The bundle that read before the one that reads now: what the last promotion that still counts replaced.
-/// `None` where nothing was promoted.
-pub fn before(history: &[Change], current: Option<&Digest>) -> Option<Digest> {
-    let promotions = history.iter().rev().filter(|change| change.action == Action::Promoted);
-    promotions.into_iter().find(|change| change.model.as_ref() == current).and_then(|c| c.previous.clone())
+/// The bundles that led to the one that reads now, which is the last; those that were taken back are not there.
+fn read_so_far(history: &[Change]) -> Vec<Digest> {
+    let mut reads: Vec<Digest> = Vec::new();
+    for change in history {
+        let Some(model) = &change.model else { continue };
+        match change.action {
+            Action::Promoted => {
+                let previous = change.previous.iter().filter(|previous| reads.last() != Some(previous));
+                let previous: Vec<Digest> = previous.cloned().collect();
+                reads.extend(previous);
+                reads.push(model.clone());
+            }
+            Action::RolledBack => match reads.iter().rposition(|read| read == model) {
+                Some(at) => reads.truncate(at + 1),
+                None => reads.push(model.clone()),
+            },
+            Action::Imported | Action::ShadowStarted | Action::ShadowEnded => {}
+        }
+    }
+    reads
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::learning::bar::Better;
-    use crate::learning::evaluate::Scale;
+    use crate::learning::evaluate::{Figure, Scale};
     use std::collections::BTreeMap;
 
     fn measured(value: f64) -> Evaluation {
@@ -121,17 +170,78 @@ mod tests {
             "{refused}"
         );
         assert!(matches!(ask(&weak, Some(" ")), Err(Refused::NoReason)));
-        assert_eq!(
-            (installed.pointer(Pointer::Current).unwrap(), installed.history().unwrap().len()),
-            (None, 0)
-        );
+        assert!(installed.history().unwrap().is_empty());
         let forced = ask(&weak, Some("new leaf needed today")).unwrap();
         assert_eq!(forced.forced.as_deref(), Some("new leaf needed today"));
         assert_eq!(installed.history().unwrap()[0].below.len(), 1);
-        assert_eq!(installed.pointer(Pointer::Current).unwrap().as_ref(), Some(&new));
+        assert_eq!(installed.chosen().unwrap().current.as_ref(), Some(&new));
         let plain = ask(&measured(0.8), Some("not needed")).unwrap();
         assert_eq!((plain.forced, plain.below.len()), (None, 0));
-        assert_eq!(before(&installed.history().unwrap(), Some(&new)), Some(old));
-        assert_eq!(before(&[], Some(&new)), None);
+        let again = Promotion {
+            model: new.clone(),
+            previous: new.clone(),
+            measured: &measured(0.8),
+            by: "sara".to_owned(),
+            at: Timestamp::from_millis(6),
+            force: None,
+        };
+        assert!(matches!(promote(&installed, again), Err(Refused::Reads(_))));
+    }
+
+    #[test]
+    fn what_was_held_to_nothing_is_not_promoted_without_a_reason() {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(state.path().join("models")).unwrap();
+        let installed = Installed::of(state.path());
+        let (mut unheld, mut few) = (measured(0.9), measured(0.9));
+        unheld.figures[0].bar = None;
+        few.figures[0].n = ENOUGH - 1;
+        for measured in [&unheld, &few] {
+            let ask = |force: Option<&str>| {
+                let promotion = Promotion {
+                    model: Digest::of(b"new"),
+                    previous: Digest::of(b"old"),
+                    measured,
+                    by: "sara".to_owned(),
+                    at: Timestamp::from_millis(5),
+                    force: force.map(str::to_owned),
+                };
+                promote(&installed, promotion)
+            };
+            let refused = ask(None).unwrap_err().to_string();
+            assert!(refused.contains("own.de.leaf") && refused.contains("--force"), "{refused}");
+            assert_eq!(ask(Some("first bundle")).unwrap().below, ["held to no bar"]);
+        }
+    }
+
+    #[test]
+    fn going_back_ends_where_it_began_and_never_goes_in_circles() {
+        let model = |name: &str| Digest::of(name.as_bytes());
+        let change = |action: Action, to: &str, from: &str| Change {
+            at: Timestamp::from_millis(1),
+            action,
+            model: Some(model(to)),
+            previous: Some(model(from)),
+            by: "sara".to_owned(),
+            forced: None,
+            below: Vec::new(),
+        };
+        let mut history = vec![
+            change(Action::Imported, "b", "a"),
+            change(Action::Promoted, "b", "a"),
+            change(Action::Promoted, "c", "b"),
+            change(Action::ShadowStarted, "d", "c"),
+            change(Action::Promoted, "b", "c"),
+        ];
+        for (now, back) in [("b", "c"), ("c", "b"), ("b", "a")] {
+            assert_eq!(before(&history, None).unwrap(), model(back));
+            history.push(change(Action::RolledBack, back, now));
+        }
+        assert!(matches!(before(&history, None), Err(Refused::Nothing)));
+        assert!(matches!(before(&[], None), Err(Refused::Nothing)));
+        assert_eq!(before(&history, Some(&model("c"))).unwrap(), model("c"));
+        assert!(matches!(before(&history, Some(&model("d"))), Err(Refused::NeverRead(_))));
+        history.push(change(Action::RolledBack, "c", "a"));
+        assert_eq!(before(&history, None).unwrap(), model("a"));
     }
 }

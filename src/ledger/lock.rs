@@ -1,6 +1,7 @@
 //! One process a state directory.
 
 use super::LedgerError;
+use crate::base::durable;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
@@ -15,7 +16,7 @@ impl StateLock {
             path: directory.to_path_buf(),
             reason: error.to_string(),
         };
-        private(directory).map_err(broken)?;
+        durable::private(directory).map_err(broken)?;
         let path = directory.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(broken)?;
         match file.try_lock() {
@@ -24,13 +25,6 @@ impl StateLock {
             Err(TryLockError::Error(error)) => Err(broken(error)),
         }
     }
-}
-
-/// Creates a directory that only its owner can enter: what is kept there is about customers. One that exists
-/// stays as it is.
-pub fn private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 #[cfg(test)]

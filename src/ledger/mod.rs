@@ -12,6 +12,6 @@ mod verify;
 
 pub use entry::{Append, Digests, Entry, NewEvent, Once, Stream, StreamKind};
 pub use error::LedgerError;
-pub use lock::{StateLock, private as private_directory};
+pub use lock::StateLock;
 pub use store::{Head, Store};
 pub use verify::{Damage, verify};

@@ -68,7 +68,7 @@ pub fn index(
 ) -> Result<Published, PolicyError> {
     let gathered = gather(paths, options.language, progress)?;
     let root = root(state);
-    fs::create_dir_all(&root).map_err(PolicyError::io(&root))?;
+    durable::private(&root).map_err(PolicyError::io(&root))?;
     let _lock = lock(state)?;
     remove_leftovers(&root)?;
     let blueprint = Blueprint::of(&gathered.documents)?;

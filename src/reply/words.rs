@@ -5,21 +5,6 @@ use jiff::civil::Date;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
 /// Characters of an account number or IBAN that stay readable.
 const SHOWN: usize = 4;
 
@@ -57,11 +42,11 @@ fn money(value: &Value, language: Language) -> Result<String, Error> {
 fn date(text: &str, language: Language) -> Result<String, Error> {
     let day = Timestamp::parse(text).map_or_else(|| text.to_owned(), Timestamp::date);
     let day: Date = day.parse().map_err(|_| refused("`date` takes YYYY-MM-DD or an RFC 3339 time"))?;
-    let month = usize::try_from(day.month()).ok().and_then(|m| MONTHS.get(m.checked_sub(1)?)).unwrap_or(&"");
-    Ok(match language {
-        Language::De => format!("{:02}.{:02}.{}", day.day(), day.month(), day.year()),
-        Language::En => format!("{} {month} {}", day.day(), day.year()),
-    })
+    let form = match language {
+        Language::De => "%d.%m.%Y",
+        Language::En => "%-d %B %Y",
+    };
+    Ok(day.strftime(form).to_string())
 }
 
 /// Each line begins with `> `; the words stay as they are.

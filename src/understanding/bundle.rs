@@ -15,12 +15,13 @@ use std::path::Path;
 /// Files of a bundle, beside the manifest.
 pub const FILES: [&str; 6] =
     ["calibration.json", "card.md", "heads.json", "lexicon.json", "tokenizer.json", "weights.safetensors"];
-/// A bundle lives in the repository and travels with the program: its files together have at most this size.
-pub const MOST_TOGETHER: u64 = 25 * 1024 * 1024;
+/// The shipped bundle lives in the repository and travels with the program: its files together have at most this
+/// size.
+pub const MOST_SHIPPED: u64 = 25 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// No file of a bundle may be larger: a bank's own may have more than what is shipped, within reason.
-const MOST_BYTES: u64 = 128 * 1024 * 1024;
+pub const MOST_BYTES: u64 = 128 * 1024 * 1024;
 
 /// What the heads' rows stand for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,10 +112,10 @@ pub fn verified_digest(folder: &Path) -> Result<Digest, UnderstandingError> {
     Ok(verified(folder)?.0)
 }
 
-/// Copies a bundle whose files are those of its manifest.
-pub fn copy(from: &Path, to: &Path) -> Result<(), UnderstandingError> {
+/// Copies a bundle whose files are those of its manifest; gives its digest.
+pub fn copy(from: &Path, to: &Path) -> Result<Digest, UnderstandingError> {
     let (_, files) = verified(from)?;
-    save(to, files).map(|_| ())
+    save(to, files)
 }
 
 /// Weights and tokenizer.json of a bundle, whatever pack it was trained for.
@@ -223,8 +224,8 @@ pub struct Contents<'a> {
 /// Writes a bundle with 8-bit weights in the folder's place; gives its digest and its size in bytes.
 ///
 /// # Errors
-/// A bundle that is too large, or a folder that cannot be written; what stood there then stays.
-pub fn write(folder: &Path, contents: &Contents) -> Result<(Digest, u64), UnderstandingError> {
+/// More than `most` bytes, or a folder that cannot be written; what stood there then stays.
+pub fn write(folder: &Path, contents: &Contents, most: u64) -> Result<(Digest, u64), UnderstandingError> {
     let files = [
         ("calibration.json", json(contents.calibration)),
         ("card.md", contents.card.as_bytes().to_vec()),
@@ -233,7 +234,12 @@ pub fn write(folder: &Path, contents: &Contents) -> Result<(Digest, u64), Unders
         ("tokenizer.json", contents.tokenizer.to_vec()),
         ("weights.safetensors", quantise::pack(contents.weights)?),
     ];
-    save(folder, files.map(|(name, bytes)| (name.to_owned(), bytes)).into())
+    let size: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    if size > most {
+        let problem = format!("the bundle would have {size} bytes, more than the {most} allowed");
+        return Err(fault(folder, problem, "remove word pieces or heads"));
+    }
+    Ok((save(folder, files.map(|(name, bytes)| (name.to_owned(), bytes)).into())?, size))
 }
 
 /// Writes the bundle `from` with another calibration and card to `folder`, which may be the same.
@@ -250,17 +256,13 @@ pub fn recalibrated(
     let old = files.remove("card.md").unwrap_or_default();
     files.insert("card.md".to_owned(), card(&String::from_utf8_lossy(&old)).into_bytes());
     files.insert("calibration.json".to_owned(), json(calibration));
-    Ok(save(folder, files)?.0)
+    save(folder, files)
 }
 
-/// Writes the files beside the folder, then puts them in its place: a write that breaks off changes nothing.
-fn save(folder: &Path, files: BTreeMap<String, Vec<u8>>) -> Result<(Digest, u64), UnderstandingError> {
+/// Writes the files beside the folder, then puts them in its place. What stood there is put back when that fails;
+/// a crash between the two renames leaves it beside, under a name that ends in `.gone` and a number.
+fn save(folder: &Path, files: BTreeMap<String, Vec<u8>>) -> Result<Digest, UnderstandingError> {
     const SPACE: &str = "name a folder that can be written";
-    let size: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
-    if size > MOST_TOGETHER {
-        let problem = format!("the bundle would have {size} bytes, more than the {MOST_TOGETHER} allowed");
-        return Err(fault(folder, problem, "remove word pieces or heads"));
-    }
     let digests: BTreeMap<String, Digest> =
         files.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
     let bundle = whole(&digests);
@@ -275,14 +277,23 @@ fn save(folder: &Path, files: BTreeMap<String, Vec<u8>>) -> Result<(Digest, u64)
         let file = next.join(name);
         durable::write(&file, bytes).map_err(|error| fault(&file, error, SPACE))?;
     }
-    if folder.exists() {
+    let there = folder.exists();
+    if there {
         std::fs::rename(folder, &gone).map_err(|error| fault(folder, error, SPACE))?;
     }
-    std::fs::rename(&next, folder).map_err(|error| fault(folder, error, SPACE))?;
-    if gone.exists() {
-        std::fs::remove_dir_all(&gone).map_err(|error| fault(&gone, error, SPACE))?;
+    if let Err(error) = std::fs::rename(&next, folder) {
+        if there {
+            std::fs::rename(&gone, folder).map_err(|error| fault(&gone, error, "put it back by hand"))?;
+        }
+        return Err(fault(folder, error, SPACE));
     }
-    Ok((bundle, size))
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    durable::sync_folder(parent.unwrap_or(Path::new("."))).map_err(|error| fault(folder, error, SPACE))?;
+    if there {
+        // The new one stands: what cannot be removed is only in the way.
+        let _ = std::fs::remove_dir_all(&gone);
+    }
+    Ok(bundle)
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -78,12 +78,19 @@ fn a_bundle_that_is_too_large_leaves_what_stood_there() {
     let folder = parent.path().join("bundle");
     sealed(&folder, |_| {});
     let before = verified_digest(&folder).unwrap();
-    let (_, mut files) = verified(&folder).unwrap();
-    files.insert("card.md".to_owned(), vec![b'x'; MOST_TOGETHER as usize]);
-    let error = save(&folder, files).unwrap_err().to_string();
+    let opened = open(&folder).unwrap();
+    let contents = Contents {
+        weights: &opened.weights,
+        tokenizer: &opened.tokenizer,
+        heads: &opened.heads,
+        calibration: &opened.calibration,
+        lexicon: &opened.lexicon,
+        card: &"x".repeat(MOST_SHIPPED as usize),
+    };
+    let error = write(&folder, &contents, MOST_SHIPPED).unwrap_err().to_string();
     assert!(error.contains("more than"), "{error}");
     assert_eq!(verified_digest(&folder).unwrap(), before);
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
-    copy(&folder, &parent.path().join("copy")).unwrap();
+    assert_eq!(copy(&folder, &parent.path().join("copy")).unwrap(), before);
     assert_eq!(verified_digest(&parent.path().join("copy")).unwrap(), before);
 }

@@ -44,10 +44,13 @@ pub struct Prior {
     /// The share of every leaf among the lines that the temperatures were fitted on; each above zero. Empty:
     /// not known, and then no other mix can be expected.
     pub assumed: BTreeMap<String, f64>,
-    /// The shares that are expected instead; leaves that are left out keep the ratio that they have. Empty: as
-    /// assumed.
+    /// The shares that are expected instead; leaves that are left out share the rest in the ratio that they have.
+    /// Empty: as assumed.
     pub expected: BTreeMap<String, f64>,
 }
+
+/// Shares are written with six digits; their sum is off by as much.
+const ROUNDED: f64 = 1e-4;
 
 impl Temperatures {
     pub fn even() -> Self {
@@ -74,7 +77,40 @@ impl Prior {
             let (expected, assumed) = (self.expected.get(leaf)?, self.assumed.get(leaf)?);
             Some(expected / assumed.max(f64::MIN_POSITIVE))
         };
-        leaves.map(|leaf| ratio(leaf.as_ref()).unwrap_or(1.0)).collect()
+        let others = match self.left_out() {
+            rest if rest > 0.0 => (1.0 - self.stated()).max(0.0) / rest,
+            _ => 1.0,
+        };
+        leaves.map(|leaf| ratio(leaf.as_ref()).unwrap_or(others)).collect()
+    }
+
+    /// The sum of the expected shares.
+    fn stated(&self) -> f64 {
+        self.expected.values().sum()
+    }
+
+    /// The sum of the assumed shares of leaves of which nothing else is expected.
+    fn left_out(&self) -> f64 {
+        let left = self.assumed.iter().filter(|(leaf, _)| !self.expected.contains_key(*leaf));
+        left.map(|(_, share)| share).sum()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let shares = self.assumed.iter().chain(&self.expected);
+        if let Some((leaf, bad)) = shares.clone().find(|(_, share)| !(**share > 0.0 && **share <= 1.0)) {
+            return Err(format!("the share of `{leaf}` is {bad}; it lies above 0 and up to 1"));
+        }
+        if let Some(leaf) = self.expected.keys().find(|leaf| !self.assumed.contains_key(*leaf)) {
+            return Err(format!("`{leaf}` is expected, and its assumed share is not known"));
+        }
+        let stated = self.stated();
+        if stated > 1.0 + ROUNDED {
+            return Err(format!("the expected shares add up to {stated:.4}; at most 1"));
+        }
+        match self.left_out() > 0.0 && stated > 1.0 - ROUNDED && !self.expected.is_empty() {
+            true => Err("the expected shares leave nothing for the other leaves".to_owned()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -129,14 +165,7 @@ impl Calibration {
         if let Some(bad) = self.thresholds.values().find(|t| !(0.0..=1.0).contains(*t)) {
             return Err(format!("a threshold is {bad}"));
         }
-        let shares = self.prior.assumed.iter().chain(&self.prior.expected);
-        if let Some((leaf, bad)) = shares.clone().find(|(_, share)| !(**share > 0.0 && **share <= 1.0)) {
-            return Err(format!("the share of `{leaf}` is {bad}; it lies above 0 and up to 1"));
-        }
-        match self.prior.expected.keys().find(|leaf| !self.prior.assumed.contains_key(*leaf)) {
-            Some(leaf) => Err(format!("`{leaf}` is expected, and its assumed share is not known")),
-            None => Ok(()),
-        }
+        self.prior.check()
     }
 }
 
@@ -205,11 +234,11 @@ mod tests {
             expected: [("a", 0.6), ("b", 0.2)].map(|(l, p)| (l.to_owned(), p)).into(),
         };
         let weights = prior.weights(["a", "b", "c"].iter());
-        assert!(weights.iter().zip([3.0, 0.5, 1.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{weights:?}");
+        assert!(weights.iter().zip([3.0, 0.5, 0.5]).all(|(a, b)| (a - b).abs() < 1e-12), "{weights:?}");
         let after = before.clone().weighted(&shape.edges, &weights);
         let odds = |p: &Scores, a: usize, b: usize| p.leaves[a] / p.leaves[b];
-        assert!((odds(&after, 0, 2) / odds(&before, 0, 2) - 3.0).abs() < 1e-9);
-        assert!((odds(&after, 1, 2) / odds(&before, 1, 2) - 0.5).abs() < 1e-9);
+        assert!((odds(&after, 0, 2) / odds(&before, 0, 2) - 6.0).abs() < 1e-9);
+        assert!((odds(&after, 1, 2) / odds(&before, 1, 2) - 1.0).abs() < 1e-9);
         for sum in [&after.leaves, &after.parents, &after.joint].map(|p| p.iter().sum::<f64>()) {
             assert!((sum - 1.0).abs() < 1e-9);
         }
@@ -227,5 +256,15 @@ mod tests {
         assert!(calibration.check().unwrap_err().contains("apr"));
         calibration.prior.assumed.insert("apr".to_owned(), 0.0);
         assert!(calibration.check().unwrap_err().contains("above 0"));
+        let mut of = |assumed: [f64; 2], expected: f64| {
+            calibration.prior.assumed =
+                [("apr", assumed[0]), ("balance", assumed[1])].map(|(l, p)| (l.to_owned(), p)).into();
+            calibration.prior.expected.insert("apr".to_owned(), expected);
+            calibration.check()
+        };
+        assert_eq!(of([0.4, 0.6], 0.7), Ok(()));
+        assert!(of([0.4, 0.6], 1.0).unwrap_err().contains("leave nothing"));
+        calibration.prior.expected.insert("balance".to_owned(), 0.5);
+        assert!(calibration.check().unwrap_err().contains("add up to 1.5"));
     }
 }

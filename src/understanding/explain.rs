@@ -9,11 +9,12 @@ use super::encoder::{MiniLm, Packed, Strain, ops};
 use super::fields::{Known, Proposed};
 use super::heads::{self, intent};
 use super::model::{Input, Model};
-use super::nearest::Near;
+use super::nearest::{Near, Nearest};
 use super::read::Understanding;
 use super::reading::{Extracted, Reading};
 use super::tokens::Tokenized;
 use super::{Extraction, UnderstandingError};
+use crate::base::Language;
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -74,6 +75,8 @@ pub struct Origin {
 
 /// The piece that stands for hidden text.
 const HIDDEN: &str = "[MASK]";
+/// Labelled lines that an explanation names.
+const NEAREST: usize = 5;
 /// Pieces of one pass forward and back; more would need gigabytes for a long text.
 const PIECES: usize = 1_024;
 /// Panels of eight points are doubled until the words' parts miss less than this share, or until the next
@@ -93,8 +96,26 @@ const NODES: [(f64, f64); 8] = [
 ];
 
 impl Understanding {
-    /// Explains a reading of this text. Costs some fifty readings, up to `PASSED` pieces forward and back for
-    /// each of its intents where the way is uneven.
+    /// A text's reading, with its explanation and the nearest labelled lines where they are asked for. `nearest`
+    /// counts where its lines were read by this bundle.
+    pub fn explained(
+        &self,
+        (id, text, language): (&str, &str, Language),
+        known: &[Known],
+        explain: bool,
+        nearest: Option<&Nearest>,
+    ) -> Result<Explained, UnderstandingError> {
+        let reading = self.read(id, text, language, known)?;
+        let mut explanation = explain.then(|| self.explain(text, &reading, known)).transpose()?;
+        let fitting = nearest.filter(|nearest| nearest.model() == self.digest());
+        if let (Some(explanation), Some(nearest)) = (&mut explanation, fitting) {
+            explanation.lines = nearest.find(self, text, NEAREST)?;
+        }
+        Ok(Explained { reading, explanation })
+    }
+
+    /// Explains a reading of this text. Costs some fifty readings, up to `PASSED` pieces forward and back where
+    /// the way is uneven.
     pub fn explain(
         &self,
         text: &str,
@@ -120,6 +141,7 @@ impl Understanding {
                 temperature: self.calibration().intent.of(reading.language),
                 mix: self.mix(),
                 leaf,
+                most: PASSED / reading.intents.len().max(1),
                 pieces: pieces.unwrap_or(0..tokens.ids.len()),
             };
             intents.push(goal.drivers(&tokens, hidden, &letters, &intent.leaf)?);
@@ -135,6 +157,8 @@ struct Goal<'a> {
     temperature: f64,
     mix: &'a [f64],
     leaf: usize,
+    /// Pieces that may be passed forward and back.
+    most: usize,
     pieces: Range<usize>,
 }
 
@@ -165,7 +189,7 @@ impl Goal<'_> {
         let (parts, gap) = loop {
             let parts = self.integral(&from, &to, panels)?;
             let gap = (distance - parts.iter().sum::<f64>()).abs() / distance.abs().max(1e-9);
-            if gap <= GAP || 2 * panels * NODES.len() * tokens.ids.len() > PASSED {
+            if gap <= GAP || 2 * panels * NODES.len() * tokens.ids.len() > self.most {
                 break (parts, gap);
             }
             panels *= 2;

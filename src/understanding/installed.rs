@@ -1,8 +1,8 @@
-//! The bundles of a state directory: `<state>/models/<hexadecimal digest>/`, the pointers `current` and
-//! `shadow`, and `history.jsonl`, one line for every change with who made it and what was overridden.
+//! The bundles of a state directory: `<state>/models/<hexadecimal digest>/`, and `history.jsonl`, one line for
+//! every change with who made it and what was overridden. Which bundle reads follows from the history alone, so
+//! no change can count that is not written down.
 //!
-//! A pointer is replaced by renaming, so a reader sees the old name or the new one. `lock` is held by whoever
-//! changes anything; readers need none.
+//! A line counts once it is whole. `lock` is held by whoever changes anything; readers need none.
 
 use super::bundle;
 use super::error::UnderstandingError;
@@ -10,19 +10,20 @@ use super::read::{Schema, Understanding};
 use crate::base::{Digest, Timestamp, durable, ids};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 const HISTORY: &str = "history.jsonl";
 const BUILDING: &str = "building";
+const RESTORE: &str = "see `prokura models list`; restore the state directory";
 
-/// Which bundle is meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pointer {
+/// What the changes so far come to; `None` where nobody chose a bundle.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Chosen {
     /// The one that reads.
-    Current,
+    pub current: Option<Digest>,
     /// The one that reads along, without effect.
-    Shadow,
+    pub shadow: Option<Digest>,
 }
 
 /// One line of the history.
@@ -82,13 +83,18 @@ pub struct Installed {
     root: PathBuf,
 }
 
-impl Pointer {
-    const fn file(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Shadow => "shadow",
+/// Folds the changes, in order.
+pub fn chosen(history: &[Change]) -> Chosen {
+    let mut chosen = Chosen::default();
+    for change in history {
+        match change.action {
+            Action::Imported => {}
+            Action::Promoted | Action::RolledBack => chosen.current.clone_from(&change.model),
+            Action::ShadowStarted => chosen.shadow.clone_from(&change.model),
+            Action::ShadowEnded => chosen.shadow = None,
         }
     }
+    chosen
 }
 
 impl Installed {
@@ -108,7 +114,7 @@ impl Installed {
 
     /// All bundles, by digest.
     pub fn list(&self) -> Result<Vec<Listed>, UnderstandingError> {
-        let (current, shadow) = (self.pointer(Pointer::Current)?, self.pointer(Pointer::Shadow)?);
+        let Chosen { current, shadow } = self.chosen()?;
         let mut listed = Vec::new();
         for model in self.digests()? {
             let folder = self.folder(&model);
@@ -126,7 +132,7 @@ impl Installed {
     fn digests(&self) -> Result<Vec<Digest>, UnderstandingError> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| self.fault(&self.root, error))?,
+            entries => entries.map_err(|error| fault(&self.root, error, RESTORE))?,
         };
         let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
         let mut found: Vec<Digest> =
@@ -142,19 +148,19 @@ impl Installed {
         let mut fitting = known.iter().filter(|model| hex.len() >= 4 && model.hex().starts_with(hex));
         match (fitting.next(), fitting.next()) {
             (Some(model), None) => Ok(model.clone()),
-            (Some(_), Some(_)) => Err(self.fault(&self.root, format!("several begin with `{asked}`"))),
+            (Some(_), Some(_)) => {
+                let problem = format!("several installed bundles begin with `{asked}`");
+                Err(fault(&self.root, problem, "give more of the digest; see `prokura models list`"))
+            }
             (None, _) => {
                 let problem = format!("no installed bundle begins with `{asked}`");
-                Err(UnderstandingError::Bundle {
-                    file: self.root.clone(),
-                    problem,
-                    remedy: "see `prokura models list`, or install it with `prokura models import DIR`",
-                })
+                let remedy = "see `prokura models list`, or install it with `prokura models import DIR`";
+                Err(fault(&self.root, problem, remedy))
             }
         }
     }
 
-    /// Checks a bundle whole, also that it can read with this pack, and copies it here.
+    /// Checks a bundle whole, also that it can read with this pack, and copies it here. The caller holds the lock.
     pub fn import(&self, from: &Path, schema: &Schema) -> Result<Digest, UnderstandingError> {
         let loaded = Understanding::load(from, schema)?;
         loaded.warm()?;
@@ -163,91 +169,103 @@ impl Installed {
         if target.is_dir() && bundle::verified_digest(&target).is_ok_and(|there| there == model) {
             return Ok(model);
         }
-        let io = |error: std::io::Error| self.fault(&target, error);
-        fs::create_dir_all(&self.root).map_err(io)?;
+        let io = |error: std::io::Error| fault(&target, error, RESTORE);
+        durable::private(&self.root).map_err(io)?;
+        self.remove_leftovers().map_err(io)?;
         let next = self.root.join(ids::fresh(BUILDING));
-        bundle::copy(from, &next)?;
+        if bundle::copy(from, &next)? != model {
+            return Err(fault(from, "it changed while it was read", "import it again"));
+        }
         if target.exists() {
             // It is damaged, or it would have been taken above.
             let aside = self.root.join(ids::fresh(BUILDING));
-            fs::rename(&target, &aside).and_then(|()| fs::remove_dir_all(&aside)).map_err(io)?;
+            fs::rename(&target, &aside).map_err(io)?;
         }
         fs::rename(&next, &target).and_then(|()| durable::sync_folder(&self.root)).map_err(io)?;
         Ok(model)
     }
 
-    /// What a pointer names; `None` where nobody set it.
-    pub fn pointer(&self, which: Pointer) -> Result<Option<Digest>, UnderstandingError> {
-        let path = self.root.join(which.file());
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(|error| self.fault(&path, error))?,
-        };
-        let named = Digest::parse(text.trim());
-        named.map(Some).ok_or_else(|| self.fault(&path, "it does not name a bundle"))
+    /// What imports and caches that were cut off left behind.
+    fn remove_leftovers(&self) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && name.trim_start_matches('.').starts_with(BUILDING) {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Sets a pointer, or removes it, and writes the change down. The caller holds the lock.
-    pub fn point(
-        &self,
-        which: Pointer,
-        model: Option<&Digest>,
-        change: &Change,
-    ) -> Result<(), UnderstandingError> {
-        let path = self.root.join(which.file());
-        self.note(change)?;
-        let done = match model {
-            Some(model) => durable::replace(&path, BUILDING, format!("{model}\n").as_bytes()),
-            None => match fs::remove_file(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            },
-        };
-        done.map_err(|error| self.fault(&path, error))
+    /// Reads an installed bundle for a pack, and makes sure that it is the one that was asked for.
+    pub fn load(&self, model: &Digest, schema: &Schema) -> Result<Understanding, UnderstandingError> {
+        let folder = self.folder(model);
+        let loaded = Understanding::load(&folder, schema)?;
+        match loaded.digest() == model {
+            true => Ok(loaded),
+            false => Err(fault(&folder, format!("it holds {}", loaded.digest()), RESTORE)),
+        }
     }
 
-    /// Adds a line to the history.
+    /// Which bundles are to read now.
+    pub fn chosen(&self) -> Result<Chosen, UnderstandingError> {
+        Ok(chosen(&self.history()?))
+    }
+
+    /// Makes a change: adds its line to the history, behind the last whole one. The caller holds the lock.
     pub fn note(&self, change: &Change) -> Result<(), UnderstandingError> {
         let path = self.root.join(HISTORY);
-        let line = serde_json::to_string(change).map_err(|error| self.fault(&path, error))?;
-        let open = || File::options().create(true).append(true).open(&path);
-        let write = |mut file: File| writeln!(file, "{line}").and_then(|()| file.sync_all());
-        open().and_then(write).map_err(|error| self.fault(&path, error))
+        let line = serde_json::to_string(change).map_err(|error| fault(&path, error, RESTORE))?;
+        let write = || {
+            let mut file = File::options().create(true).append(true).read(true).open(&path)?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            file.set_len(whole(&text).len() as u64)?;
+            writeln!(file, "{line}")?;
+            file.sync_all()?;
+            durable::sync_folder(&self.root)
+        };
+        write().map_err(|error| fault(&path, error, RESTORE))
     }
 
     /// Every change so far, in order.
     pub fn history(&self) -> Result<Vec<Change>, UnderstandingError> {
         let path = self.root.join(HISTORY);
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            text => text.map_err(|error| self.fault(&path, error))?,
+            text => text.map_err(|error| fault(&path, error, RESTORE))?,
         };
-        let line = |(number, line): (usize, &str)| {
-            serde_json::from_str(line)
-                .map_err(|error| self.fault(&path, format!("line {}: {error}", number + 1)))
+        let line = |(number, line): (usize, &[u8])| {
+            serde_json::from_slice(line)
+                .map_err(|error| fault(&path, format!("line {}: {error}", number + 1), RESTORE))
         };
-        text.lines().enumerate().map(line).collect()
+        let lines = whole(&text).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.enumerate().map(line).collect()
     }
 
     /// Held while something is changed; let go when it is dropped, also when the process dies.
     pub fn lock(&self) -> Result<File, UnderstandingError> {
         let path = self.root.join("lock");
-        let open = || fs::create_dir_all(&self.root).and_then(|()| File::create(&path));
-        let file = open().map_err(|error| self.fault(&path, error))?;
+        let open = || durable::private(&self.root).and_then(|()| File::create(&path));
+        let file = open().map_err(|error| fault(&path, error, RESTORE))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(self.fault(&path, "another command changes the models")),
-            Err(TryLockError::Error(error)) => Err(self.fault(&path, error)),
+            Err(TryLockError::WouldBlock) => {
+                Err(fault(&path, "another command changes the models", "wait until it has ended"))
+            }
+            Err(TryLockError::Error(error)) => Err(fault(&path, error, RESTORE)),
         }
     }
+}
 
-    fn fault(&self, file: &Path, problem: impl ToString) -> UnderstandingError {
-        UnderstandingError::Bundle {
-            file: file.to_owned(),
-            problem: problem.to_string(),
-            remedy: "see `prokura models list`; restore the state directory",
-        }
-    }
+fn fault(file: &Path, problem: impl ToString, remedy: &'static str) -> UnderstandingError {
+    UnderstandingError::Bundle { file: file.to_owned(), problem: problem.to_string(), remedy }
+}
+
+/// A history without a last line that was never finished.
+fn whole(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -276,11 +294,11 @@ mod tests {
         };
         let lock = installed.lock().unwrap();
         assert!(installed.lock().is_err());
-        installed.point(Pointer::Current, Some(&model), &change).unwrap();
+        installed.note(&change).unwrap();
         drop(lock);
         assert!(installed.lock().is_ok());
-        assert_eq!(installed.pointer(Pointer::Current).unwrap(), Some(model.clone()));
-        assert_eq!(installed.pointer(Pointer::Shadow).unwrap(), None);
+        let reads = Chosen { current: Some(model.clone()), shadow: None };
+        assert_eq!(installed.chosen().unwrap(), reads);
         assert_eq!(installed.history().unwrap(), std::slice::from_ref(&change));
         let listed = installed.list().unwrap();
         assert!(listed.len() == 1 && listed[0].current && !listed[0].shadow && listed[0].bytes > 1_000_000);
@@ -288,9 +306,17 @@ mod tests {
         std::fs::write(installed.folder(&model).join("card.md"), "other").unwrap();
         installed.import(Path::new("models/default"), &schema).unwrap();
         assert_eq!(bundle::verified_digest(&installed.folder(&model)).unwrap(), model);
-        installed.point(Pointer::Current, None, &change).unwrap();
-        assert_eq!(installed.pointer(Pointer::Current).unwrap(), None);
-        std::fs::write(state.path().join("models/current"), "nonsense").unwrap();
-        assert!(installed.pointer(Pointer::Current).is_err());
+        // A line that a crash cut short counts for nothing, and the next one begins where it began.
+        let file = state.path().join("models/history.jsonl");
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, [whole.as_slice(), b"{\"at\":12,\"act"].concat()).unwrap();
+        assert_eq!(installed.chosen().unwrap(), reads);
+        installed.note(&Change { action: Action::ShadowStarted, ..change.clone() }).unwrap();
+        assert_eq!(installed.history().unwrap().len(), 2);
+        assert_eq!(installed.chosen().unwrap().shadow, Some(model));
+        installed.note(&Change { action: Action::ShadowEnded, model: None, ..change }).unwrap();
+        assert_eq!(installed.chosen().unwrap(), reads);
+        std::fs::write(&file, "nonsense\n").unwrap();
+        assert!(installed.chosen().unwrap_err().to_string().contains("line 1"));
     }
 }

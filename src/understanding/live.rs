@@ -2,13 +2,12 @@
 //! then takes its place; who is reading ends with the old one, which is freed behind the last of them.
 
 use super::error::UnderstandingError;
-use super::installed::{Installed, Pointer};
+use super::installed::{Chosen, Installed};
 use super::read::{Schema, Understanding};
 use super::shadow::{Report, Shadow};
 use crate::base::{Digest, durable};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub struct Live {
     schema: Schema,
@@ -16,21 +15,40 @@ pub struct Live {
     /// Reads where nothing was promoted.
     shipped: PathBuf,
     now: RwLock<Now>,
-    /// Bundles that waiting cases began with, while somebody uses them.
-    pinned: Mutex<BTreeMap<Digest, Weak<Understanding>>>,
+    /// The bundle that a waiting case last asked for beside the current one: there are few others.
+    pinned: Mutex<Option<Arc<Understanding>>>,
 }
 
 #[derive(Clone)]
 struct Now {
     current: Arc<Understanding>,
     shadow: Option<Arc<Shadow>>,
-    /// What the pointers named when they were last looked at.
-    asked: (Option<Digest>, Option<Digest>),
-    /// Why what they name is not what reads.
-    fault: Option<String>,
+    /// What was to be loaded when it was last looked.
+    asked: Chosen,
+    faults: Faults,
+    /// Looks until what could not be loaded is tried again.
+    wait: u32,
     /// Messages of the shadow's report when it was last written.
     written: usize,
 }
+
+/// What is not as it should be.
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    /// The history cannot be read.
+    history: Option<String>,
+    /// The ledger has another one.
+    dispute: Option<String>,
+    /// What was promoted last cannot be loaded.
+    current: Option<String>,
+    /// The challenger cannot be loaded.
+    shadow: Option<String>,
+    /// Its report cannot be written.
+    report: Option<String>,
+}
+
+/// A bundle that cannot be loaded is tried again after so many looks: somebody may have mended it.
+const AGAIN: u32 = 30;
 
 /// One bundle took another's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +58,17 @@ pub struct Swapped {
 }
 
 impl Live {
-    /// The bundle that was promoted last, or the shipped one.
+    /// Loads the bundle that was promoted last, or the shipped one.
     pub fn open(state: &Path, shipped: &Path, schema: &Schema) -> Result<Self, UnderstandingError> {
         let installed = Installed::of(state);
-        let asked = (installed.pointer(Pointer::Current)?, installed.pointer(Pointer::Shadow)?);
-        let folder = asked.0.as_ref().map_or_else(|| shipped.to_owned(), |model| installed.folder(model));
-        let current = Arc::new(Understanding::load(&folder, schema)?);
-        let now = Now { current, shadow: None, asked: (asked.0, None), fault: None, written: 0 };
+        let current = installed.chosen()?.current;
+        let reads = Arc::new(match &current {
+            Some(model) => installed.load(model, schema)?,
+            None => Understanding::load(shipped, schema)?,
+        });
+        let asked = Chosen { current, shadow: None };
+        let faults = Faults::default();
+        let now = Now { current: reads, shadow: None, asked, faults, wait: 0, written: 0 };
         let live = Self {
             schema: schema.clone(),
             installed,
@@ -70,71 +92,81 @@ impl Live {
         &self.installed
     }
 
-    /// Why what was promoted last is not what reads, if so.
+    /// Why what reads may not be what was promoted last.
     pub fn fault(&self) -> Option<String> {
-        self.read().fault.clone()
+        let faults = self.read().faults.clone();
+        faults.history.or(faults.dispute).or(faults.current)
     }
 
-    /// The bundle that a case began with; the current one where it is not there any more.
+    /// Why no challenger reads along although one is to, or why its report is not kept. It holds nobody up.
+    pub fn shadow_fault(&self) -> Option<String> {
+        let faults = self.read().faults.clone();
+        faults.shadow.or(faults.report)
+    }
+
+    /// Tells that the ledger does not know the history as it is; `None` takes that back.
+    pub fn disputed(&self, by: Option<String>) {
+        self.write(|now| now.faults.dispute = by);
+    }
+
+    /// This bundle; the current one where it is not there any more. Whoever asks for one that is not in memory
+    /// waits while it is loaded.
     pub fn pinned(&self, model: &Digest) -> Arc<Understanding> {
         let current = self.current();
         if current.digest() == model {
             return current;
         }
         let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = pinned.get(model).and_then(Weak::upgrade) {
-            return there;
+        if let Some(there) = pinned.as_ref().filter(|there| there.digest() == model) {
+            return Arc::clone(there);
         }
-        pinned.retain(|_, weak| weak.strong_count() > 0);
-        let folders = [self.installed.folder(model), self.shipped.clone()];
-        let load = |folder: &PathBuf| Understanding::load(folder, &self.schema).ok();
-        match folders.iter().filter_map(load).find(|found| found.digest() == model) {
-            Some(found) => {
-                let found = Arc::new(found);
-                pinned.insert(model.clone(), Arc::downgrade(&found));
-                found
-            }
+        let shipped = || Understanding::load(&self.shipped, &self.schema).ok();
+        let installed = self.installed.load(model, &self.schema).ok();
+        match installed.or_else(shipped).filter(|found| found.digest() == model) {
+            Some(found) => Arc::clone(pinned.insert(Arc::new(found))),
             None => current,
         }
     }
 
-    /// Looks at the pointers, and loads what they name where it is something new. Blocks for as long as loading
-    /// takes; nobody who reads waits for it.
+    /// Looks which bundles are to read now, and loads what is new. Blocks for as long as loading takes; nobody
+    /// who reads waits for it.
     pub fn refresh(&self) -> Option<Swapped> {
-        let before = self.read().clone();
-        let pointers = |which| self.installed.pointer(which);
-        let asked = match (pointers(Pointer::Current), pointers(Pointer::Shadow)) {
-            (Ok(current), Ok(shadow)) => (current, shadow),
-            (Err(error), _) | (_, Err(error)) => {
-                self.write(|now| now.fault = Some(error.to_string()));
+        let asked = match self.installed.chosen() {
+            Ok(asked) => asked,
+            Err(error) => {
+                self.write(|now| now.faults.history = Some(error.to_string()));
                 return None;
             }
         };
+        let before = self.read().clone();
         self.save_report(&before);
-        if asked == before.asked {
-            return None;
-        }
+        let again = before.wait == 1;
+        self.write(|now| (now.wait, now.faults.history) = (now.wait.saturating_sub(1), None));
         let mut swapped = None;
-        if asked.0 != before.asked.0 {
-            let folder = asked.0.as_ref().map_or_else(|| self.shipped.clone(), |m| self.installed.folder(m));
-            match self.load(&folder) {
+        if asked.current != before.asked.current || (again && before.faults.current.is_some()) {
+            match self.load(asked.current.as_ref()) {
                 Ok(next) => {
                     let (from, to) = (before.current.digest().clone(), next.digest().clone());
-                    self.write(|now| (now.current, now.fault) = (next, None));
+                    self.write(|now| (now.current, now.faults.current) = (next, None));
                     swapped = (from != to).then_some(Swapped { from, to });
                 }
-                Err(error) => self.write(|now| now.fault = Some(error.to_string())),
+                Err(error) => {
+                    let fault = Some(error.to_string());
+                    self.write(|now| (now.faults.current, now.wait) = (fault, AGAIN));
+                }
             }
         }
-        if asked.1 != before.asked.1 || swapped.is_some() {
-            let challenger = asked.1.as_ref().map(|model| self.load(&self.installed.folder(model)));
-            match challenger.transpose() {
-                Ok(challenger) => {
-                    let shadow = challenger.map(|challenger| Arc::new(self.beside(challenger)));
-                    self.write(|now| (now.shadow, now.written) = (shadow, 0));
-                }
-                Err(error) => self.write(|now| now.fault = Some(error.to_string())),
-            }
+        let retry = again && before.faults.shadow.is_some();
+        if asked.shadow != before.asked.shadow || swapped.is_some() || retry {
+            let loaded = asked.shadow.as_ref().map(|model| self.load(Some(model))).transpose();
+            let (shadow, fault) = match loaded {
+                Ok(challenger) => (challenger.map(|challenger| Arc::new(self.beside(challenger))), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            self.write(|now| {
+                now.wait = if fault.is_some() { AGAIN } else { now.wait };
+                (now.shadow, now.faults.shadow, now.faults.report, now.written) = (shadow, fault, None, 0);
+            });
         }
         self.write(|now| now.asked = asked);
         swapped
@@ -150,8 +182,12 @@ impl Live {
         shadow
     }
 
-    fn load(&self, folder: &Path) -> Result<Arc<Understanding>, UnderstandingError> {
-        let next = Understanding::load(folder, &self.schema)?;
+    /// An installed bundle, or the shipped one, ready to read.
+    fn load(&self, model: Option<&Digest>) -> Result<Arc<Understanding>, UnderstandingError> {
+        let next = match model {
+            Some(model) => self.installed.load(model, &self.schema)?,
+            None => Understanding::load(&self.shipped, &self.schema)?,
+        };
         next.warm()?;
         Ok(Arc::new(next))
     }
@@ -168,8 +204,8 @@ impl Live {
         }
         let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
         match durable::replace(&self.report_file(&report), "building", &json) {
-            Ok(()) => self.write(|now| now.written = report.messages),
-            Err(error) => self.write(|now| now.fault = Some(format!("the shadow's report: {error}"))),
+            Ok(()) => self.write(|now| (now.written, now.faults.report) = (report.messages, None)),
+            Err(error) => self.write(|now| now.faults.report = Some(format!("the shadow's report: {error}"))),
         }
     }
 
@@ -189,11 +225,11 @@ mod tests {
     use crate::understanding::bundle;
     use crate::understanding::installed::{Action, Change};
 
-    fn change(action: Action) -> Change {
+    fn change(action: Action, model: Option<&Digest>) -> Change {
         Change {
             at: Timestamp::from_millis(0),
             action,
-            model: None,
+            model: model.cloned(),
             previous: None,
             by: "test".to_owned(),
             forced: None,
@@ -223,7 +259,7 @@ mod tests {
         assert_eq!(live.refresh(), None);
         let reading_now = live.current();
         let promote = |model: &Digest| {
-            live.installed().point(Pointer::Current, Some(model), &change(Action::Promoted)).unwrap();
+            live.installed().note(&change(Action::Promoted, Some(model))).unwrap();
             live.refresh()
         };
         let swapped = promote(&softer);
@@ -233,13 +269,25 @@ mod tests {
         let pinned = live.pinned(&first);
         assert!(pinned.digest() == &first && Arc::ptr_eq(&pinned, &live.pinned(&first)));
         assert_eq!(live.pinned(&Digest::of(b"gone")).digest(), &softer);
-        let gone = live.installed().folder(&softer).join("weights.safetensors");
-        std::fs::write(&gone, "damage").unwrap();
         assert_eq!(promote(&Digest::of(b"gone")), None);
         assert_eq!(live.current().digest(), &softer);
         assert!(live.fault().unwrap().contains("there is no such folder"));
-        live.installed().point(Pointer::Current, None, &change(Action::RolledBack)).unwrap();
-        assert_eq!(live.refresh().map(|swapped| swapped.to), Some(first));
+        live.installed().note(&change(Action::RolledBack, None)).unwrap();
+        assert_eq!(live.refresh().map(|swapped| swapped.to), Some(first.clone()));
+        assert_eq!(live.fault(), None);
+        // A folder whose files are another bundle's, or damaged, does not read; mended it does, without a word.
+        let folder = live.installed().folder(&softer);
+        let aside = state.path().join("aside");
+        std::fs::rename(&folder, &aside).unwrap();
+        bundle::copy(Path::new("models/default"), &folder).unwrap();
+        assert_eq!(promote(&softer), None);
+        assert!(live.fault().unwrap().contains(&format!("it holds {first}")), "{:?}", live.fault());
+        std::fs::write(folder.join("weights.safetensors"), "damage").unwrap();
+        assert!((0..AGAIN).all(|_| live.refresh().is_none()));
+        assert!(live.fault().unwrap().contains("its digest is not the one"), "{:?}", live.fault());
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::rename(&aside, &folder).unwrap();
+        assert_eq!((0..AGAIN).find_map(|_| live.refresh()).map(|swapped| swapped.to), Some(softer));
         assert_eq!(live.fault(), None);
     }
 
@@ -247,7 +295,7 @@ mod tests {
     fn a_shadow_is_started_reported_on_and_ended() {
         let state = tempfile::tempdir().unwrap();
         let (live, first, softer) = two(state.path());
-        live.installed().point(Pointer::Shadow, Some(&softer), &change(Action::ShadowStarted)).unwrap();
+        live.installed().note(&change(Action::ShadowStarted, Some(&softer))).unwrap();
         live.refresh();
         let shadow = live.shadow().unwrap();
         let text = "My card was stolen!";
@@ -258,8 +306,16 @@ mod tests {
         let report: Report = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!((&report.current, &report.challenger, report.messages), (&first, &softer, 1));
         assert!(report.confidence.challenger < report.confidence.current);
-        live.installed().point(Pointer::Shadow, None, &change(Action::ShadowEnded)).unwrap();
+        live.installed().note(&change(Action::ShadowEnded, None)).unwrap();
         live.refresh();
         assert!(live.shadow().is_none());
+        // A challenger that is gone is no fault of what reads.
+        let gone = Digest::of(b"gone");
+        live.installed().note(&change(Action::ShadowStarted, Some(&gone))).unwrap();
+        live.refresh();
+        assert!(live.fault().is_none() && live.shadow_fault().unwrap().contains("no such folder"));
+        live.installed().note(&change(Action::ShadowEnded, None)).unwrap();
+        live.refresh();
+        assert_eq!(live.shadow_fault(), None);
     }
 }

@@ -1,6 +1,9 @@
 //! Message text in, Reading out: intents with calibrated probabilities, the values that records are
 //! looked up by, tone, and the vector that retrieval uses. One encoder pass gives everything.
 //!
+//! Which bundle reads is in the state directory (`installed`); a promoted one takes over without a stall
+//! (`live`), and a challenger reads along without effect (`shadow`).
+//!
 //! It must never decide what happens: no plans, no rules, no records, no clock, no network.
 
 pub mod bundle;

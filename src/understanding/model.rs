@@ -3,13 +3,15 @@
 use super::encoder::{Encoder, MiniLm, Packed, Weights, ops};
 use super::heads::{self, intent, segments, spans, tone};
 use super::lexicon::Lexicon;
-use super::tokens::Tokenized;
+use super::tokens::{Tokenized, Tokens};
 use super::{Dag, Extraction, UnderstandingError};
 use candle_core::{Device, Tensor};
 use std::ops::Range;
 
 /// Name of the projection from the mean vector to the retrieval vector.
 pub const RETRIEVAL: &str = "retrieval";
+/// Texts that are read at once.
+const BATCH: usize = 16;
 
 pub struct Model {
     encoder: Box<dyn Encoder>,
@@ -138,6 +140,36 @@ impl Model {
         }
         let batch = Packed::new(inputs.iter().map(|input| input.tokens.ids.as_slice()));
         Ok(ops::means(&self.encoder.encode(&batch)?, batch.sequences())?.to_vec2()?)
+    }
+
+    /// The mean vectors of many texts, which the threads share.
+    pub fn means_of(
+        &self,
+        texts: &[&str],
+        (tokens, lexicon): (&Tokens, &Lexicon),
+        threads: usize,
+    ) -> Result<Vec<Vec<f32>>, UnderstandingError> {
+        let read = |texts: &[&str]| -> Result<Vec<Vec<f32>>, UnderstandingError> {
+            let mut vectors = Vec::with_capacity(texts.len());
+            for chunk in texts.chunks(BATCH) {
+                let input = |text: &&str| Ok(Input::new(text, tokens.read(text)?, lexicon));
+                let inputs: Vec<Input> =
+                    chunk.iter().map(input).collect::<Result<_, UnderstandingError>>()?;
+                vectors.extend(self.means(&inputs.iter().collect::<Vec<_>>())?);
+            }
+            Ok(vectors)
+        };
+        let share = texts.len().div_ceil(threads.max(1)).max(1);
+        let parts: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = texts.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
+            running.into_iter().map(|thread| thread.join()).collect()
+        });
+        let mut vectors = Vec::with_capacity(texts.len());
+        for part in parts {
+            let ended = || candle_core::Error::Msg("a thread ended".to_owned());
+            vectors.extend(part.map_err(|_| ended())??);
+        }
+        Ok(vectors)
     }
 
     /// The retrieval vector alone.

@@ -2,7 +2,7 @@
 //! or from something like it.
 
 use super::error::UnderstandingError;
-use super::model::{Input, unit};
+use super::model::unit;
 use super::read::Understanding;
 use crate::base::{Digest, Language, durable};
 use serde::{Deserialize, Serialize};
@@ -35,9 +35,6 @@ pub struct Nearest {
     vectors: Vec<Vec<f32>>,
 }
 
-/// Texts that are read at once.
-const BATCH: usize = 16;
-
 impl Nearest {
     /// Reads every line, unless `cache` holds what came of just these lines and this bundle. Takes minutes for
     /// ten thousand lines, which `threads` share.
@@ -54,20 +51,8 @@ impl Nearest {
         if let Some(vectors) = cached(cache, &key, lines.len()) {
             return Ok(Self { key, model, lines, vectors });
         }
-        let share = lines.len().div_ceil(threads.max(1)).max(1);
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let read = |part: &[Labelled]| {
-                let texts: Vec<&str> = part.iter().map(|line| line.text.as_str()).collect();
-                means(models, &texts)
-            };
-            let running: Vec<_> = lines.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
-            running.into_iter().map(|thread| thread.join()).collect()
-        });
-        let mut vectors = Vec::with_capacity(lines.len());
-        for part in parts {
-            let ended = || candle_core::Error::Msg("a thread ended".to_owned());
-            vectors.extend(part.map_err(|_| ended())??);
-        }
+        let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        let vectors = means(models, &texts, threads)?;
         let done = Self { key, model, lines, vectors };
         done.save(cache).map_err(|error| UnderstandingError::Bundle {
             file: cache.to_owned(),
@@ -88,7 +73,7 @@ impl Nearest {
         text: &str,
         most: usize,
     ) -> Result<Vec<Near>, UnderstandingError> {
-        let Some(own) = means(models, &[text])?.pop() else { return Ok(Vec::new()) };
+        let Some(own) = means(models, &[text], 1)?.pop() else { return Ok(Vec::new()) };
         let similarity = |vector: &[f32]| own.iter().zip(vector).map(|(a, b)| f64::from(a * b)).sum::<f64>();
         let mut found: Vec<(f64, &Labelled)> =
             self.vectors.iter().map(|vector| similarity(vector)).zip(&self.lines).collect();
@@ -107,7 +92,7 @@ impl Nearest {
         let mut bytes = self.key.as_str().as_bytes().to_vec();
         self.vectors.iter().flatten().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
         if let Some(folder) = cache.parent() {
-            std::fs::create_dir_all(folder)?;
+            durable::private(folder)?;
         }
         durable::replace(cache, "building", &bytes)
     }
@@ -124,14 +109,14 @@ fn cached(cache: &Path, key: &Digest, count: usize) -> Option<Vec<Vec<f32>>> {
     values.chunks_exact(width).map(|row| row.chunks_exact(4).map(float).collect()).collect()
 }
 
-fn means(models: &Understanding, texts: &[&str]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-    let mut vectors = Vec::with_capacity(texts.len());
-    for chunk in texts.chunks(BATCH) {
-        let input = |text: &&str| Ok(Input::new(text, models.tokens().read(text)?, models.lexicon()));
-        let inputs: Vec<Input> = chunk.iter().map(input).collect::<Result<_, UnderstandingError>>()?;
-        vectors.extend(models.model().means(&inputs.iter().collect::<Vec<_>>())?.into_iter().map(unit));
-    }
-    Ok(vectors)
+/// Length 1 each.
+fn means(
+    models: &Understanding,
+    texts: &[&str],
+    threads: usize,
+) -> Result<Vec<Vec<f32>>, UnderstandingError> {
+    let vectors = models.model().means_of(texts, (models.tokens(), models.lexicon()), threads)?;
+    Ok(vectors.into_iter().map(unit).collect())
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! The message that the product is explained with, and what must not change its answer.
 
-use crate::stage::{MESSAGE, Stage, path, shown, text, verified};
-use prokura::base::CaseId;
+use crate::stage::{MESSAGE, Stage, path, root, shown, text, verified};
+use prokura::base::{CaseId, Clock, SystemClock};
 use prokura::cases::{State, Status, replay};
 use prokura::intake::Identity;
+use prokura::ledger::{Stream, StreamKind};
+use prokura::understanding::installed::{Action, Change};
+use prokura::understanding::{Live, Schema, bundle};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn values(state: &State, group: &str, field: &str) -> Vec<String> {
     let reading = state.reading.as_ref().unwrap();
@@ -137,6 +141,51 @@ async fn two_candidates_are_told_apart_by_a_question_that_reveals_neither() {
     let answered = stage.send_to(state.case.clone(), &answer, verified("cus_001")).await;
     assert_eq!(answered.status, Status::Resolved, "{}", shown(&answered));
     assert_eq!(path(&answered).last(), Some(&"unlock"));
+}
+
+#[tokio::test]
+async fn an_answer_is_read_by_the_bundle_that_read_the_question() {
+    let state = tempfile::tempdir().unwrap();
+    let shipped = root().join("models/default");
+    let models = Live::open(state.path(), &shipped, &Schema::read(&root().join("config")).unwrap()).unwrap();
+    let models = Arc::new(models);
+    let first = models.current().digest().clone();
+    let mut calibration = models.current().calibration().clone();
+    calibration.intent.all *= 1.01;
+    let folder = state.path().join("second");
+    bundle::recalibrated(&shipped, &folder, &calibration, str::to_owned).unwrap();
+
+    let stage = Stage::with_models(&["doubled"], Arc::clone(&models)).await;
+    let asked = stage.send(MESSAGE, verified("cus_001")).await;
+    assert_eq!(asked.status, Status::WaitingCustomer, "{}", shown(&asked));
+    let second = models.installed().import(&folder, models.current().schema()).unwrap();
+    let promoted = Change {
+        at: SystemClock.now(),
+        action: Action::Promoted,
+        model: Some(second.clone()),
+        previous: Some(first.clone()),
+        by: "sara".to_owned(),
+        forced: None,
+        below: Vec::new(),
+    };
+    models.installed().note(&promoted).unwrap();
+    assert_eq!(models.refresh().unwrap().to, second);
+
+    let answer = "Die IBAN ist DE02120300000000202051";
+    let answered = stage.send_to(asked.case.clone(), answer, verified("cus_001")).await;
+    assert_eq!(answered.reading.as_ref().unwrap().digests.model, first);
+    let stream = Stream::new(StreamKind::Case, answered.case.as_str());
+    let entries = stage.cases.parts().store.stream(&stream, 0).unwrap();
+    let last = entries.iter().rfind(|entry| entry.kind == "understood").unwrap();
+    assert_eq!(last.digests["model"], first, "the ledger names the bundle that read");
+    let other = stage.send(MESSAGE, verified("cus_001")).await;
+    assert_eq!(other.reading.as_ref().unwrap().digests.model, second);
+    // The history that the ledger has must stay as it was.
+    assert_eq!(stage.cases.record_models().unwrap(), 1);
+    assert_eq!(models.fault(), None);
+    std::fs::write(state.path().join("models/history.jsonl"), "").unwrap();
+    assert_eq!(stage.cases.record_models().unwrap(), 0);
+    assert!(models.fault().unwrap().contains("not the one of the ledger from change 1 on"));
 }
 
 #[tokio::test]

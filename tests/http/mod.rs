@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// A service around a stage. Every role has a key of its own name; `other` is a second channel.
 pub struct Served {
@@ -54,6 +55,7 @@ impl Served {
             wait: Duration::from_secs(20),
             drift: Arc::default(),
             nearest: Arc::default(),
+            explaining: Arc::new(Semaphore::new(1)),
             state: stage.directory.path().to_path_buf(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

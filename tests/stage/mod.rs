@@ -58,6 +58,10 @@ impl Stage {
     }
 
     pub async fn with_switches(switches: &[&str]) -> Self {
+        Self::with_models(switches, models()).await
+    }
+
+    pub async fn with_models(switches: &[&str], models: Arc<Live>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = demo::Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -69,7 +73,7 @@ impl Stage {
         let bank = server.address();
         tokio::spawn(server.run(std::future::pending()));
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(directory.path()).unwrap());
-        let cases = engine(bank, store);
+        let cases = engine_with(bank, store, models);
         Self { bank, directory, cases }
     }
 
@@ -107,8 +111,13 @@ impl Stage {
     }
 }
 
-/// The engine over the given store, as the program wires it.
+/// The engine over the given store, with the shipped bundle.
 pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
+    engine_with(bank, store, models())
+}
+
+/// The engine over the given store, as the program wires it.
+fn engine_with(bank: SocketAddr, store: Arc<dyn Store>, models: Arc<Live>) -> Cases {
     let policies = Policies::open(index()).unwrap();
     let mut pack = load_pack(&root().join("config"), None).unwrap_or_else(|found| panic!("{found:?}")).pack;
     let url = format!("http://{bank}");
@@ -125,7 +134,7 @@ pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack: Arc::new(pack),
-        models: models(),
+        models,
         bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),

@@ -63,19 +63,21 @@ pub fn read(
         let leaf = dag.leaf(&row.leaf).ok_or_else(|| {
             let known =
                 crate::base::finding::suggestion(&row.leaf, dag.leaves.iter().map(|leaf| leaf.id.as_str()));
-            fault(1, format!("`leaf`: `{}` is not known{known}", row.leaf), "use a leaf of intents.toml")
+            let shown = shown(&row.leaf);
+            fault(1, format!("`leaf`: {shown} is not known{known}"), "use a leaf of intents.toml")
         })?;
         let under = |id: &String| dag.parent(id).filter(|parent| dag.edges.contains(&(*parent, leaf)));
         let parent = match &row.parent {
             Some(id) => Some(under(id).ok_or_else(|| {
-                let problem = format!("`parent`: `{}` does not stand under `{id}`", row.leaf);
+                let problem = format!("`parent`: `{}` does not stand under {}", row.leaf, shown(id));
                 fault(1, problem, "name one of its parents, or leave it out")
             })?),
             None => None,
         };
         let language = match &row.language {
             Some(code) => Language::parse(code).ok_or_else(|| {
-                fault(1, format!("`language`: `{code}` is not known"), "write de or en, or leave it out")
+                let problem = format!("`language`: {} is not known", shown(code));
+                fault(1, problem, "write de or en, or leave it out")
             })?,
             None => detect(&row.text, usual),
         };
@@ -93,6 +95,15 @@ pub fn read(
         tickets.push(Ticket { id: row.id, channel: row.channel, line });
     }
     Ok(tickets)
+}
+
+/// An id as it may be shown; whatever else stands in its place may be a customer's words.
+fn shown(id: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !id.is_empty() && id.len() <= 64 && id.chars().all(plain) {
+        true => format!("`{id}`"),
+        false => "what stands there".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +136,11 @@ mod tests {
             ("{\"text\": \"geheim\", \"leaf\": \"balanc\"}", "`balanc` is not known"),
             ("{\"text\": \"geheim\", \"leaf\": \"balance\", \"parent\": \"cards\"}", "does not stand under"),
             ("{\"text\": \"geheim\", \"leaf\": \"balance\", \"language\": \"fr\"}", "`language`"),
+            ("{\"text\": \"balance\", \"leaf\": \"Mein Name ist geheim\"}", "what stands there is not known"),
+            (
+                "{\"text\": \"a\", \"leaf\": \"balance\", \"language\": \"Ist geheim\"}",
+                "`language`: what stands there",
+            ),
             ("{\"text\": \" \", \"leaf\": \"balance\"}", "`text` is empty"),
         ] {
             let text = format!("{{\"text\": \"a\", \"leaf\": \"balance\"}}\n{row}\n");

@@ -52,6 +52,14 @@ impl Figure {
     }
 }
 
+/// Each figure below its bar, with both.
+pub fn below(figures: &[Figure]) -> Vec<String> {
+    let below = figures.iter().filter(|figure| figure.below_bar());
+    below
+        .map(|figure| format!("{}: {:.4}, bar {:.4}", figure.id, figure.value, figure.bar.unwrap_or(0.0)))
+        .collect()
+}
+
 /// The figures so far, in the order of the table.
 #[derive(Default)]
 pub struct Table {

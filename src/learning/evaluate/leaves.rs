@@ -79,24 +79,30 @@ pub fn judged(bench: &Bench, answers: &[Answer], language: Language) -> Vec<Judg
     of(answers, language).iter().filter_map(judge).collect()
 }
 
+/// For each message with a leaf whether the reading puts it first.
+pub fn first(bench: &Bench, answers: &[Answer], language: Language) -> Vec<bool> {
+    let known = of(answers, language).into_iter().filter(|answer| answer.message.leaf.is_some());
+    known.map(|answer| bench.leaf(&answer.reading) == answer.message.leaf).collect()
+}
+
 /// The leaf that the reading puts first, and the way in that it puts first.
 pub fn messages(table: &mut Table, bench: &Bench, name: &str, answers: &[Answer]) {
     let dag = bench.dag();
     let under = |parent: Option<usize>, leaf: usize| parent.is_some_and(|p| dag.edges.contains(&(p, leaf)));
     for language in Language::ALL {
-        let (mut leaves, mut parents) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        let (mut linear_leaves, mut parents) = (Vec::new(), (Vec::new(), Vec::new()));
         for answer in of(answers, language) {
             let Some(leaf) = answer.message.leaf else { continue };
             let linear = highest(&answer.linear, |_| true);
-            leaves.0.push(bench.leaf(&answer.reading) == Some(leaf));
-            leaves.1.push(linear == Some(leaf));
+            linear_leaves.push(linear == Some(leaf));
             let way = answer.reading.intents.first().and_then(|intent| intent.parents.first());
             parents.0.push(under(way.and_then(|way| dag.parent(&way.parent)), leaf));
             // The linear model names no way in: any parent of its leaf counts.
             let mut ways = dag.edges.iter().filter(|(_, at)| Some(*at) == linear);
             parents.1.push(ways.any(|(parent, _)| under(Some(*parent), leaf)));
         }
-        table.hits(format!("{name}.{language}.leaf"), &leaves.0, Some(&leaves.1));
+        let leaves = first(bench, answers, language);
+        table.hits(format!("{name}.{language}.leaf"), &leaves, Some(&linear_leaves));
         table.hits(format!("{name}.{language}.parent"), &parents.0, Some(&parents.1));
     }
 }

@@ -22,6 +22,6 @@ mod several;
 mod tone;
 mod values;
 
-pub use figure::{Figure, Scale};
+pub use figure::{Figure, Scale, below};
 pub use page::page;
 pub use run::{Evaluation, Few, Lines, Options, Sets, few, run};

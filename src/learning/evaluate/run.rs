@@ -1,7 +1,7 @@
 //! The whole table, subject by subject.
 
 use super::bench::{Answer, Bench, of};
-use super::figure::{Figure, Table};
+use super::figure::{self, Figure, Table};
 use super::judged::{self, Judged, Report};
 use super::material::{Material, Message};
 use super::{faithful, leaves, openings, retrieval, robust, scope, several, tone, values};
@@ -88,12 +88,10 @@ pub struct Sets {
 }
 
 impl Evaluation {
-    /// What keeps the bundle from being shipped; empty when nothing does. Bars are for test lines.
+    /// What keeps the bundle from being shipped; empty when nothing does. Development lines are for choosing
+    /// among recipes: they keep nothing back.
     pub fn below_bar(&self) -> Vec<String> {
-        let below = self.figures.iter().filter(|figure| self.split != "dev" && figure.below_bar());
-        below
-            .map(|figure| format!("{}: {:.4}, bar {:.4}", figure.id, figure.value, figure.bar.unwrap_or(0.0)))
-            .collect()
+        if self.split == "dev" { Vec::new() } else { figure::below(&self.figures) }
     }
 }
 
@@ -240,7 +238,8 @@ fn reports(table: &mut Table, dag: &Dag, judged: Vec<(String, Vec<Judged>)>) -> 
     reports
 }
 
-/// Leaves and probabilities of a few messages alone; nothing else is read, and nothing is logged.
+/// Leaves and probabilities of a few messages, and of the project's own tone and persons; nothing else is read,
+/// and nothing is logged.
 pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
     let pack = pack(&options.config)?;
     let understanding = Understanding::load(&options.bundle, &pack.schema)?;
@@ -265,13 +264,18 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
     let mut table = Table::default();
     let mut judged = Vec::new();
     for language in Language::ALL {
-        let of = leaves::judged(&bench, &answers, language);
-        let right = of.iter().filter(|judged| judged.right()).count();
-        table.share(format!("{name}.{language}.leaf"), right, of.len(), None);
-        judged.push((format!("{name}.{language}"), of));
+        table.hits(format!("{name}.{language}.leaf"), &leaves::first(&bench, &answers, language), None);
+        judged.push((format!("{name}.{language}"), leaves::judged(&bench, &answers, language)));
     }
     let reports = reports(&mut table, dag, judged);
-    table.hold(&options.bar);
+    if let Lines::Own(_) = &options.lines {
+        tone::run(&mut table, &answers, pack.service.person_from);
+        values::messages(&mut table, &bench, &messages)?;
+    }
+    let unmeasured: Vec<String> =
+        table.hold(&options.bar).into_iter().filter(|id| id.split('.').next() == Some(name)).collect();
+    let notes =
+        if unmeasured.is_empty() { None } else { Some(format!("not measured: {}", unmeasured.join(", "))) };
     let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &answers, l)?))).collect();
     Ok(Evaluation {
         split: if name == "tickets" { name } else { "dev" },
@@ -282,7 +286,7 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
         figures: table.figures,
         reports,
         model: understanding.digest().clone(),
-        notes: Vec::new(),
+        notes: notes.into_iter().collect(),
     })
 }
 
