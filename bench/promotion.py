@@ -2,7 +2,7 @@
 """Promotes two bundles in turn under a steady load and tells what callers notice.
 
 Starts `prokura serve` on loopback with a state directory of its own, measures what it can do, sends twice the
-normal load (a third of the capacity each) as independent arrivals, and promotes twenty times. Standard library
+normal load (a third of the capacity) as independent arrivals, and promotes twenty times. Standard library
 alone; with matplotlib the latencies are plotted, too.
 
     cargo build --release --locked
@@ -41,7 +41,7 @@ def options():
     parser.add_argument("--before", type=float, default=30.0, help="seconds of load without a promotion")
     parser.add_argument("--apart", type=float, default=6.0, help="seconds between two promotions")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True, help="writes OUT.json, and OUT.svg with matplotlib")
+    parser.add_argument("--out", type=Path, required=True, help="writes OUT.json, and OUT.png with matplotlib")
     return parser.parse_args()
 
 
@@ -164,8 +164,6 @@ def share(values, part):
 def main():
     asked = options()
     folder = Path(tempfile.mkdtemp(prefix="prokura-promotion-"))
-    tickets = folder / "tickets.jsonl"
-    tickets.write_text('{"text": "What is my balance?", "leaf": "balance", "language": "en"}\n')
     many = folder / "many.jsonl"
     many.write_text("".join(
         json.dumps({"text": f"What is my balance {n}?", "leaf": "balance", "language": "en"}) + "\n" for n in range(100)))
@@ -182,7 +180,7 @@ def main():
         swaps, resident = [], []
         for number in range(asked.promotions):
             started = time.monotonic()
-            service.run("models", "promote", models[number % 2], "--tickets", str(tickets))
+            service.run("models", "promote", models[number % 2], "--tickets", str(many))
             promoted = time.monotonic()
             while service.read(TEXTS[0])[1] != models[number % 2]:
                 time.sleep(0.02)
@@ -212,7 +210,7 @@ def main():
     print(json.dumps(told, indent=2))
     try:
         import matplotlib
-        matplotlib.use("svg")
+        matplotlib.use("agg")
         import matplotlib.pyplot as plot
     except ImportError:
         return
@@ -223,7 +221,7 @@ def main():
     axes.set(xlabel="seconds", ylabel="milliseconds a reading", yscale="log",
              title=f"{len(swaps)} promotions (orange: from the command to the first reading by the other bundle)")
     figure.tight_layout()
-    figure.savefig(asked.out.with_suffix(".svg"))
+    figure.savefig(asked.out.with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,21 @@ use crate::understanding::installed::Change;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 
-pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
+/// Niceness, 0 to 19.
+const BEHIND: i32 = 15;
+
+pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> std::io::Result<()> {
     let (own, recorded) = (cases.clone(), Mutex::default());
-    again(1, "the models could not be looked at", move || look_at_models(&own, &recorded));
+    again(1, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
     let watch = Mutex::new(Watch::default());
     again(3600, "drift could not be measured", move || {
         let found = watch.lock().unwrap_or_else(PoisonError::into_inner).look(&own, &thresholds)?;
         *told.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok::<_, CaseError>(())
-    });
+    })?;
     if settings.models.lines.is_some() {
         let (place, settings) = (place.clone(), settings.clone());
         let (own, named) = (cases.clone(), Arc::clone(&api.nearest));
@@ -34,7 +37,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
                 *named.write().unwrap_or_else(PoisonError::into_inner) = found.map(Arc::new);
             }
             Ok::<_, Failure>(())
-        });
+        })?;
     }
     let own = cases.clone();
     tokio::spawn(async move {
@@ -46,34 +49,37 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) {
             }
         }
     });
+    Ok(())
 }
 
-/// Does blocking work at once and then every so many seconds; what goes wrong is tried again, and logged when it
-/// is not what went wrong the last time.
-fn again<E: Debug + Send + 'static>(
+/// Does work at once and then every so many seconds, on a thread of its own that stands behind those that answer;
+/// what goes wrong is tried again, and logged when it is not what went wrong the last time.
+fn again<E: Debug>(
     seconds: u64,
     fault: &'static str,
-    work: impl Fn() -> Result<(), E> + Send + Sync + 'static,
-) {
-    let work = Arc::new(work);
-    tokio::spawn(async move {
-        let mut next = interval(Duration::from_secs(seconds));
-        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    work: impl Fn() -> Result<(), E> + Send + 'static,
+) -> std::io::Result<()> {
+    let repeat = move || {
+        stand_back();
         let mut last = String::new();
         loop {
-            next.tick().await;
-            let work = Arc::clone(&work);
-            let error = match tokio::task::spawn_blocking(move || work()).await {
-                Ok(Ok(())) => String::new(),
-                Ok(Err(error)) => format!("{error:?}"),
-                Err(error) => error.to_string(),
-            };
+            let error = work().err().map(|error| format!("{error:?}")).unwrap_or_default();
             if !error.is_empty() && error != last {
                 tracing::error!(error, "{fault}");
             }
             last = error;
+            std::thread::sleep(Duration::from_secs(seconds));
         }
-    });
+    };
+    std::thread::Builder::new().name("background".to_owned()).spawn(repeat).map(|_| ())
+}
+
+/// Lets this thread run when no other wants to, as far as the system lets it: whoever waits for an answer comes
+/// first.
+pub(super) fn stand_back() {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BEHIND) {
+        tracing::debug!(%error, "the thread's priority stays as it is");
+    }
 }
 
 /// `recorded` is the history that the ledger has.

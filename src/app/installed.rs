@@ -1,7 +1,7 @@
 //! The bundles of the state directory: listed, imported, promoted, rolled back, compared.
 
 use super::settings::Settings;
-use super::{Failure, evaluation, models, oneshot, output, wire};
+use super::{Failure, background, evaluation, models, oneshot, output, wire};
 use crate::base::{Clock, Digest, SystemClock};
 use crate::cli::{InstalledModels as Models, Place};
 use crate::intake::recognise_with;
@@ -105,6 +105,8 @@ impl Here<'_> {
             bank_codes: wire::bank_codes(&self.settings)?,
             bar: evaluation::bar(bar, &self.settings)?,
         };
+        // A service on this machine goes on answering meanwhile.
+        background::stand_back();
         // Loading it for this also checks it whole. It takes a while, in which somebody may have to roll back.
         let measured = measure::few(&few).map_err(Failure::input)?;
         measured.notes.iter().for_each(|note| eprintln!("{note}"));

@@ -21,11 +21,19 @@ mod wire;
 use crate::cli::{Arguments, Command};
 pub use failure::Failure;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// Threads for readings, the store and files, for each core. A reading takes a core: more of them would wait for
+/// one another. They stay, for each has memory of its own that it goes on using.
+const BLOCKING: usize = 8;
 
 /// Runs a command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
     output::start_logging();
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let done = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING * cores)
+        .thread_keep_alive(Duration::from_secs(3600))
         .enable_all()
         .build()
         .map_err(|error| Failure::input(format!("the runtime cannot start: {error}")))

@@ -55,7 +55,7 @@ async fn run(
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
-    background::start(place, settings, &engine.cases, &api);
+    background::start(place, settings, &engine.cases, &api).map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
     http::serve(listener, api, shutdown()).await.map_err(Failure::input)
 }
