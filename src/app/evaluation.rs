@@ -32,6 +32,7 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
                 base: options.base,
                 split: if options.split == "dev" { Split::Dev } else { Split::Test },
                 explanations: options.explanations,
+                full: options.full,
                 log: options.log,
                 at: SystemClock.now(),
                 bank_codes,

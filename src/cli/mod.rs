@@ -331,6 +331,10 @@ pub struct Evaluate {
     /// Explain 200 messages, too, and check that what is said of them is true; takes minutes.
     #[arg(long, conflicts_with = "tickets")]
     pub explanations: bool,
+    /// The weights as training left them (trained-*.safetensors in the work folder): tell on how many lines
+    /// rounding them to eight bits changes the leaf.
+    #[arg(long, value_name = "FILE", conflicts_with = "tickets")]
+    pub full: Option<PathBuf>,
     /// Write everything as one page of HTML, too.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

@@ -219,7 +219,7 @@ impl Understanding {
     }
 
     /// How much likelier than assumed each leaf is; empty: as assumed.
-    pub(super) fn mix(&self) -> &[f64] {
+    pub fn mix(&self) -> &[f64] {
         &self.mix
     }
 

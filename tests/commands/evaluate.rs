@@ -1,6 +1,9 @@
 //! `prokura evaluate` on a small folder of lines.
 
 use super::{failing, prokura, root};
+use prokura::intake::BankCodes;
+use prokura::learning::bar::Bar;
+use prokura::learning::evaluate::{self, Few, Lines};
 use serde_json::Value;
 use std::path::Path;
 
@@ -115,7 +118,8 @@ fn a_banks_own_tickets_are_measured_with_one_command() {
     std::fs::write(at("tickets.jsonl"), rows).unwrap();
     let (tickets, page) = (at("tickets.jsonl"), at("page.html"));
     let out = prokura(&["evaluate", "--tickets", &tickets, "--json", "--html", &page]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && said.contains("tickets.de.leaf: 0.5000, bar 0.7000"), "{said}");
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
     let report = &told["reports"]["tickets.de"];
     assert_eq!((&report["n"], &report["accuracy"]), (&Value::from(2), &Value::from(0.5)));
@@ -130,4 +134,20 @@ fn a_banks_own_tickets_are_measured_with_one_command() {
     std::fs::write(at("tickets.jsonl"), "{\"text\": \"geheim\"}\n").unwrap();
     let (code, said) = failing(&["evaluate", "--tickets", &tickets]);
     assert!(code == 2 && said.contains("tickets.jsonl:1:") && !said.contains("geheim"), "{code}: {said}");
+}
+
+/// What keeps a worse bundle or worse lines from being shipped. The blind lines stay closed.
+#[test]
+fn the_shipped_bundle_holds_its_bars_on_the_projects_development_lines() {
+    let few = Few {
+        bundle: root().join("models/default"),
+        config: root().join("config"),
+        lines: Lines::Own(root().join("models/data")),
+        bank_codes: BankCodes::default(),
+        bar: Bar::read(&root().join("config/bars.toml")).unwrap().unwrap(),
+    };
+    let measured = evaluate::few(&few).unwrap();
+    let held = measured.figures.iter().filter(|figure| figure.bar.is_some()).count();
+    assert!(held >= 9, "{held} figures are held to a bar");
+    assert_eq!(evaluate::below(&measured.figures), Vec::<String>::new());
 }

@@ -16,6 +16,7 @@ pub mod openings;
 mod page;
 mod retrieval;
 mod robust;
+mod rounded;
 mod run;
 mod scope;
 mod several;

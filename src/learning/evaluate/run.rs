@@ -4,7 +4,7 @@ use super::bench::{Answer, Bench, of};
 use super::figure::{self, Figure, Table};
 use super::judged::{self, Judged, Report};
 use super::material::{Material, Message};
-use super::{faithful, leaves, openings, retrieval, robust, scope, several, tone, values};
+use super::{faithful, leaves, openings, retrieval, robust, rounded, scope, several, tone, values};
 use crate::base::{Digest, Language, Timestamp};
 use crate::cases::{Pack, load_pack};
 use crate::intake::BankCodes;
@@ -31,6 +31,8 @@ pub struct Options {
     pub split: Split,
     /// Explain some messages, too, and check that what is said of them is true; takes minutes.
     pub explanations: bool,
+    /// The weights as training left them, to tell what eight bits change.
+    pub full: Option<PathBuf>,
     /// Where the opening of test lines is written down; development lines are not logged.
     pub log: PathBuf,
     /// What each figure is held to, by its id.
@@ -137,6 +139,13 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluati
     let reports =
         measured(&mut table, &bench, &material, own, (options.split, explained, &readings), progress)?;
     retrieval::run(&mut table, &bench, options.data.as_deref(), &options.base, progress)?;
+    if let Some(full) = &options.full {
+        progress("reading all lines with the weights as training left them");
+        let lines = readings.iter().filter(|reading| reading.line.target.is_some());
+        let texts = lines.map(|reading| reading.line.text());
+        let messages = material.own.iter().chain(&material.blind).map(|message| message.text.clone());
+        rounded::run(&mut table, &bench, full, texts.chain(messages).collect())?;
+    }
     let unmeasured = table.hold(&bar);
     if !unmeasured.is_empty() {
         notes.push(format!("not measured: {}", unmeasured.join(", ")));
