@@ -45,9 +45,9 @@ const MEASURED: usize = 8;
 const STEPS: usize = 150;
 const RATE: f64 = 0.02;
 /// Of the squared distance of an old row from what it was, beside the mean loss of all lines.
-const KEEP: f64 = 0.02;
+const KEEP: f64 = 0.005;
 /// The lines of a new leaf count as much as so many of another.
-const WEIGHT: f64 = 4.0;
+const WEIGHT: f64 = 8.0;
 
 #[derive(Debug, Serialize)]
 pub struct Extended {
