@@ -145,20 +145,28 @@ impl Here<'_> {
         if let Some(model) = &model {
             self.installed.load(model, &self.schema).map_err(Failure::input)?;
         }
+        if model.is_none() {
+            self.challenger()?;
+        }
         let action = if model.is_some() { Action::ShadowStarted } else { Action::ShadowEnded };
         let change = self.change(action, model.as_ref(), None);
         self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"shadow": change}))
     }
 
-    /// What the running service has written down.
-    fn report(&self) -> Result<(), Failure> {
+    /// What reads along.
+    fn challenger(&self) -> Result<Digest, Failure> {
         let challenger = self.installed.chosen().map_err(Failure::input)?.shadow;
-        let challenger = challenger.ok_or_else(|| {
+        challenger.ok_or_else(|| {
             Failure::Input(
                 "no challenger reads along; start one with `prokura models shadow DIGEST`".to_owned(),
             )
-        })?;
+        })
+    }
+
+    /// What the running service has written down.
+    fn report(&self) -> Result<(), Failure> {
+        let challenger = self.challenger()?;
         let file = self.installed.report(&self.reading()?, &challenger);
         let bytes = std::fs::read(&file).map_err(|error| {
             let shown = file.display();

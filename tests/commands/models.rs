@@ -76,6 +76,8 @@ fn two_bundles_are_compared_on_messages_and_damage_is_not_imported() {
     assert!(!report.to_string().contains("stolen!"), "a report holds no text");
     let (code, said) = failing(&["models", "shadow", "--state", &state]);
     assert!(code == 2 && said.contains("no challenger"), "{code}: {said}");
+    let (code, said) = failing(&["models", "shadow", "--stop", "--state", &state]);
+    assert!(code == 2 && said.contains("no challenger"), "{code}: {said}");
     std::fs::write(at("mine/card.md"), "forged").unwrap();
     let (code, said) = failing(&["models", "import", &mine, "--state", &state]);
     assert!(code == 2 && said.contains("card.md") && said.contains("digest"), "{code}: {said}");

@@ -94,6 +94,10 @@ pub fn read(
         };
         tickets.push(Ticket { id: row.id, channel: row.channel, line });
     }
+    if tickets.is_empty() {
+        let remedy = r#"write one JSON object a line, as {"text": "…", "leaf": "balance"}"#;
+        return Err(LearningError::file(file, "it holds no ticket", remedy));
+    }
     Ok(tickets)
 }
 
@@ -148,5 +152,6 @@ mod tests {
             assert!(error.contains("tickets.jsonl:2:") && error.contains(said), "{error}");
             assert!(!error.contains("geheim"), "{error}");
         }
+        assert!(read_text("\n\n").unwrap_err().to_string().contains("it holds no ticket"));
     }
 }
