@@ -8,7 +8,8 @@ pub type Interval = [f64; 2];
 
 /// The normal distribution's quantile at 97.5 %.
 const Z: f64 = 1.959_963_984_540_054;
-const DRAWS: usize = 1_000;
+/// Samples that a distribution is drawn from.
+pub const DRAWS: usize = 1_000;
 
 /// Of a share, `right` of `n` (Wilson 1927): holds its 95 % also for few lines and shares near 0 and 1.
 /// Nothing is known of 0 lines: 0 to 1.

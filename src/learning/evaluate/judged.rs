@@ -2,7 +2,9 @@
 //! prediction set alone.
 
 use crate::governance::upper_error;
-use crate::learning::interval::bootstrap;
+use crate::learning::interval::{DRAWS, bootstrap};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -65,7 +67,7 @@ pub struct Reliability {
     pub ece: f64,
     /// The same without what chance alone adds (Kumar, Liang, Ma 2019), at least 0.
     pub debiased: f64,
-    /// 95 % of `debiased`, from messages drawn again.
+    /// 95 % of the error without what chance adds, from messages drawn again.
     pub interval: [f64; 2],
     /// Messages, mean probability and share right of each bin that has any.
     pub bins: Vec<Bin>,
@@ -185,8 +187,32 @@ pub fn reliability(judged: &[Judged]) -> Option<Reliability> {
     let items: Vec<(f64, bool)> = judged.iter().map(|j| (j.said().1, j.right())).collect();
     let all = bins(&items, &vec![1; items.len()]);
     let (ece, debiased) = errors(&all);
-    let interval = bootstrap(items.len(), |drawn| Some(errors(&bins(&items, drawn)).1))?;
+    let [low, high] = bootstrap(items.len(), |drawn| Some(errors(&bins(&items, drawn)).0))?;
+    // Messages drawn again are as far above what was counted as that is above the truth: the interval is
+    // reflected (the basic bootstrap, Davison and Hinkley 1997, 5.2). At zero, where the error cannot fall
+    // further, that does not hold, so zero is in it wherever calibrated probabilities could show as much.
+    // On 300 drawn messages it held the true error in nine of ten cases: a guide, not a guarantee.
+    let low_end = if ece <= by_chance(&items) { 0.0 } else { (2.0 * ece - high).max(0.0) };
+    let interval = [low_end.min(debiased), (2.0 * ece - low).max(debiased)];
     Some(Reliability { ece, debiased, interval, bins: all.into_iter().filter(|bin| bin.n > 0).collect() })
+}
+
+/// The counted error that calibrated probabilities stay below in 97.5 % of outcomes drawn from them
+/// (consistency resampling, Broecker and Smith 2007).
+fn by_chance(items: &[(f64, bool)]) -> f64 {
+    let mut rng = StdRng::seed_from_u64(items.len() as u64);
+    let once = vec![1; items.len()];
+    let mut drawn = items.to_vec();
+    let mut counted: Vec<f64> = (0..DRAWS)
+        .map(|_| {
+            for (p, right) in &mut drawn {
+                *right = rng.random_bool(p.clamp(0.0, 1.0));
+            }
+            errors(&bins(&drawn, &once)).0
+        })
+        .collect();
+    counted.sort_by(f64::total_cmp);
+    counted.get(DRAWS * 39 / 40).copied().unwrap_or(0.0)
 }
 
 fn bins(items: &[(f64, bool)], drawn: &[u32]) -> Vec<Bin> {
@@ -288,8 +314,6 @@ fn confusions(judged: &[Judged], leaves: &[String]) -> Vec<Confusion> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
 
     fn judged(leaf: usize, probabilities: &[f64]) -> Judged {
         Judged {
@@ -357,6 +381,29 @@ mod tests {
         }
         assert!(counted > 0.035 && debiased < 0.6 * counted, "{counted} {debiased}");
         assert!((shifted - 0.15).abs() < 0.01, "{shifted}");
+    }
+
+    #[test]
+    fn the_interval_of_the_error_holds_what_is_true() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for (off, held_at_least) in [(0.0, 36), (0.05, 30), (0.15, 30)] {
+            let mut held = 0;
+            for _ in 0..40 {
+                let items: Vec<Judged> = (0..300)
+                    .map(|_| {
+                        let p: f64 = rng.random_range(0.5..0.99);
+                        let right = rng.random_bool(p - off);
+                        let leaf = usize::from(!right);
+                        Judged { probabilities: vec![p, 1.0 - p], leaf, ..judged(0, &[]) }
+                    })
+                    .collect();
+                let found = reliability(&items).unwrap();
+                let [low, high] = found.interval;
+                assert!(low <= found.debiased && found.debiased <= high, "{found:?}");
+                held += u32::from(low <= off && off <= high);
+            }
+            assert!(held >= held_at_least, "{off}: {held} of 40");
+        }
     }
 
     #[test]
