@@ -82,17 +82,16 @@ pub(super) fn stand_back() {
     }
 }
 
-/// `recorded` is the history that the ledger has.
+/// `recorded` is the history that the ledger has. What is not in the ledger yet changes nothing.
 fn look_at_models(cases: &Cases, recorded: &Mutex<Vec<Change>>) -> Result<(), CaseError> {
     let models = &cases.parts().models;
-    if let Some(swapped) = models.refresh() {
-        tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
-    }
     let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
-    let history = models.installed().history()?;
-    if history.is_empty() || *recorded != history {
-        cases.record_models()?;
-        *recorded = history;
+    let found = models.installed().history();
+    if !found.is_ok_and(|history| !history.is_empty() && history == *recorded) {
+        *recorded = cases.record_models().inspect_err(|error| models.lost(error.to_string()))?;
+    }
+    if let Some(swapped) = models.follow(&recorded) {
+        tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
     }
     Ok(())
 }

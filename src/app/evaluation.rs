@@ -17,6 +17,9 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
         None => wire::bundle(place, &settings)?,
     };
     let (config, bank_codes) = (pack_folder(place), wire::bank_codes(&settings)?);
+    let own_tickets = options.tickets.is_some();
+    // Development lines are held to nothing.
+    let named = options.bar.clone().filter(|_| own_tickets || options.split != "dev");
     let bar = bar(options.bar, &settings)?;
     let done = match options.tickets {
         Some(file) => {
@@ -42,6 +45,16 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
         }
     };
     let done = done.map_err(Failure::input)?;
+    if own_tickets {
+        done.notes.iter().for_each(|note| eprintln!("{note}"));
+    }
+    if let Some(file) = named.filter(|_| done.figures.iter().all(|f| f.bar.or(f.goal).is_none())) {
+        let known: Vec<&str> = done.figures.iter().map(|figure| figure.id.as_str()).collect();
+        let (file, known) = (file.display(), known.join(", "));
+        return Err(Failure::Input(format!(
+            "{file}: it holds no figure that was measured; these were: {known}"
+        )));
+    }
     if let Some(file) = &options.html {
         let page = evaluation::page(&done).map_err(Failure::input)?;
         std::fs::write(file, page).map_err(|error| {

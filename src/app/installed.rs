@@ -116,7 +116,7 @@ impl Here<'_> {
         }
         // What reads now must be there to go back to, and for the cases that began with it.
         if self.installed.find(previous.as_str()).is_err() {
-            self.installed.import(&self.shipped(), &self.schema).map_err(Failure::input)?;
+            self.installed.keep(&self.shipped()).map_err(Failure::input)?;
         }
         let (by, at) = (whoever(), SystemClock.now());
         let promotion = Promotion { model, previous, measured: &measured, by, at, force };
@@ -134,6 +134,9 @@ impl Here<'_> {
         let target = promote::before(&history, asked.as_ref()).map_err(Failure::input)?;
         self.installed.load(&target, &self.schema).map_err(Failure::input)?;
         let current = installed::chosen(&history).current;
+        if current.as_ref() == Some(&target) {
+            return Err(Failure::input(Refused::Reads(target)));
+        }
         let change = self.change(Action::RolledBack, Some(&target), current);
         self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"rolled_back": change}))
@@ -143,6 +146,9 @@ impl Here<'_> {
         let _lock = self.installed.lock().map_err(Failure::input)?;
         let model = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
         if let Some(model) = &model {
+            if *model == self.reading()? {
+                return Err(Failure::input(Refused::Reads(model.clone())));
+            }
             self.installed.load(model, &self.schema).map_err(Failure::input)?;
         }
         if model.is_none() {

@@ -45,7 +45,9 @@ impl Lines {
             let mut bytes = Vec::new();
             let limit = LONGEST_LINE as u64 + 1;
             let read =
-                self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Failure::input)?;
+                self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(|error| {
+                    Failure::Input(format!("{}:{}: {error}", self.shown, self.number + 1))
+                })?;
             if read == 0 {
                 return Ok(None);
             }
@@ -55,7 +57,9 @@ impl Lines {
                 return Err(bad(&format!("the line is longer than {LONGEST_LINE} bytes")));
             }
             let text = std::str::from_utf8(&bytes);
-            let text = text.map_err(|_| bad("the line is not UTF-8; convert the file"))?.trim();
+            let text = text.map_err(|_| bad("the line is not UTF-8; convert the file"))?;
+            // Some editors begin a file with a mark of its byte order.
+            let text = text.trim_start_matches('\u{feff}').trim();
             if !text.is_empty() {
                 return Ok(Some((text.to_owned(), self.number)));
             }
@@ -188,7 +192,12 @@ fn read(
     let found = recognise_with(&message.text, &asked.banks);
     let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
     understanding
-        .explained((id, &message.text, message.language), &known, asked.explain, asked.nearest.as_ref())
+        .explained(
+            (id, &message.text, message.language),
+            &known,
+            asked.explain.then_some(&|| true),
+            asked.nearest.as_ref(),
+        )
         .map_err(Failure::input)
 }
 

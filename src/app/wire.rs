@@ -5,7 +5,7 @@ use super::settings::Settings;
 use crate::acting::{Acting, HttpConnector};
 use crate::base::outbound::Outbound;
 use crate::base::{Clock, Digest, SystemClock};
-use crate::cases::{Cases, Checked, Parts, load_pack};
+use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
@@ -105,6 +105,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
+    cases::recorded(&*store, &Installed::of(&state), clock.now()).map_err(Failure::input)?;
     let models = Live::open(&state, &shipped, &checked.pack.schema).map_err(Failure::input)?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     let tools = Arc::clone(&checked.pack.tools);

@@ -16,6 +16,7 @@ mod view;
 
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
+pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
 pub use replay::{Difference, Replayed, replay};
 pub use run::{Cases, Decide, Incoming, Parts};

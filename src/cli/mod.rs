@@ -93,6 +93,7 @@ pub struct Serve {
 
 #[derive(Args, Debug)]
 pub struct Demo {
+    /// Where the service listens.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     /// Where the demonstration bank listens.
@@ -110,8 +111,10 @@ pub struct DemoBank {
     /// Where requests.jsonl and effects.jsonl are written; default: `demo-bank` in the state directory.
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
+    /// Of the bank's records.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// A switch, such as `fraud=acc_001`. Repeatable.
     #[arg(long = "switch", value_name = "NAME=VALUE")]
     pub switches: Vec<String>,
     /// End when standard input ends, as it does when a parent process dies.
@@ -177,12 +180,14 @@ pub struct Lookup {
     /// Against a demonstration bank started for this look-up.
     #[arg(long)]
     pub demo: bool,
+    /// A switch of the demonstration bank. Repeatable.
     #[arg(long = "switch", value_name = "NAME=VALUE", requires = "demo")]
     pub switches: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub struct Search {
+    /// What is to be found.
     #[arg(required_unless_present = "input")]
     pub query: Option<String>,
     /// JSON lines with `id` and `query`, and optionally `as_of`, `audience`, `language`. `-` is standard
@@ -223,6 +228,7 @@ pub enum Policies {
 
 #[derive(Args, Debug)]
 pub struct Check {
+    /// Findings and counts as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -271,6 +277,7 @@ pub struct Train {
     /// Threads that share the lines of a step; default: all cores.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Of everything that is drawn; the same seed gives the same weights with the same number of threads.
     #[arg(long)]
     pub seed: Option<u64>,
     /// Heads for the label set of this task file (models/tasks) instead of a bundle: trained and measured with
@@ -373,8 +380,10 @@ pub struct Calibrate {
     /// of training), or a JSON file of leaf and share. Default: lines with --tickets, else assumed.
     #[arg(long, value_name = "MIX")]
     pub mix: Option<String>,
+    /// The folder of public data sets.
     #[arg(long, value_name = "DIR", env = "PROKURA_DATA")]
     pub data: Option<PathBuf>,
+    /// Our own labelled lines.
     #[arg(long, value_name = "DIR", default_value = "models/data")]
     pub own: PathBuf,
 }
@@ -386,6 +395,7 @@ pub enum Models {
         /// The hub's address; its host must be on `[outbound] hosts`.
         #[arg(long, default_value = "https://huggingface.co")]
         hub: String,
+        /// Where its files are put.
         #[arg(long, value_name = "DIR", default_value = "models/base")]
         out: PathBuf,
     },
@@ -413,6 +423,7 @@ pub enum InstalledModels {
         /// Labelled tickets to measure it on; without them the development lines of --own.
         #[arg(long, value_name = "FILE")]
         tickets: Option<PathBuf>,
+        /// Our own labelled lines.
         #[arg(long, value_name = "DIR", default_value = "models/data")]
         own: PathBuf,
         /// What figures are held to; default: bars.toml beside the settings.

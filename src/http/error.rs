@@ -133,7 +133,7 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS,
             "busy",
             "another text is being explained",
-            "send the request again in a few seconds",
+            "send the request again later; a long text takes up to a minute",
         )
     }
 

@@ -14,6 +14,7 @@ use crate::understanding::{Explained, Known};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use utoipa::ToSchema;
 
@@ -95,16 +96,30 @@ async fn understand(
     let understanding = api.cases.parts().models.current();
     let nearest = api.nearest.read().unwrap_or_else(PoisonError::into_inner).clone();
     let banks = Arc::clone(&api.cases.parts().bank_codes);
+    let waiting = Arc::new(AtomicBool::new(true));
+    // The server drops this call when the client goes.
+    let gone = Gone(Arc::clone(&waiting));
     let read = tokio::task::spawn_blocking(move || {
+        let wanted = || waiting.load(Ordering::Relaxed);
         let found = recognise_with(&message.text, &banks);
         let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
         let of = (message.id.as_str(), message.text.as_str(), message.language);
-        let explained = understanding.explained(of, &known, explain, nearest.as_deref());
+        let explained = understanding.explained(of, &known, explain.then_some(&wanted), nearest.as_deref());
         drop(permit);
         explained
     });
     let read = read.await.map_err(|error| Refusal::internal(&error))?;
+    drop(gone);
     read.map(Json).map_err(|error| Refusal::internal(&error))
+}
+
+/// Tells, when it is dropped, that nobody waits any more.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 async fn search(

@@ -74,6 +74,16 @@ pub enum Better {
 }
 
 impl Better {
+    /// Of a figure, by the last part of its id: errors and false alarms are better when there are fewer.
+    pub fn of(id: &str) -> Self {
+        const FEWER: [&str; 8] =
+            ["ece", "false", "false_second", "human_false", "fall", "to_leaf", "differ", "gap"];
+        match id.rsplit('.').next() {
+            Some(last) if FEWER.contains(&last) || last == PER_THOUSAND => Self::Lower,
+            _ => Self::Higher,
+        }
+    }
+
     /// Whether the value is at the mark or beyond it.
     pub fn reaches(self, value: f64, mark: f64) -> bool {
         match self {
@@ -82,6 +92,10 @@ impl Better {
         }
     }
 }
+
+/// The last parts of the ids whose values are no shares.
+const PER_THOUSAND: &str = "per_thousand";
+const RATIO: &str = "ratio";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,8 +110,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RawMark {
     id: String,
-    #[serde(default)]
-    better: Better,
+    better: Option<Better>,
     bar: Option<f64>,
     goal: Option<f64>,
     over_baseline: Option<f64>,
@@ -152,7 +165,20 @@ impl Bar {
                 let problem = format!("figure `{id}` is held to nothing");
                 return Err(fault(offset, problem, "write `bar`, `goal` or `over_baseline`"));
             }
-            let mark = Mark { better, bar: least, goal, over_baseline };
+            let share = !id.ends_with(PER_THOUSAND) && !id.ends_with(RATIO);
+            if let Some((field, value)) = numbers
+                .iter()
+                .find_map(|(field, value)| Some((*field, value.filter(|v| share && v.abs() > 1.0)?)))
+            {
+                let problem = format!("`{field}` of figure `{id}` is {value}");
+                return Err(fault(offset, problem, "write a share as 0 to 1"));
+            }
+            let known = Better::of(&id);
+            if better.is_some_and(|better| better != known) {
+                let problem = format!("`better` of figure `{id}` is not what it is");
+                return Err(fault(offset, problem, "remove the field"));
+            }
+            let mark = Mark { better: known, bar: least, goal, over_baseline };
             if bar.marks.insert(id.clone(), mark).is_some() {
                 return Err(fault(offset, format!("`id`: figure `{id}` appears twice"), "remove one"));
             }
@@ -237,11 +263,20 @@ mod tests {
         let figure = "[[figure]]\nid = \"a\"\ngoal = 1\n";
         assert!(error(&format!("\n{figure}\n{figure}")).starts_with("x/bar.toml:6:1: `id`"));
         assert!(error("[[figure]]\nid = \"a\"\nleast = 1\n").contains("least"));
+        assert!(
+            error("[[figure]]\nid = \"a\"\nbar = 99\n").contains("`bar` of figure `a` is 99; write a share")
+        );
+        let upward = "[[figure]]\nid = \"x.de.ece\"\nbetter = \"higher\"\nbar = 0.1\n";
+        assert!(error(upward).contains("`better` of figure `x.de.ece`"));
         assert_eq!(Bar::read(Path::new("models/data/nothing.toml")).unwrap().map(|_| ()), None);
     }
 
     #[test]
     fn lower_can_be_better() {
+        assert_eq!(
+            [Better::of("tickets.de.ece"), Better::of("own.de.leaf")],
+            [Better::Lower, Better::Higher]
+        );
         assert!(Better::Lower.reaches(0.02, 0.03) && !Better::Lower.reaches(0.04, 0.03));
         assert!(Better::Higher.reaches(0.9, 0.9) && !Better::Higher.reaches(0.8, 0.9));
     }

@@ -108,7 +108,7 @@ fn read_so_far(history: &[Change]) -> Vec<Digest> {
                 Some(at) => reads.truncate(at + 1),
                 None => reads.push(model.clone()),
             },
-            Action::Imported | Action::ShadowStarted | Action::ShadowEnded => {}
+            Action::Imported | Action::Restored | Action::ShadowStarted | Action::ShadowEnded => {}
         }
     }
     reads

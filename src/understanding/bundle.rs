@@ -3,13 +3,14 @@
 //! before its digest was checked.
 
 use super::calibration::Calibration;
-use super::encoder::Weights;
-use super::error::UnderstandingError;
+use super::encoder::{MiniLm, Weights};
+use super::error::{UnderstandingError, bare};
 use super::tokens::Tokens;
 use super::{Dag, Extraction, Lexicon, quantise};
 use crate::base::{Digest, durable, ids};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 /// Files of a bundle, beside the manifest.
@@ -20,6 +21,9 @@ pub const FILES: [&str; 6] =
 pub const MOST_SHIPPED: u64 = 25 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
+/// Pieces that a bundle must be able to read at once: a short message.
+const LEAST_REACH: usize = 16;
+const TRAIN: &str = "train a new bundle with `prokura train`";
 /// No file of a bundle may be larger: a bank's own may have more than what is shipped, within reason.
 pub const MOST_BYTES: u64 = 128 * 1024 * 1024;
 
@@ -76,9 +80,17 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     let opened = open(folder)?;
     agree(folder, &opened.heads, dag, extraction)?;
     let Opened { digest, heads, weights, tokenizer, calibration, lexicon, .. } = opened;
-    let name = "tokenizer.json";
-    let tokens = Tokens::from_bytes(&tokenizer, heads.reach.max(3))
-        .map_err(|error| fault(&folder.join(name), error, "train a new bundle with `prokura train`"))?;
+    let rows = |name: &str| weights.get(name).and_then(|tensor| tensor.dim(0).ok()).unwrap_or(0);
+    let (positions, pieces) = (rows(MiniLm::POSITIONS), rows(MiniLm::WORDS));
+    if !(LEAST_REACH..=positions).contains(&heads.reach) {
+        let problem = format!("`reach` is {}; the weights have {positions} positions", heads.reach);
+        return Err(fault(&folder.join("heads.json"), problem, TRAIN));
+    }
+    let fail = |problem: String| fault(&folder.join("tokenizer.json"), problem, TRAIN);
+    let tokens = Tokens::from_bytes(&tokenizer, heads.reach).map_err(|error| fail(error.to_string()))?;
+    if tokens.pieces() != pieces {
+        return Err(fail(format!("it knows {} pieces, the weights {pieces}", tokens.pieces())));
+    }
     Ok(Bundle { digest, weights, tokens, calibration, lexicon })
 }
 
@@ -88,12 +100,10 @@ pub fn open(folder: &Path) -> Result<Opened, UnderstandingError> {
     let mut take = |name: &'static str| (name, files.remove(name).unwrap_or_default());
     let heads: Heads = parsed(folder, take("heads.json"))?;
     let calibration: Calibration = parsed(folder, take("calibration.json"))?;
-    let damaged = |name: &str, problem: String| {
-        fault(&folder.join(name), problem, "train a new bundle with `prokura train`")
-    };
+    let damaged = |name: &str, problem: String| fault(&folder.join(name), problem, TRAIN);
     calibration.check().map_err(|problem| damaged("calibration.json", problem))?;
     let (name, bytes) = take("weights.safetensors");
-    let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, error.to_string()))?;
+    let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, bare(error).to_string()))?;
     for (weight, tensor) in &weights {
         let values = tensor.flatten_all().and_then(|all| all.to_vec1::<f32>());
         let values = values.map_err(|error| damaged(name, error.to_string()))?;
@@ -132,17 +142,25 @@ fn fault(file: &Path, problem: impl ToString, remedy: &'static str) -> Understan
 
 /// The bytes of every file, once its digest is the one in the manifest.
 fn verified(folder: &Path) -> Result<(Digest, BTreeMap<String, Vec<u8>>), UnderstandingError> {
-    const RESTORE: &str = "restore the folder, or train a bundle with `prokura train`";
+    const RESTORE: &str = "restore the folder, put it back with `prokura models import DIR`, read with another by \
+         `prokura models promote`, or train one with `prokura train`";
     if !folder.is_dir() {
         return Err(fault(folder, "there is no such folder", RESTORE));
     }
     let load = |name: &str| -> Result<Vec<u8>, UnderstandingError> {
         let file = folder.join(name);
-        let size = std::fs::metadata(&file).map_err(|error| fault(&file, error, RESTORE))?.len();
-        if size > MOST_BYTES {
-            return Err(fault(&file, format!("{size} bytes are too many"), RESTORE));
+        let found = std::fs::metadata(&file).map_err(|error| fault(&file, error, RESTORE))?;
+        if !found.is_file() {
+            return Err(fault(&file, "it is no plain file", RESTORE));
         }
-        std::fs::read(&file).map_err(|error| fault(&file, error, RESTORE))
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&file)
+            .and_then(|open| open.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| fault(&file, error, RESTORE))?;
+        if read as u64 > MOST_BYTES {
+            return Err(fault(&file, format!("more than {MOST_BYTES} bytes are too many"), RESTORE));
+        }
+        Ok(bytes)
     };
     let at = folder.join(MANIFEST);
     let manifest: Manifest =
@@ -186,8 +204,8 @@ fn parsed<T: serde::de::DeserializeOwned>(
 
 /// The bundle was trained for the intents and fields of this pack.
 fn agree(folder: &Path, heads: &Heads, dag: &Dag, extraction: &Extraction) -> Result<(), UnderstandingError> {
-    const RETRAIN: &str =
-        "retrain with `prokura train`, or restore config/ to what the bundle was trained for";
+    const RETRAIN: &str = "promote a bundle that was made for this pack (`prokura train`, with --heads-only for new \
+         leaves), or restore config/ to what this one was made for";
     let file = folder.join("heads.json");
     let wanted = Heads::of(dag, extraction, heads.reach);
     let edge = |(parent, leaf): &(String, String)| format!("`{parent}` > `{leaf}`");

@@ -16,7 +16,7 @@ fn sealed(folder: &Path, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) {
 }
 
 fn refusal(folder: &Path) -> String {
-    match Understanding::load(folder, &schema()).and_then(|loaded| loaded.warm().map(|()| loaded)) {
+    match Understanding::load(folder, &schema()).and_then(|loaded| loaded.warm(folder).map(|()| loaded)) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }
@@ -67,6 +67,35 @@ fn whole_bundles_with_wrong_contents_are_refused_and_say_what_is_wrong() {
         sealed(&at("empty"), put(file, b"{}".to_vec()));
         assert!(refusal(&at("empty")).contains(file), "{file}: {}", refusal(&at("empty")));
     }
+    // What no training writes, though every digest fits.
+    for (file, from, to, said) in [
+        (
+            "heads.json",
+            "\"reach\": 512",
+            "\"reach\": 100000",
+            "`reach` is 100000; the weights have 512 positions",
+        ),
+        ("heads.json", "\"reach\": 512", "\"reach\": 1", "`reach` is 1;"),
+        (
+            "tokenizer.json",
+            "\"knight\":5000",
+            "\"knight\":10000000",
+            "it knows 10000001 pieces, the weights 30522",
+        ),
+        ("calibration.json", "\"all\": ", "\"all\": 9999", "a temperature is 9999"),
+    ] {
+        sealed(&at("forged"), |files| {
+            let text = String::from_utf8(files[file].clone()).unwrap();
+            assert!(text.contains(from), "{file} has no {from}");
+            files.insert(file.to_owned(), text.replacen(from, to, 1).into_bytes());
+        });
+        let refused = refusal(&at("forged"));
+        assert!(refused.contains(file) && refused.contains(said), "{refused}");
+    }
+    // A device gives bytes without end.
+    std::fs::remove_file(at("forged/card.md")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("forged/card.md")).unwrap();
+    assert!(refusal(&at("forged")).contains("card.md: it is no plain file"), "{}", refusal(&at("forged")));
     std::fs::copy(at("empty").join(MANIFEST), at("whole").join(MANIFEST)).unwrap();
     let said = refusal(&at("whole"));
     assert!(said.contains("its digest is not the one in manifest.json"), "{said}");

@@ -51,6 +51,8 @@ pub struct Prior {
 
 /// Shares are written with six digits; their sum is off by as much.
 const ROUNDED: f64 = 1e-4;
+/// A fitted temperature lies within; one beyond it comes from damage.
+const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.02..=50.0;
 
 impl Temperatures {
     pub fn even() -> Self {
@@ -154,8 +156,8 @@ impl Calibration {
     pub fn check(&self) -> Result<(), String> {
         let heads = [&self.intent, &self.urgency, &self.sentiment, &self.wants_human];
         let mut temperatures = heads.into_iter().chain(self.spans.values()).flat_map(Temperatures::values);
-        if let Some(bad) = temperatures.find(|t| !(t.is_finite() && *t > 0.0)) {
-            return Err(format!("a temperature is {bad}"));
+        if let Some(bad) = temperatures.find(|t| !TEMPERATURES.contains(t)) {
+            return Err(format!("a temperature is {bad}, outside of {TEMPERATURES:?}"));
         }
         for (name, value) in [("boundary", self.boundary), ("coverage", self.coverage)] {
             if !(0.0..=1.0).contains(&value) {

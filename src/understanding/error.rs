@@ -15,5 +15,22 @@ pub enum UnderstandingError {
     Tokens(String),
     /// A numeric operation failed: weights and code do not fit.
     #[error("the encoder failed: {0}")]
-    Encoder(#[from] candle_core::Error),
+    Encoder(candle_core::Error),
+    /// Whoever asked has gone.
+    #[error("nobody waits for the explanation any more")]
+    Unwanted,
+}
+
+impl From<candle_core::Error> for UnderstandingError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Encoder(bare(error))
+    }
+}
+
+/// Without the places in the program that it came through, which are nobody's business but a debugger's.
+pub(super) fn bare(error: candle_core::Error) -> candle_core::Error {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => bare(*inner),
+        other => other,
+    }
 }

@@ -73,6 +73,9 @@ pub struct Origin {
     pub found_by: Vec<String>,
 }
 
+/// Whether somebody still waits for an explanation.
+pub type Wanted<'a> = &'a dyn Fn() -> bool;
+
 /// The piece that stands for hidden text.
 const HIDDEN: &str = "[MASK]";
 /// Labelled lines that an explanation names.
@@ -102,11 +105,12 @@ impl Understanding {
         &self,
         (id, text, language): (&str, &str, Language),
         known: &[Known],
-        explain: bool,
+        explain: Option<Wanted>,
         nearest: Option<&Nearest>,
     ) -> Result<Explained, UnderstandingError> {
         let reading = self.read(id, text, language, known)?;
-        let mut explanation = explain.then(|| self.explain(text, &reading, known)).transpose()?;
+        let mut explanation =
+            explain.map(|wanted| self.explain(text, &reading, known, wanted)).transpose()?;
         let fitting = nearest.filter(|nearest| nearest.model() == self.digest());
         if let (Some(explanation), Some(nearest)) = (&mut explanation, fitting) {
             explanation.lines = nearest.find(self, text, NEAREST)?;
@@ -115,12 +119,16 @@ impl Understanding {
     }
 
     /// Explains a reading of this text. Costs some fifty readings, up to `PASSED` pieces forward and back where
-    /// the way is uneven.
+    /// the way is uneven: a second for a short message, up to a minute for 512 pieces.
+    ///
+    /// # Errors
+    /// `Unwanted` soon after nobody wants it any more.
     pub fn explain(
         &self,
         text: &str,
         reading: &Reading,
         known: &[Known],
+        wanted: Wanted,
     ) -> Result<Explanation, UnderstandingError> {
         let tokens = self.tokens().read(text)?;
         let letters: Vec<char> = text.chars().collect();
@@ -143,6 +151,7 @@ impl Understanding {
                 leaf,
                 most: PASSED / reading.intents.len().max(1),
                 pieces: pieces.unwrap_or(0..tokens.ids.len()),
+                wanted,
             };
             intents.push(goal.drivers(&tokens, hidden, &letters, &intent.leaf)?);
         }
@@ -160,6 +169,7 @@ struct Goal<'a> {
     /// Pieces that may be passed forward and back.
     most: usize,
     pieces: Range<usize>,
+    wanted: Wanted<'a>,
 }
 
 /// Word vectors of a text, one row a piece.
@@ -227,6 +237,9 @@ impl Goal<'_> {
             .collect();
         let mut parts = vec![0.0; pieces];
         for chunk in points.chunks((PIECES / pieces.max(1)).max(1)) {
+            if !(self.wanted)() {
+                return Err(UnderstandingError::Unwanted);
+            }
             let mut rows = Vec::with_capacity(chunk.len() * from.values.len());
             for (at, _) in chunk {
                 let between = |(a, b): (&f32, &f32)| a + (b - a) * *at as f32;
@@ -333,8 +346,8 @@ mod tests {
             ("How long does a transfer to Spain take?", Language::En),
         ] {
             let reading = models.read("m1", text, language, &[]).unwrap();
-            let explained = models.explain(text, &reading, &[]).unwrap();
-            assert_eq!(explained, models.explain(text, &reading, &[]).unwrap());
+            let explained = models.explain(text, &reading, &[], &|| true).unwrap();
+            assert_eq!(explained, models.explain(text, &reading, &[], &|| true).unwrap());
             let [drivers] = explained.intents.as_slice() else { panic!("{explained:?}") };
             assert_eq!(Some(drivers.leaf.as_str()), reading.leaf());
             let sum: f64 = drivers.words.iter().map(|word| word.adds).sum();
@@ -351,7 +364,7 @@ mod tests {
         let text = "Hello, I would like to know the exchange rate please";
         let reading = models.read("m1", text, Language::En, &[]).unwrap();
         assert_eq!(reading.leaf(), Some("exchange_rate"));
-        let explained = models.explain(text, &reading, &[]).unwrap();
+        let explained = models.explain(text, &reading, &[], &|| true).unwrap();
         let mut words = explained.intents[0].words.clone();
         words.sort_by(|a, b| b.adds.total_cmp(&a.adds));
         assert!(["exchange", "rate"].contains(&words[0].text.as_str()), "{words:?}");
@@ -363,7 +376,7 @@ mod tests {
         let text = "Mein Name ist Heike Brandt, es geht um 50 €.";
         let known = [Known { field: "amount", start: 39, end: 43, text: "50 €" }];
         let reading = models.read("m1", text, Language::De, &known).unwrap();
-        let explained = models.explain(text, &reading, &known).unwrap();
+        let explained = models.explain(text, &reading, &known, &|| true).unwrap();
         let by = |field: &str| {
             let origin = explained.values.iter().find(|origin| origin.field == field);
             origin.map(|origin| origin.found_by.clone()).unwrap_or_default()
@@ -377,7 +390,7 @@ mod tests {
         let models = shipped();
         for text in ["", " ", "🙂", "?"] {
             let reading = models.read("m1", text, Language::De, &[]).unwrap();
-            let explained = models.explain(text, &reading, &[]).unwrap();
+            let explained = models.explain(text, &reading, &[], &|| true).unwrap();
             assert_eq!(explained.intents.len(), 1);
         }
     }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 const HISTORY: &str = "history.jsonl";
 const BUILDING: &str = "building";
 const RESTORE: &str = "see `prokura models list`; restore the state directory";
+const PERMISSION: &str = "let the account that the program runs as write to the state directory";
 
 /// What the changes so far come to; `None` where nobody chose a bundle.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -54,6 +55,8 @@ pub enum Action {
     RolledBack,
     ShadowStarted,
     ShadowEnded,
+    /// The file was put back to what the ledger has.
+    Restored,
 }
 
 impl Action {
@@ -64,6 +67,7 @@ impl Action {
             Self::RolledBack => "model_rolled_back",
             Self::ShadowStarted => "model_shadow_started",
             Self::ShadowEnded => "model_shadow_ended",
+            Self::Restored => "model_history_restored",
         }
     }
 }
@@ -88,7 +92,7 @@ pub fn chosen(history: &[Change]) -> Chosen {
     let mut chosen = Chosen::default();
     for change in history {
         match change.action {
-            Action::Imported => {}
+            Action::Imported | Action::Restored => {}
             Action::Promoted | Action::RolledBack => chosen.current.clone_from(&change.model),
             Action::ShadowStarted => chosen.shadow.clone_from(&change.model),
             Action::ShadowEnded => chosen.shadow = None,
@@ -163,13 +167,18 @@ impl Installed {
     /// Checks a bundle whole, also that it can read with this pack, and copies it here. The caller holds the lock.
     pub fn import(&self, from: &Path, schema: &Schema) -> Result<Digest, UnderstandingError> {
         let loaded = Understanding::load(from, schema)?;
-        loaded.warm()?;
-        let model = loaded.digest().clone();
+        loaded.warm(from)?;
+        self.keep(from)
+    }
+
+    /// Copies a bundle here that may have been made for another pack. The caller holds the lock.
+    pub fn keep(&self, from: &Path) -> Result<Digest, UnderstandingError> {
+        let model = bundle::verified_digest(from)?;
         let target = self.folder(&model);
         if target.is_dir() && bundle::verified_digest(&target).is_ok_and(|there| there == model) {
             return Ok(model);
         }
-        let io = |error: std::io::Error| fault(&target, error, RESTORE);
+        let io = |error: std::io::Error| fault(&target, error, PERMISSION);
         durable::private(&self.root).map_err(io)?;
         self.remove_leftovers().map_err(io)?;
         let next = self.root.join(ids::fresh(BUILDING));
@@ -182,6 +191,7 @@ impl Installed {
             fs::rename(&target, &aside).map_err(io)?;
         }
         fs::rename(&next, &target).and_then(|()| durable::sync_folder(&self.root)).map_err(io)?;
+        self.remove_leftovers().map_err(io)?;
         Ok(model)
     }
 
@@ -225,7 +235,7 @@ impl Installed {
             file.sync_all()?;
             durable::sync_folder(&self.root)
         };
-        write().map_err(|error| fault(&path, error, RESTORE))
+        write().map_err(|error| fault(&path, error, PERMISSION))
     }
 
     /// Every change so far, in order.
@@ -236,18 +246,38 @@ impl Installed {
             text => text.map_err(|error| fault(&path, error, RESTORE))?,
         };
         let line = |(number, line): (usize, &[u8])| {
-            serde_json::from_slice(line)
-                .map_err(|error| fault(&path, format!("line {}: {error}", number + 1), RESTORE))
+            serde_json::from_slice(line).map_err(|error| {
+                let remedy = "start `prokura serve`, which restores the file from the ledger";
+                fault(&path, format!("line {}: {error}", number + 1), remedy)
+            })
         };
         let lines = whole(&text).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.enumerate().map(line).collect()
+    }
+
+    /// Puts another history in the place of the file; gives where what was found is kept. The caller holds the lock.
+    pub fn restore(&self, changes: &[Change]) -> Result<Option<PathBuf>, UnderstandingError> {
+        let path = self.root.join(HISTORY);
+        let kept = self.root.join(format!("{}.jsonl", ids::fresh("history_found")));
+        let io = |error: std::io::Error| fault(&path, error, PERMISSION);
+        let there = path.exists();
+        if there {
+            fs::copy(&path, &kept).map_err(io)?;
+        }
+        let mut text = String::new();
+        for change in changes {
+            text += &serde_json::to_string(change).map_err(|error| fault(&path, error, RESTORE))?;
+            text.push('\n');
+        }
+        durable::replace(&path, BUILDING, text.as_bytes()).map_err(io)?;
+        Ok(there.then_some(kept))
     }
 
     /// Held while something is changed; let go when it is dropped, also when the process dies.
     pub fn lock(&self) -> Result<File, UnderstandingError> {
         let path = self.root.join("lock");
         let open = || durable::private(&self.root).and_then(|()| File::create(&path));
-        let file = open().map_err(|error| fault(&path, error, RESTORE))?;
+        let file = open().map_err(|error| fault(&path, error, PERMISSION))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {

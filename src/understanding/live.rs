@@ -2,7 +2,7 @@
 //! then takes its place; who is reading ends with the old one, which is freed behind the last of them.
 
 use super::error::UnderstandingError;
-use super::installed::{Chosen, Installed};
+use super::installed::{Change, Chosen, Installed, chosen};
 use super::read::{Schema, Understanding};
 use super::shadow::{Report, Shadow};
 use crate::base::{Digest, durable};
@@ -35,10 +35,8 @@ struct Now {
 /// What is not as it should be.
 #[derive(Clone, Debug, Default)]
 struct Faults {
-    /// The history cannot be read.
+    /// The history cannot be read, or not be written down.
     history: Option<String>,
-    /// The ledger has another one.
-    dispute: Option<String>,
     /// What was promoted last cannot be loaded.
     current: Option<String>,
     /// The challenger cannot be loaded.
@@ -95,7 +93,7 @@ impl Live {
     /// Why what reads may not be what was promoted last.
     pub fn fault(&self) -> Option<String> {
         let faults = self.read().faults.clone();
-        faults.history.or(faults.dispute).or(faults.current)
+        faults.history.or(faults.current)
     }
 
     /// Why no challenger reads along although one is to, or why its report is not kept. It holds nobody up.
@@ -104,9 +102,9 @@ impl Live {
         faults.shadow.or(faults.report)
     }
 
-    /// Tells that the ledger does not know the history as it is; `None` takes that back.
-    pub fn disputed(&self, by: Option<String>) {
-        self.write(|now| now.faults.dispute = by);
+    /// Tells why the history cannot be read or written down; what reads goes on reading.
+    pub fn lost(&self, reason: String) {
+        self.write(|now| now.faults.history = Some(reason));
     }
 
     /// This bundle; the current one where it is not there any more. Whoever asks for one that is not in memory
@@ -128,16 +126,21 @@ impl Live {
         }
     }
 
+    /// Follows the history of the installed bundles as its file has it.
+    pub fn refresh(&self) -> Option<Swapped> {
+        match self.installed.history() {
+            Ok(history) => self.follow(&history),
+            Err(error) => {
+                self.lost(error.to_string());
+                None
+            }
+        }
+    }
+
     /// Looks which bundles are to read now, and loads what is new. Blocks for as long as loading takes; nobody
     /// who reads waits for it.
-    pub fn refresh(&self) -> Option<Swapped> {
-        let asked = match self.installed.chosen() {
-            Ok(asked) => asked,
-            Err(error) => {
-                self.write(|now| now.faults.history = Some(error.to_string()));
-                return None;
-            }
-        };
+    pub fn follow(&self, history: &[Change]) -> Option<Swapped> {
+        let asked = chosen(history);
         let before = self.read().clone();
         self.save_report(&before);
         let again = before.wait == 1;
@@ -184,11 +187,12 @@ impl Live {
 
     /// An installed bundle, or the shipped one, ready to read.
     fn load(&self, model: Option<&Digest>) -> Result<Arc<Understanding>, UnderstandingError> {
+        let folder = model.map_or_else(|| self.shipped.clone(), |model| self.installed.folder(model));
         let next = match model {
             Some(model) => self.installed.load(model, &self.schema)?,
-            None => Understanding::load(&self.shipped, &self.schema)?,
+            None => Understanding::load(&folder, &self.schema)?,
         };
-        next.warm()?;
+        next.warm(&folder)?;
         Ok(Arc::new(next))
     }
 
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
     use crate::base::{Language, Timestamp};
     use crate::understanding::bundle;
-    use crate::understanding::installed::{Action, Change};
+    use crate::understanding::installed::Action;
 
     fn change(action: Action, model: Option<&Digest>) -> Change {
         Change {

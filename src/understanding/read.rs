@@ -70,13 +70,6 @@ impl Understanding {
                 remedy: "train a new bundle with `prokura train`",
             }
         })?;
-        if bundle.tokens.vocabulary() > model.vocabulary() {
-            return Err(UnderstandingError::Bundle {
-                file: folder.join("tokenizer.json"),
-                problem: "it knows more pieces than the weights".to_owned(),
-                remedy: "train a new bundle with `prokura train`",
-            });
-        }
         model.boundary = bundle.calibration.boundary;
         let leaves = schema.intents.leaves.iter().map(|leaf| leaf.id.as_str());
         let mix = bundle.calibration.prior.weights(leaves);
@@ -91,20 +84,26 @@ impl Understanding {
         })
     }
 
-    /// Reads a message a language, so that the first customer does not wait for memory to be touched.
+    /// Reads a message a language, so that the first customer does not wait for memory to be touched. The bundle
+    /// comes from `folder`.
     ///
     /// # Errors
     /// Weights that cannot read: better found here than by that customer.
-    pub fn warm(&self) -> Result<(), UnderstandingError> {
+    pub fn warm(&self, folder: &Path) -> Result<(), UnderstandingError> {
+        let fault = |problem: String| UnderstandingError::Bundle {
+            file: folder.join("weights.safetensors"),
+            problem,
+            remedy: "train a new bundle with `prokura train`",
+        };
         for (text, language) in [
             ("Guten Tag, wo finde ich meinen Kontostand?", Language::De),
             ("Good morning, where do I find my balance?", Language::En),
         ] {
-            let (_, leaves) = self.read_whole("warm", text, language, &[])?;
+            let read = self.read_whole("warm", text, language, &[]);
+            let (_, leaves) = read.map_err(|error| fault(error.to_string()))?;
             let sum: f64 = leaves.iter().sum();
             if !(sum.is_finite() && sum > 0.5) {
-                let problem = format!("the probabilities of all leaves sum to {sum}");
-                return Err(candle_core::Error::Msg(problem).into());
+                return Err(fault(format!("the probabilities of all leaves sum to {sum}")));
             }
         }
         Ok(())

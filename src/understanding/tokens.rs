@@ -58,6 +58,11 @@ impl Tokens {
         self.tokenizer.get_vocab_size(true)
     }
 
+    /// Rows that a table of word vectors needs: one more than the highest id.
+    pub fn pieces(&self) -> usize {
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
     /// The id of a piece.
     pub fn id(&self, piece: &str) -> Option<u32> {
         self.tokenizer.token_to_id(piece)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Own lines of which some fall into each part, four blind ones, two instructions, and a bar.
-fn lines(folder: &Path, bar: f64) {
+fn lines(folder: &Path, (figure, bar): (&str, f64)) {
     std::fs::create_dir_all(folder.join("utterances")).unwrap();
     std::fs::create_dir_all(folder.join("blind")).unwrap();
     std::fs::copy(root().join("models/data/labels.toml"), folder.join("labels.toml")).unwrap();
@@ -42,7 +42,7 @@ fn lines(folder: &Path, bar: f64) {
         + &set("injections", "injections.tsv", "instructions");
     std::fs::write(folder.join("bar.toml"), text).unwrap();
     let figures = format!(
-        "[[figure]]\nid = \"blind.de.leaf\"\nbar = {bar}\n[[figure]]\nid = \"persons.de.f1\"\ngoal = 0.9\n"
+        "[[figure]]\nid = \"{figure}\"\nbar = {bar}\n[[figure]]\nid = \"persons.de.f1\"\ngoal = 0.9\n"
     );
     std::fs::write(folder.join("bars.toml"), figures).unwrap();
 }
@@ -60,7 +60,7 @@ fn asked(own: &Path, log: &Path) -> [String; 9] {
 fn test_lines_are_logged_and_development_lines_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let (own, log) = (folder.path().join("own"), folder.path().join("openings.tsv"));
-    lines(&own, 0.5);
+    lines(&own, ("blind.de.leaf", 0.5));
     let asked = asked(&own, &log);
     let asked: Vec<&str> = asked.iter().map(String::as_str).chain(["--json"]).collect();
     let run = |more: &[&str]| -> Value {
@@ -94,11 +94,11 @@ fn test_lines_are_logged_and_development_lines_are_not() {
 fn a_figure_below_its_bar_is_told_and_ends_with_code_1() {
     let folder = tempfile::tempdir().unwrap();
     let (own, log) = (folder.path().join("own"), folder.path().join("openings.tsv"));
-    lines(&own, 1.5);
+    lines(&own, ("effects.per_thousand", -1.0));
     let asked = asked(&own, &log);
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     let (code, said) = failing(&asked);
-    assert!(code == 1 && said.contains("blind.de.leaf: 1.0000, bar 1.5000"), "{code}: {said}");
+    assert!(code == 1 && said.contains("effects.per_thousand: 0.0000, bar -1.0000"), "{code}: {said}");
     std::fs::write(own.join("bars.toml"), "[[figure]]\nid = \"a\"\n").unwrap();
     let (code, said) = failing(&asked);
     assert!(code == 2 && said.contains("bars.toml:1:1: figure `a`"), "{code}: {said}");
@@ -131,6 +131,15 @@ fn a_banks_own_tickets_are_measured_with_one_command() {
     std::fs::write(at("bars.toml"), "[[figure]]\nid = \"tickets.de.leaf\"\nbar = 0.9\n").unwrap();
     let (code, said) = failing(&["evaluate", "--tickets", &tickets, "--bar", &at("bars.toml")]);
     assert!(code == 1 && said.contains("tickets.de.leaf: 0.5000, bar 0.9000"), "{code}: {said}");
+    // The same text again counts once, and a bar that holds nothing is no bar.
+    std::fs::write(at("tickets.jsonl"), rows.repeat(3)).unwrap();
+    let (code, said) = failing(&["evaluate", "--tickets", &tickets, "--bar", &at("bars.toml")]);
+    assert!(code == 1 && said.contains("6 repeated messages count once"), "{code}: {said}");
+    for bars in ["", "[[figure]]\nid = \"tickets.de.leav\"\nbar = 0.9\n"] {
+        std::fs::write(at("bars.toml"), bars).unwrap();
+        let (code, said) = failing(&["evaluate", "--tickets", &tickets, "--bar", &at("bars.toml")]);
+        assert!(code == 2 && said.contains("no figure that was measured"), "{code}: {said}");
+    }
     std::fs::write(at("tickets.jsonl"), "{\"text\": \"geheim\"}\n").unwrap();
     let (code, said) = failing(&["evaluate", "--tickets", &tickets]);
     assert!(code == 2 && said.contains("tickets.jsonl:1:") && !said.contains("geheim"), "{code}: {said}");

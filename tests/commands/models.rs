@@ -38,10 +38,13 @@ fn a_bundle_is_calibrated_imported_promoted_and_taken_back() {
 
     // Below a bar: refused, unless somebody says why.
     let bars = at("bars.toml");
-    std::fs::write(&bars, "[[figure]]\nid = \"tickets.en.leaf\"\nbar = 1.5\n").unwrap();
-    let promote = ["models", "promote", &model[7..15], "--tickets", &file, "--bar", &bars, "--state", &state];
+    std::fs::write(&bars, "[[figure]]\nid = \"tickets.en.leaf\"\nbar = 1\n").unwrap();
+    let wrong = "{\"text\": \"My card was stolen!\", \"leaf\": \"balance\", \"language\": \"en\"}\n";
+    std::fs::write(at("hard.jsonl"), std::fs::read_to_string(&file).unwrap() + wrong).unwrap();
+    let hard = at("hard.jsonl");
+    let promote = ["models", "promote", &model[7..15], "--tickets", &hard, "--bar", &bars, "--state", &state];
     let (code, said) = failing(&promote);
-    assert!(code == 1 && said.contains("tickets.en.leaf: 1.0000, bar 1.5000"), "{code}: {said}");
+    assert!(code == 1 && said.contains("tickets.en.leaf: 0.9901, bar 1.0000"), "{code}: {said}");
     assert_eq!(&reading("What is my balance?"), shipped);
     let forced = told(&[&promote[..], &["--force", "the bar is a joke"]].concat());
     assert_eq!(forced["promoted"]["forced"], "the bar is a joke");
@@ -50,7 +53,7 @@ fn a_bundle_is_calibrated_imported_promoted_and_taken_back() {
     let listed = told(&["models", "list", "--state", &state]);
     assert_eq!(listed["reading"].as_str(), Some(model));
     assert_eq!(listed["installed"].as_array().unwrap().len(), 2, "what read before is kept");
-    assert_eq!(listed["history"][1]["below"][0], "tickets.en.leaf: 1.0000, bar 1.5000");
+    assert_eq!(listed["history"][1]["below"][0], "tickets.en.leaf: 0.9901, bar 1.0000");
 
     let back = told(&["models", "rollback", "--state", &state]);
     assert_eq!(&back["rolled_back"]["model"], shipped);

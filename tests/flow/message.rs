@@ -180,12 +180,25 @@ async fn an_answer_is_read_by_the_bundle_that_read_the_question() {
     assert_eq!(last.digests["model"], first, "the ledger names the bundle that read");
     let other = stage.send(MESSAGE, verified("cus_001")).await;
     assert_eq!(other.reading.as_ref().unwrap().digests.model, second);
-    // The history that the ledger has must stay as it was.
-    assert_eq!(stage.cases.record_models().unwrap(), 1);
-    assert_eq!(models.fault(), None);
-    std::fs::write(state.path().join("models/history.jsonl"), "").unwrap();
-    assert_eq!(stage.cases.record_models().unwrap(), 0);
-    assert!(models.fault().unwrap().contains("not the one of the ledger from change 1 on"));
+    // What the ledger has of the history is restored, whatever becomes of the file, and what reads goes on reading.
+    let history = stage.cases.record_models().unwrap();
+    assert_eq!(history.len(), 1);
+    let file = state.path().join("models/history.jsonl");
+    let whole = std::fs::read(&file).unwrap();
+    for (times, damaged) in [&b""[..], b"nonsense\n", &whole[..whole.len() - 5]].into_iter().enumerate() {
+        std::fs::write(&file, damaged).unwrap();
+        let restored = stage.cases.record_models().unwrap();
+        assert_eq!(restored.len(), times + 2);
+        assert_eq!((&restored[0], restored[times + 1].action), (&history[0], Action::Restored));
+        assert_eq!(models.follow(&restored), None);
+        assert_eq!((models.current().digest(), models.fault()), (&second, None));
+        assert_eq!(models.installed().history().unwrap(), restored);
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(stage.cases.record_models().unwrap().len(), 5);
+    let kept = std::fs::read_dir(state.path().join("models")).unwrap();
+    let kept = kept.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("found"));
+    assert_eq!(kept.count(), 3, "what was found is kept");
 }
 
 #[tokio::test]

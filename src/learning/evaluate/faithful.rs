@@ -27,7 +27,7 @@ pub fn run(table: &mut Table, bench: &Bench, answers: &[Answer]) -> Result<(), L
     let (mut missed, mut top, mut random) = (0, Vec::new(), Vec::new());
     for answer in one.into_iter().step_by(stride).take(MESSAGES) {
         let message = answer.message;
-        let explained = bench.understanding.explain(&message.text, &answer.reading, &[])?;
+        let explained = bench.understanding.explain(&message.text, &answer.reading, &[], &|| true)?;
         let Some(drivers) = explained.intents.first() else { continue };
         missed += usize::from(drivers.gap > GAP);
         let count = (drivers.words.len() as f64 * TAKEN).ceil() as usize;

@@ -110,7 +110,7 @@ impl Table {
         scale: Scale,
         baseline: Option<f64>,
     ) {
-        let better = Better::default();
+        let better = Better::of(&id);
         self.figures.push(Figure { id, n, value, interval, scale, baseline, better, bar: None, goal: None });
     }
 
@@ -126,7 +126,6 @@ impl Table {
     pub fn hold(&mut self, bar: &Bar) -> Vec<String> {
         for figure in &mut self.figures {
             let Some(mark) = bar.marks.get(&figure.id) else { continue };
-            figure.better = mark.better;
             figure.bar = mark.bar;
             let over = mark.over_baseline.zip(figure.baseline).map(|(over, baseline)| match mark.better {
                 Better::Higher => baseline + over,
@@ -217,12 +216,12 @@ mod tests {
 
     #[test]
     fn a_goal_counts_the_distance_to_the_baseline_in() {
-        let text = "[[figure]]\nid = \"a\"\nbar = 0.5\ngoal = 0.7\nover_baseline = 0.05\n[[figure]]\nid = \"b\"\n\
+        let text = "[[figure]]\nid = \"a\"\nbar = 0.5\ngoal = 0.7\nover_baseline = 0.05\n[[figure]]\nid = \"b.ece\"\n\
                     better = \"lower\"\nbar = 0.1\n[[figure]]\nid = \"c\"\ngoal = 1\n";
         let bar = Bar::parse(Path::new("bar.toml"), text).unwrap();
         let mut table = Table::default();
         table.share("a", 72, 100, Some(0.69));
-        table.share("b", 20, 100, None);
+        table.share("b.ece", 20, 100, None);
         table.share("nothing", 0, 0, None);
         assert_eq!(table.hold(&bar), ["c"]);
         let [a, b] = table.figures.as_slice() else { panic!("{:?}", table.figures) };

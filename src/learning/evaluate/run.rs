@@ -11,11 +11,11 @@ use crate::intake::BankCodes;
 use crate::learning::bar::{Bar, Mark};
 use crate::learning::baseline::Baseline;
 use crate::learning::corpus::Corpus;
-use crate::learning::datasets::{Source, Split, tickets};
+use crate::learning::datasets::{Source, Split, clean::normalised, tickets};
 use crate::learning::error::LearningError;
 use crate::learning::measure::{self, Figures, Reading};
 use crate::understanding::{Dag, Schema, Understanding};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
@@ -253,7 +253,7 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
     let pack = pack(&options.config)?;
     let understanding = Understanding::load(&options.bundle, &pack.schema)?;
     let Schema { intents: dag, extraction } = &pack.schema;
-    let (name, messages) = match &options.lines {
+    let (name, mut messages) = match &options.lines {
         Lines::Tickets { file, usual } => {
             let tickets = tickets::read(file, (dag, extraction), Split::Test, *usual)?;
             ("tickets", tickets.iter().map(Message::of_ticket).collect())
@@ -263,6 +263,10 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
             ("own", Material::part(&corpus, &[Source::Own], Split::Dev))
         }
     };
+    // The same text again says nothing new, and would make intervals narrower than they are.
+    let (all, mut seen) = (messages.len(), HashSet::new());
+    messages.retain(|message: &Message| seen.insert((normalised(&message.text), message.leaf)));
+    let repeated = all - messages.len();
     let bench = Bench {
         understanding: &understanding,
         baseline: &Baseline::train(&[], dag.leaves.len(), 1),
@@ -283,8 +287,8 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
     }
     let unmeasured: Vec<String> =
         table.hold(&options.bar).into_iter().filter(|id| id.split('.').next() == Some(name)).collect();
-    let notes =
-        if unmeasured.is_empty() { None } else { Some(format!("not measured: {}", unmeasured.join(", "))) };
+    let unmeasured = (!unmeasured.is_empty()).then(|| format!("not measured: {}", unmeasured.join(", ")));
+    let repeated = (repeated > 0).then(|| format!("{repeated} repeated messages count once"));
     let sets = Language::ALL.into_iter().filter_map(|l| Some((l, held(dag, &answers, l)?))).collect();
     Ok(Evaluation {
         split: if name == "tickets" { name } else { "dev" },
@@ -295,7 +299,7 @@ pub fn few(options: &Few) -> Result<Evaluation, LearningError> {
         figures: table.figures,
         reports,
         model: understanding.digest().clone(),
-        notes: notes.into_iter().collect(),
+        notes: unmeasured.into_iter().chain(repeated).collect(),
     })
 }
 

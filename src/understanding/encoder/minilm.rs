@@ -40,6 +40,7 @@ fn pair(weights: &Weights, name: &str) -> Result<[Tensor; 2]> {
 
 impl MiniLm {
     pub const WORDS: &str = WORDS;
+    pub const POSITIONS: &str = "encoder.positions";
 
     /// Takes the weights named `encoder.*`; the tensors are shared, not copied.
     pub fn new(weights: &Weights) -> Result<Self> {
@@ -61,7 +62,7 @@ impl MiniLm {
         }
         let encoder = Self {
             words: take(weights, WORDS)?,
-            positions: take(weights, "encoder.positions")?,
+            positions: take(weights, Self::POSITIONS)?,
             types: take(weights, "encoder.types")?,
             norm: pair(weights, "encoder.norm")?,
             layers,
