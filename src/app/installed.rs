@@ -145,16 +145,19 @@ impl Here<'_> {
     fn shadow(&self, asked: Option<&str>) -> Result<(), Failure> {
         let _lock = self.installed.lock().map_err(Failure::input)?;
         let model = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
-        if let Some(model) = &model {
-            if *model == self.reading()? {
+        let action = match &model {
+            Some(model) if *model == self.reading()? => {
                 return Err(Failure::input(Refused::Reads(model.clone())));
             }
-            self.installed.load(model, &self.schema).map_err(Failure::input)?;
-        }
-        if model.is_none() {
-            self.challenger()?;
-        }
-        let action = if model.is_some() { Action::ShadowStarted } else { Action::ShadowEnded };
+            Some(model) => {
+                self.installed.load(model, &self.schema).map_err(Failure::input)?;
+                Action::ShadowStarted
+            }
+            None => {
+                self.challenger()?;
+                Action::ShadowEnded
+            }
+        };
         let change = self.change(action, model.as_ref(), None);
         self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"shadow": change}))

@@ -65,10 +65,9 @@ pub struct Mark {
     pub over_baseline: Option<f64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
-    #[default]
     Higher,
     Lower,
 }

@@ -128,11 +128,6 @@ impl Model {
         self.encoder.reach()
     }
 
-    /// Rows of word vectors.
-    pub fn vocabulary(&self) -> usize {
-        self.weights.get(MiniLm::WORDS).and_then(|words| words.dim(0).ok()).unwrap_or(0)
-    }
-
     /// The mean vector of every text, from which the intent head reads.
     pub fn means(&self, inputs: &[&Input]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
         if inputs.is_empty() {

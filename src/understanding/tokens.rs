@@ -54,10 +54,6 @@ impl Tokens {
         Self::from_bytes(&bytes, reach)
     }
 
-    pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
-    }
-
     /// Rows that a table of word vectors needs: one more than the highest id.
     pub fn pieces(&self) -> usize {
         self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
