@@ -13,6 +13,7 @@ help:
 	@echo "make model       train a bundle, all stages (PROKURA_DATA names the public data; hours, see docs/models.md)"
 	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
+	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 
 .PHONY: run
 run: tools
@@ -74,3 +75,18 @@ model-quick: tools models/base/model.safetensors
 evaluate: tools
 	cargo build --release --locked
 	./target/release/prokura evaluate
+
+# Peers come into a throw-away environment. It needs a network and Python; a peer that cannot be had is skipped.
+BENCH ?= /tmp/prokura-bench
+
+.PHONY: bench-inference
+bench-inference: tools models/base/model.safetensors
+	cargo bench --locked --no-run --bench inference
+	cargo build --release --manifest-path bench/inference/stock/Cargo.toml --target-dir $(BENCH)/stock || true
+	test -e $(BENCH)/python/.complete || { python3 -m venv $(BENCH)/python && \
+	  $(BENCH)/python/bin/pip install --quiet numpy tokenizers matplotlib && touch $(BENCH)/python/.complete; }
+	$(BENCH)/python/bin/pip install --quiet onnx onnxruntime torch transformers safetensors || true
+	$(BENCH)/python/bin/python bench/inference/run.py --work $(BENCH)/work --out bench/results/inference \
+	  --stock $(BENCH)/stock/release/stock \
+	  --ours "$$(cargo bench --locked --no-run --bench inference --message-format json | \
+	    sed -n 's/.*"executable":"\([^"]*inference-[^"]*\)".*/\1/p' | tail -1)"

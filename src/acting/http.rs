@@ -51,6 +51,7 @@ impl HttpConnector {
             json,
             timeout: Duration::from_millis(tool.timeout_ms),
             max_bytes: MOST_BYTES,
+            http2: false,
         })
     }
 }
@@ -89,6 +90,7 @@ impl Connector for HttpConnector {
                 json: None,
                 timeout: Duration::from_millis(tool.timeout_ms),
                 max_bytes: MOST_BYTES,
+                http2: false,
             };
             match self.outbound.send(request).await {
                 Ok(answer) => found(&answer, &query.result),

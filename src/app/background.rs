@@ -7,6 +7,7 @@ use crate::cases::{CaseError, Cases};
 use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
+use crate::understanding::Live;
 use crate::understanding::installed::Change;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,10 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
             Ok::<_, Failure>(())
         })?;
     }
+    if let Some(nodes) = cases.parts().readers.nodes() {
+        let (nodes, own) = (Arc::clone(nodes), cases.clone());
+        tokio::spawn(async move { nodes.watch(|| own.parts().models.current().digest().clone()).await });
+    }
     let own = cases.clone();
     tokio::spawn(async move {
         let mut minute = interval(Duration::from_secs(60));
@@ -50,6 +55,17 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
         }
     });
     Ok(())
+}
+
+/// Looks every second whether another bundle is to read, where no ledger tells it.
+pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
+    let models = Arc::clone(models);
+    again(1, "the models could not be looked at", move || {
+        if let Some(swapped) = models.refresh() {
+            tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
+        }
+        Ok::<_, Failure>(())
+    })
 }
 
 /// Does work at once and then every so many seconds, on a thread of its own that stands behind those that answer;

@@ -9,7 +9,7 @@ use crate::learning::evaluate::{self as measure, Few, Lines};
 use crate::learning::promote::{self, Promotion, Refused};
 use crate::understanding::installed::{self, Action, Change, Installed};
 use crate::understanding::shadow::Report;
-use crate::understanding::{Known, Schema, Understanding};
+use crate::understanding::{Compute, Known, Schema, Understanding};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ impl Here<'_> {
         let history = self.installed.history().map_err(Failure::input)?;
         let asked = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
         let target = promote::before(&history, asked.as_ref()).map_err(Failure::input)?;
-        self.installed.load(&target, &self.schema).map_err(Failure::input)?;
+        self.installed.load(&target, &self.schema, &Compute::default()).map_err(Failure::input)?;
         let current = installed::chosen(&history).current;
         if current.as_ref() == Some(&target) {
             return Err(Failure::input(Refused::Reads(target)));
@@ -150,7 +150,7 @@ impl Here<'_> {
                 return Err(Failure::input(Refused::Reads(model.clone())));
             }
             Some(model) => {
-                self.installed.load(model, &self.schema).map_err(Failure::input)?;
+                self.installed.load(model, &self.schema, &Compute::default()).map_err(Failure::input)?;
                 Action::ShadowStarted
             }
             None => {
@@ -190,7 +190,9 @@ impl Here<'_> {
             folder if folder.is_dir() => folder.to_owned(),
             _ => self.installed.folder(&self.installed.find(asked).map_err(Failure::input)?),
         };
-        let load = |folder: &Path| Understanding::load(folder, &self.schema).map_err(Failure::input);
+        let compute = wire::compute(&self.settings)?;
+        let load =
+            |folder: &Path| Understanding::load_on(folder, &self.schema, &compute).map_err(Failure::input);
         let (current, challenger) = (load(&wire::bundle(self.place, &self.settings)?)?, load(&folder)?);
         let banks = wire::bank_codes(&self.settings)?;
         let mut report = Report::new(current.digest(), challenger.digest());

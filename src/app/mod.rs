@@ -12,6 +12,7 @@ mod models;
 mod nearest;
 mod oneshot;
 mod output;
+mod replay;
 mod resolve;
 mod serve;
 mod settings;
@@ -50,7 +51,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let place = arguments.place;
     match arguments.command {
-        Command::Serve(serve) => serve::serve(&place, serve.listen).await,
+        Command::Serve(serve) => serve::serve(&place, &serve).await,
         Command::Demo(demo) => serve::demo(&place, demo).await,
         Command::DemoBank(bank) => serve::demo_bank(&place, bank).await,
         Command::Resolve(resolve) => resolve::resolve(&place, resolve).await,
@@ -68,7 +69,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Models(crate::cli::Models::Drift) => drift::show(&place),
         Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
         Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
-        Command::Replay(replay) => oneshot::replay(&place, &replay.case).await,
+        Command::Replay(replay) => replay::replay(&place, &replay),
         Command::Key(key) => oneshot::key(&key),
     }
 }

@@ -4,11 +4,10 @@ use super::serve::{DemoProcess, fresh_key};
 use super::settings::Settings;
 use super::{Failure, models, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
-use crate::cases::{State, replay as decide_again};
 use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
 use crate::governance::Role;
 use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
-use crate::ledger::{self, Store, Stream, StreamKind, store::Sqlite};
+use crate::ledger::{self, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
 use crate::records::{self, Fields};
 use crate::understanding::{Explained, Known, Nearest, Understanding};
@@ -104,7 +103,8 @@ pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let schema = crate::understanding::Schema::read(&settings.folder).map_err(Failure::input)?;
     let bundle = wire::bundle(place, &settings)?;
-    let understanding = Understanding::load(&bundle, &schema).map_err(Failure::input)?;
+    let understanding =
+        Understanding::load_on(&bundle, &schema, &wire::compute(&settings)?).map_err(Failure::input)?;
     let hint = language(options.language.as_deref())?;
     let nearest = match options.explain {
         true => nearest::lines(
@@ -388,29 +388,6 @@ pub(super) fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, F
         )));
     }
     Sqlite::open(&state).map_err(Failure::input)
-}
-
-pub async fn replay(place: &Place, case: &str) -> Result<(), Failure> {
-    let settings = Settings::read(&place.config)?;
-    let store = open_store(place, &settings)?;
-    let entries = store.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
-    if entries.is_empty() {
-        return Err(Failure::Input(format!("there is no case `{case}`")));
-    }
-    let checked = wire::pack(&settings, None)?;
-    let replayed = decide_again(&CaseId::new(case), &entries, &checked.pack).map_err(Failure::input)?;
-    let state: &State = &replayed.state;
-    output::json_pretty(&json!({
-        "case": case, "events": entries.len(), "status": state.status, "pack": checked.pack.digest,
-        "same_pack": replayed.same_pack, "differences": replayed.differences,
-    }))?;
-    if replayed.differences.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Check(
-            "the record was decided otherwise than this program and pack decide it".to_owned(),
-        ))
-    }
 }
 
 pub fn key(options: &Key) -> Result<(), Failure> {

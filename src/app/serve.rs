@@ -3,10 +3,11 @@
 use super::settings::{Key, Settings};
 use super::{Failure, background, wire};
 use crate::base::{SystemClock, ids};
-use crate::cli::{Demo, DemoBank, Place};
+use crate::cli::{Demo, DemoBank, Place, Serve, ServeRole};
 use crate::governance::{Principal, Role};
 use crate::http::{self, Api, ApiKey};
 use crate::intake::{Algorithm, IdentityConfig, IdentityKeys};
+use crate::understanding::{Live, Readers, Schema};
 use crate::{base::Digest, demo};
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -16,11 +17,40 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
-pub async fn serve(place: &Place, listen: Option<SocketAddr>) -> Result<(), Failure> {
+pub async fn serve(place: &Place, asked: &Serve) -> Result<(), Failure> {
     let mut settings = Settings::read(&place.config)?;
-    settings.service.listen = listen.unwrap_or(settings.service.listen);
+    settings.service.listen = asked.listen.unwrap_or(settings.service.listen);
     let listener = bind(settings.service.listen).await?;
-    run(place, &settings, listener, |address| eprintln!("prokura listens on http://{address}")).await
+    match asked.role {
+        ServeRole::Api => {
+            run(place, &settings, listener, |address| eprintln!("prokura listens on http://{address}")).await
+        }
+        ServeRole::Inference => inference(place, &settings, listener).await,
+    }
+}
+
+/// Readings for other machines: models and nothing else.
+async fn inference(place: &Place, settings: &Settings, listener: TcpListener) -> Result<(), Failure> {
+    let schema = Schema::read(&settings.folder).map_err(Failure::input)?;
+    let shipped = settings.beside(&settings.models.bundle);
+    let compute = wire::compute(settings)?;
+    let work = wire::work(settings, &compute)?;
+    let models =
+        Live::open(&wire::state(place, settings), &shipped, &schema, compute).map_err(Failure::input)?;
+    models.current().warm(&shipped).map_err(Failure::input)?;
+    let models = Arc::new(models);
+    background::follow(&models).map_err(Failure::input)?;
+    let node = http::Node {
+        models,
+        readers: Arc::new(Readers::start(&work).map_err(Failure::input)?),
+        banks: Arc::new(wire::bank_codes(settings)?),
+        clock: Arc::new(SystemClock),
+        keys: settings.keys.iter().map(api_key).collect(),
+        limits: settings.limits(),
+    };
+    let address = listener.local_addr().map_err(Failure::input)?;
+    eprintln!("prokura reads for other machines on http://{address}");
+    http::serve_node(listener, node, shutdown()).await.map_err(Failure::input)
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
@@ -193,6 +223,7 @@ impl DemoProcess {
             json: None,
             timeout: std::time::Duration::from_secs(5),
             max_bytes: 4096,
+            http2: false,
         };
         let response = outbound.send(request).await.map_err(Failure::input)?;
         let key: serde_json::Value = serde_json::from_slice(&response.body).map_err(Failure::input)?;

@@ -5,6 +5,7 @@ use crate::base::{Finding, Language};
 use crate::governance::Role;
 use crate::intake::{IdentityConfig, Limits};
 use crate::learning::drift::Thresholds;
+use crate::understanding::Work;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ pub struct Settings {
     #[serde(default)]
     pub intake: Intake,
     pub models: Models,
+    #[serde(default)]
+    pub inference: Work,
     pub policies: Policies,
     #[serde(default)]
     pub drift: Thresholds,

@@ -11,11 +11,13 @@ use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
 use crate::records::{Lookup, LookupSettings, SourceDeclarations};
-use crate::understanding::Live;
 use crate::understanding::installed::Installed;
+use crate::understanding::nodes::{self, Nodes};
+use crate::understanding::{Compute, Live, Readers, Work};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A running engine and what keeps its state directory to itself.
 pub struct Engine {
@@ -52,6 +54,47 @@ pub fn bundle(place: &Place, settings: &Settings) -> Result<PathBuf, Failure> {
     let installed = Installed::of(&state(place, settings));
     let current = installed.chosen().map_err(Failure::input)?.current;
     Ok(current.map_or_else(|| settings.beside(&settings.models.bundle), |model| installed.folder(&model)))
+}
+
+/// What reads, as `[inference]` asks for it.
+pub fn compute(settings: &Settings) -> Result<Compute, Failure> {
+    let Work { device, kernel, .. } = &settings.inference;
+    Compute::named(device, kernel.as_deref())
+        .map_err(|problem| Failure::Input(format!("prokura.toml, [inference] {problem}")))
+}
+
+/// How the threads that read work, on this device.
+pub fn work(settings: &Settings, compute: &Compute) -> Result<Work, Failure> {
+    let asked = settings.inference.clone();
+    if asked.queue == 0 {
+        let problem =
+            "prokura.toml, [inference] `queue` is 0, and no text could wait; leave it out, or set 1 or more";
+        return Err(Failure::Input(problem.to_owned()));
+    }
+    let batch = if asked.batch == 0 { compute.pieces() } else { asked.batch };
+    Ok(Work { batch, ..asked })
+}
+
+/// The machines that read for this one, or none.
+fn nodes(settings: &Settings) -> Result<Option<Arc<Nodes>>, Failure> {
+    let Work { node, hedge_ms, timeout_ms, .. } = &settings.inference;
+    if node.is_empty() {
+        return Ok(None);
+    }
+    let places = node.iter().map(|node| {
+        let read = |file: &PathBuf| {
+            let file = settings.beside(file);
+            let key = std::fs::read_to_string(&file);
+            let remedy = "put the key of that machine into it, or mend `key_file` in prokura.toml";
+            key.map(|key| key.trim().to_owned())
+                .map_err(|error| Failure::Input(format!("{}: {error}; {remedy}", file.display())))
+        };
+        let key = node.key_file.as_ref().map(read).transpose()?;
+        Ok(nodes::Place { url: node.url.trim_end_matches('/').to_owned(), key })
+    });
+    let places = places.collect::<Result<_, Failure>>()?;
+    let (hedge, longest) = (Duration::from_millis(*hedge_ms), Duration::from_millis(*timeout_ms));
+    Ok(Some(Arc::new(Nodes::new(outbound(settings)?, places, hedge, longest))))
 }
 
 /// The file of bank codes, or none.
@@ -106,7 +149,9 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
     cases::recorded(&*store, &Installed::of(&state), clock.now()).map_err(Failure::input)?;
-    let models = Live::open(&state, &shipped, &checked.pack.schema).map_err(Failure::input)?;
+    let compute = compute(settings)?;
+    let work = work(settings, &compute)?;
+    let models = Live::open(&state, &shipped, &checked.pack.schema, compute).map_err(Failure::input)?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
@@ -116,6 +161,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         clock,
         pack: Arc::new(checked.pack),
         models: Arc::new(models),
+        readers: Arc::new(Readers::before(&work, nodes(settings)?).map_err(Failure::input)?),
         bank_codes: Arc::new(bank_codes(settings)?),
         lookup: Arc::new(lookup),
         policies: Arc::new(policies),
@@ -136,7 +182,7 @@ pub fn index_if_missing(state: &Path, settings: &Settings) -> Result<(), Failure
 }
 
 /// What runs, by its content.
-fn program_digest() -> Result<Digest, Failure> {
+pub fn program_digest() -> Result<Digest, Failure> {
     let read = std::env::current_exe().and_then(std::fs::read);
     let bytes = read.map_err(|error| Failure::Input(format!("the program cannot read itself: {error}")))?;
     Ok(Digest::of(&bytes))

@@ -18,7 +18,7 @@ pub use error::CaseError;
 pub use event::{Event, ReplyKind};
 pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
-pub use replay::{Difference, Replayed, replay};
+pub use replay::{Difference, Replayed, Reread, replay, reread};
 pub use run::{Cases, Decide, Incoming, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
 pub use step::{Input, Now, step};

@@ -6,9 +6,13 @@ use super::pack::Pack;
 use super::state::State;
 use super::step::{Input, Now, step};
 use super::{CaseError, run::event_of};
-use crate::base::CaseId;
-use crate::ledger::Entry;
+use crate::base::{CaseId, Digest};
+use crate::intake::{BankCodes, recognise_with};
+use crate::ledger::{Digests, Entry};
+use crate::understanding::{Known, Reading, Understanding};
 use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
 
 pub struct Replayed {
     pub state: State,
@@ -23,6 +27,81 @@ pub struct Difference {
     pub seq: u64,
     pub recorded: String,
     pub decided: String,
+}
+
+/// A reading that was taken again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Reread {
+    pub seq: u64,
+    pub model: Digest,
+    /// The arithmetic of the recorded reading, and of this one; see `Encoder::arithmetic`.
+    pub recorded: String,
+    pub now: Option<String>,
+    /// The same bundle, pack, bank codes, program and arithmetic in integers promise the same reading, bit for bit.
+    pub promised: bool,
+    /// Parts of the reading that are another now; of those that are not read again, all.
+    pub differs: Vec<String>,
+}
+
+impl Reread {
+    /// What was promised is not so, or cannot be shown.
+    pub fn broken(&self) -> bool {
+        self.now.is_none() || (self.promised && !self.differs.is_empty())
+    }
+}
+
+/// Reads every message of a case again with the bundle that read it, where `open` finds it. `now` are the digests in
+/// force.
+pub fn reread(
+    case: &CaseId,
+    entries: &[Entry],
+    (now, banks): (&Digests, &BankCodes),
+    mut open: impl FnMut(&Digest) -> Option<Arc<Understanding>>,
+) -> Result<Vec<Reread>, CaseError> {
+    let (mut last, mut all) = (None, Vec::new());
+    for entry in entries {
+        match event_of(case, entry)? {
+            Event::Received { message, .. } => last = Some(message),
+            Event::Understood { reading, .. } => {
+                let models = open(&reading.digests.model);
+                let again = match (&models, &last) {
+                    (Some(models), Some(message)) => {
+                        let found = recognise_with(&message.text, banks);
+                        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
+                        let id = message.id.to_string();
+                        Some(models.read(&id, &message.text, message.language, &known)?)
+                    }
+                    _ => None,
+                };
+                let same = ["pack", "program", "bank_codes"];
+                let same = same.iter().all(|name| entry.digests.get(*name) == now.get(*name));
+                all.push(compared(entry.seq, &reading, again.as_ref(), same));
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+fn compared(seq: u64, was: &Reading, now: Option<&Reading>, same: bool) -> Reread {
+    let arithmetic = |reading: &Reading| reading.digests.arithmetic.clone();
+    let kind = |reading: &Reading| arithmetic(reading).split(' ').next().map(str::to_owned);
+    let parts = |reading: &Reading| match serde_json::to_value(reading) {
+        Ok(Value::Object(parts)) => parts,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (parts(was), now.map(parts).unwrap_or_default());
+    let differs = before.iter().filter(|(name, part)| *name != "digests" && after.get(*name) != Some(*part));
+    Reread {
+        seq,
+        model: was.digests.model.clone(),
+        recorded: arithmetic(was),
+        now: now.map(arithmetic),
+        promised: same
+            && was.digests.arithmetic.starts_with("int8.")
+            && now.is_some_and(|now| kind(now) == kind(was)),
+        differs: differs.map(|(name, _)| name.clone()).collect(),
+    }
 }
 
 /// Folds the entries, and at each one that recorded an input takes the step again.

@@ -9,12 +9,12 @@ use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
 use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Vote, admit};
-use crate::intake::{BankCodes, Message, Recognised, recognise_with};
+use crate::intake::{BankCodes, Message, Recognised};
 use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
 use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
-use crate::understanding::{Known, Live, Reading, Shadow, UnderstandingError};
+use crate::understanding::{Known, Live, Order, Readers, Reading, Shadow, Urgency};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub pack: Arc<Pack>,
     pub models: Arc<Live>,
+    pub readers: Arc<Readers>,
     pub bank_codes: Arc<BankCodes>,
     pub lookup: Arc<Lookup>,
     pub policies: Arc<Policies>,
@@ -371,30 +372,34 @@ impl Cases {
             return Err(("understanding", "no message".into()));
         };
         let models = Arc::clone(&self.parts.models);
-        let banks = Arc::clone(&self.parts.bank_codes);
         // An answer is read by the bundle that read what it answers.
         let began_with = state.reading.as_ref().map(|reading| reading.digests.model.clone());
         let case = state.case.to_string();
-        let read = tokio::task::spawn_blocking(move || {
-            let understanding =
-                began_with.as_ref().map_or_else(|| models.current(), |model| models.pinned(model));
-            if let Some(model) = began_with.filter(|model| model != understanding.digest()) {
-                let reads = understanding.digest();
-                tracing::warn!(%case, %model, %reads, "the bundle that the case began with cannot be loaded");
-            }
-            let found = recognise_with(&message.text, &banks);
-            let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-            let reading = understanding.read(message.id.as_str(), &message.text, message.language, &known)?;
-            if let Some(shadow) = models.shadow() {
-                read_along(shadow, case, message.text.clone(), found, reading.clone());
-            }
-            Ok::<_, UnderstandingError>(reading)
+        let own = Arc::clone(&models);
+        // Another bundle than the current one may have to be loaded.
+        let reads = tokio::task::spawn_blocking(move || match began_with {
+            Some(model) => (own.pinned(&model), Some(model)),
+            None => (own.current(), None),
         });
-        match read.await {
-            Ok(Ok(reading)) => Ok(Input::Understood(reading)),
-            Ok(Err(error)) => Err(("understanding", error.to_string())),
-            Err(_) => Err(("understanding", "the reading was cut off".to_owned())),
+        let (reads, began_with) =
+            reads.await.map_err(|_| ("understanding", "the bundle was not loaded".to_owned()))?;
+        if let Some(model) = began_with.filter(|model| model != reads.digest()) {
+            let reads = reads.digest();
+            tracing::warn!(%case, %model, %reads, "the bundle that the case began with cannot be loaded");
         }
+        let order = Order {
+            models: reads,
+            banks: Arc::clone(&self.parts.bank_codes),
+            id: message.id.to_string(),
+            text: message.text,
+            language: message.language,
+        };
+        let done = self.parts.readers.read_surely(order, Urgency::Urgent).await;
+        let done = done.map_err(|error| ("understanding", error.to_string()))?;
+        if let Some(shadow) = models.shadow() {
+            read_along(shadow, case, done.text, done.found, done.reading.clone());
+        }
+        Ok(Input::Understood(done.reading))
     }
 
     async fn look_up(&self, state: &State) -> Result<Input, (&'static str, String)> {

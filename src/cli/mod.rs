@@ -86,6 +86,9 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct Serve {
+    /// What it does: the whole service, or readings for other machines that do.
+    #[arg(long, value_enum, default_value = "api", value_name = "ROLE")]
+    pub role: ServeRole,
     /// Listen here instead of where the settings say.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
@@ -299,6 +302,15 @@ pub struct Train {
     pub tickets: Option<PathBuf>,
 }
 
+/// What a running service does.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServeRole {
+    /// Cases, approvals, documents: the whole service.
+    Api,
+    /// Readings, scores and vectors for other machines, over HTTP/1.1 and HTTP/2; no ledger, no documents.
+    Inference,
+}
+
 /// A part of the training that can be left out.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -457,6 +469,10 @@ pub enum Audit {
 #[derive(Args, Debug)]
 pub struct Replay {
     pub case: String,
+    /// Read the messages again, too, with the bundles that read them. The same bundle and arithmetic must say the same,
+    /// bit for bit (else exit code 1); what a GPU read is compared, and a difference is told.
+    #[arg(long)]
+    pub models: bool,
 }
 
 #[derive(Args, Debug)]

@@ -335,6 +335,7 @@ mod tests {
                 json,
                 timeout: Duration::from_millis(millis),
                 max_bytes: 1 << 20,
+                http2: false,
             };
             let answer = self.outbound.send(request).await?;
             Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))

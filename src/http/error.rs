@@ -4,6 +4,7 @@ use crate::cases::CaseError;
 use crate::governance::ApprovalRefused;
 use crate::intake::{IdentityError, IntakeError};
 use crate::ledger::LedgerError;
+use crate::understanding::Unread;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -137,6 +138,15 @@ impl Refusal {
         )
     }
 
+    pub fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too many texts wait to be read",
+            "send the request again in a second",
+        )
+    }
+
     /// The cause goes to the log.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
@@ -165,10 +175,22 @@ impl IntoResponse for Refusal {
         let Self { status, code, message, remedy } = self;
         let mut response =
             (status, Json(Error { error: Explained { code, message, remedy } })).into_response();
+        if code == "overloaded" {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if code == "unauthorized" {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<Unread> for Refusal {
+    fn from(error: Unread) -> Self {
+        match error {
+            Unread::Full => Self::overloaded(),
+            Unread::Failed(_) | Unread::CutOff => Self::internal(&error),
+        }
     }
 }
 

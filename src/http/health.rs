@@ -3,8 +3,9 @@
 use super::api::Api;
 use super::auth::Access;
 use super::openapi;
-use super::routes::Route;
+use super::routes::{Route, table};
 use super::shapes::{Alive, Fault, Ready};
+use crate::understanding::Live;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,18 +24,22 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn alive() -> Json<Alive> {
+pub async fn alive() -> Json<Alive> {
     Json(Alive { status: "alive" })
 }
 
 async fn document() -> Response {
-    Json(openapi::document()).into_response()
+    Json(openapi::document(&table())).into_response()
 }
 
 /// The models and the pack were loaded and checked before anything listened; what can break later is asked.
 async fn ready(State(api): State<Arc<Api>>) -> Response {
     let checked = tokio::task::spawn_blocking(move || faults(&api)).await;
-    let faults = checked.unwrap_or_else(|_| vec![fault("service", "the checks did not end", "see the log")]);
+    answer(checked.unwrap_or_else(|_| vec![fault("service", "the checks did not end", "see the log")]))
+}
+
+/// Whether it is ready: without faults.
+pub fn answer(faults: Vec<Fault>) -> Response {
     let (code, status) = match faults.is_empty() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
@@ -49,10 +54,7 @@ fn faults(api: &Api) -> Vec<Fault> {
         tracing::error!(%error, "the ledger does not answer");
         faults.push(fault("ledger", "it does not answer", "see the log; check the state directory's disk"));
     }
-    if let Some(reason) = parts.models.fault() {
-        let remedy = "run `prokura models list`, then `prokura models promote` or `rollback`";
-        faults.push(fault("models", &reason, remedy));
-    }
+    faults.extend(models(&parts.models));
     if let Some(reason) = parts.policies.fault() {
         let remedy = "run `prokura policies index PATH...`, or `prokura policies rollback DIGEST`";
         faults.push(fault("policy index", &reason, remedy));
@@ -60,6 +62,12 @@ fn faults(api: &Api) -> Vec<Fault> {
     faults
 }
 
-fn fault(component: &str, reason: &str, remedy: &str) -> Fault {
+/// What reads is not what was promoted.
+pub fn models(models: &Live) -> Option<Fault> {
+    let remedy = "run `prokura models list`, then `prokura models promote` or `rollback`";
+    models.fault().map(|reason| fault("models", &reason, remedy))
+}
+
+pub fn fault(component: &str, reason: &str, remedy: &str) -> Fault {
     Fault { component: component.to_owned(), reason: reason.to_owned(), remedy: remedy.to_owned() }
 }

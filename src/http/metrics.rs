@@ -7,18 +7,20 @@ use super::error::Refusal;
 use super::routes::Route;
 use crate::governance::Role;
 use crate::learning::drift::Drift;
+use crate::understanding::nodes::Nodes;
+use crate::understanding::{Live, Readers};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub fn routes() -> Vec<Route> {
-    let watching = Access::Roles(|role| matches!(role, Role::Operator | Role::Auditor | Role::ModelAdmin));
     vec![
-        Route::get("/metrics", watching, "What monitoring asks for.", metrics)
+        Route::get("/metrics", WATCHING, "What monitoring asks for.", metrics)
             .streams("text/plain", "one line a value, as Prometheus reads it"),
     ]
 }
@@ -27,10 +29,7 @@ async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     let drift = api.drift.read().unwrap_or_else(PoisonError::into_inner).clone();
     let models = &api.cases.parts().models;
     let mut out = String::new();
-    family(&mut out, "prokura_model_info", "The model bundle that reads.");
-    let _ = writeln!(out, "prokura_model_info{{digest=\"{}\"}} 1", models.current().digest());
-    family(&mut out, "prokura_model_fault", "1 when what was promoted last is not what reads.");
-    let _ = writeln!(out, "prokura_model_fault {}", u8::from(models.fault().is_some()));
+    reading(&mut out, models, &api.cases.parts().readers);
     if let Some(report) = models.shadow().map(|shadow| shadow.report()) {
         family(&mut out, "prokura_shadow_messages", "Messages that the challenger read, by what it said.");
         let (same, other) = (report.same_leaf, report.messages - report.same_leaf);
@@ -41,7 +40,64 @@ async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
     if let Some(drift) = drift {
         shown(&mut out, &drift);
     }
-    Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
+    Ok(answer(out))
+}
+
+pub fn answer(text: String) -> Response {
+    ([(CONTENT_TYPE, FORMAT)], text).into_response()
+}
+
+/// Who may watch.
+pub const WATCHING: Access =
+    Access::Roles(|role| matches!(role, Role::Operator | Role::Auditor | Role::ModelAdmin));
+
+/// What reads, and how much it has to do.
+pub fn reading(out: &mut String, models: &Live, readers: &Readers) {
+    family(out, "prokura_model_info", "The model bundle that reads.");
+    let current = models.current();
+    let (digest, arithmetic) = (current.digest(), current.model().arithmetic());
+    let _ = writeln!(out, "prokura_model_info{{digest=\"{digest}\"}} 1");
+    family(out, "prokura_arithmetic_info", "What the encoder calculates with here.");
+    let _ = writeln!(out, "prokura_arithmetic_info{{arithmetic=\"{arithmetic}\"}} 1");
+    family(out, "prokura_model_fault", "1 when what was promoted last is not what reads.");
+    let _ = writeln!(out, "prokura_model_fault {}", u8::from(models.fault().is_some()));
+    let counts = readers.counts();
+    let (urgent, bulk) = readers.waiting();
+    family(out, "prokura_reading_waiting", "Texts that wait to be read, by urgency.");
+    for (urgency, waiting) in [("urgent", urgent), ("bulk", bulk)] {
+        let _ = writeln!(out, "prokura_reading_waiting{{urgency=\"{urgency}\"}} {waiting}");
+    }
+    for (name, help, count) in [
+        ("prokura_readings_total", "Texts that were read.", &counts.readings),
+        ("prokura_reading_batches_total", "Batches that they were read in.", &counts.batches),
+        ("prokura_readings_refused_total", "Texts that found too many waiting.", &counts.refused),
+        ("prokura_readings_unwanted_total", "Texts for which nobody waited any more.", &counts.unwanted),
+    ] {
+        counter(out, name, help, count);
+    }
+    if let Some(nodes) = readers.nodes() {
+        inference_nodes(out, nodes);
+    }
+}
+
+fn inference_nodes(out: &mut String, nodes: &Nodes) {
+    family(out, "prokura_inference_node_up", "1 when the inference node answered when it was last asked.");
+    for (url, up) in nodes.states() {
+        let _ = writeln!(out, "prokura_inference_node_up{{node=\"{url}\"}} {}", u8::from(up));
+    }
+    let counts = nodes.counts();
+    for (name, help, count) in [
+        ("prokura_inference_answered_total", "Texts that a node read.", &counts.answered),
+        ("prokura_inference_hedged_total", "Of these by the second node that was asked.", &counts.hedged),
+        ("prokura_inference_local_total", "Texts that no node read, and this machine did.", &counts.local),
+    ] {
+        counter(out, name, help, count);
+    }
+}
+
+fn counter(out: &mut String, name: &str, help: &str, count: &AtomicU64) {
+    let count = count.load(Ordering::Relaxed);
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {count}");
 }
 
 fn shown(out: &mut String, drift: &Drift) {

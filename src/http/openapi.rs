@@ -2,7 +2,7 @@
 
 use super::auth::Access;
 use super::error::Error;
-use super::routes::{Described, Route, table};
+use super::routes::{Described, Route};
 use axum::http::Method;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -17,19 +17,19 @@ use utoipa::openapi::{
 
 const KEY: &str = "api_key";
 
-/// Of every route.
-pub fn document() -> OpenApi {
+/// Of these routes.
+pub fn document<S>(routes: &[Route<S>]) -> OpenApi {
     let mut paths = Paths::new();
     let mut schemas = BTreeMap::new();
     collect(&mut schemas, &Described::of::<Error>());
-    for route in table() {
+    for route in routes {
         for described in
             route.about.takes.iter().chain(route.about.gives.iter().filter_map(|(_, _, d)| d.as_ref()))
         {
             collect(&mut schemas, described);
         }
         let method = if route.method == Method::POST { HttpMethod::Post } else { HttpMethod::Get };
-        paths.add_path_operation(route.path, vec![method], operation(&route));
+        paths.add_path_operation(route.path, vec![method], operation(route));
     }
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)
@@ -48,7 +48,7 @@ fn collect(schemas: &mut BTreeMap<String, RefOr<Schema>>, described: &Described)
     schemas.extend(described.parts.iter().cloned());
 }
 
-fn operation(route: &Route) -> OperationBuilder {
+fn operation<S>(route: &Route<S>) -> OperationBuilder {
     let about = &route.about;
     let mut operation = OperationBuilder::new().summary(Some(about.summary)).operation_id(Some(name(route)));
     for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
@@ -90,7 +90,7 @@ fn operation(route: &Route) -> OperationBuilder {
 }
 
 /// The errors that follow from what a route is, and those that it adds.
-fn errors(route: &Route) -> BTreeMap<u16, &'static str> {
+fn errors<S>(route: &Route<S>) -> BTreeMap<u16, &'static str> {
     let mut errors = BTreeMap::new();
     if let Access::Roles(_) = route.access {
         errors.insert(401, "no valid API key");
@@ -109,7 +109,7 @@ fn errors(route: &Route) -> BTreeMap<u16, &'static str> {
     errors
 }
 
-fn name(route: &Route) -> String {
+fn name<S>(route: &Route<S>) -> String {
     let words = route.path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty() && *word != "v1");
     let path: Vec<&str> = words.collect();
     format!("{}_{}", route.method.as_str().to_ascii_lowercase(), path.join("_"))
@@ -132,12 +132,13 @@ fn refers_to(name: &str) -> Content {
 
 #[cfg(test)]
 mod tests {
+    use super::super::routes::table;
     use super::*;
     use serde_json::Value;
     use std::collections::BTreeSet;
 
     fn json() -> Value {
-        serde_json::to_value(document()).unwrap()
+        serde_json::to_value(document(&table())).unwrap()
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-pub struct Route {
+pub struct Route<S = Arc<Api>> {
     pub method: Method,
     pub path: &'static str,
     pub access: Access,
-    pub handler: MethodRouter<Arc<Api>>,
+    pub handler: MethodRouter<S>,
     pub about: About,
 }
 
@@ -49,8 +49,8 @@ impl Described {
     }
 }
 
-impl Route {
-    pub fn get<H: Handler<T, Arc<Api>>, T: 'static>(
+impl<S: Clone + Send + Sync + 'static> Route<S> {
+    pub fn get<H: Handler<T, S>, T: 'static>(
         path: &'static str,
         access: Access,
         summary: &'static str,
@@ -60,7 +60,7 @@ impl Route {
         Self { method: Method::GET, path, access, handler: get(handler), about }
     }
 
-    pub fn post<H: Handler<T, Arc<Api>>, T: 'static>(
+    pub fn post<H: Handler<T, S>, T: 'static>(
         path: &'static str,
         access: Access,
         summary: &'static str,

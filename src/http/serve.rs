@@ -5,6 +5,7 @@ use super::auth::{Access, ApiKey, admit};
 use super::body::MOST_BYTES;
 use super::error::Refusal;
 use super::events::Stopping;
+use super::inference::{self, Node};
 use super::routes::{Route, table};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, header};
@@ -24,15 +25,28 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let keys: Arc<[ApiKey]> = api.keys.clone().into();
     let limit = api.wait.saturating_add(LONGEST);
+    routed(table(), &api.keys, limit).with_state(Arc::new(api))
+}
+
+/// The routes of a node.
+pub fn node_router(node: Node) -> Router {
+    routed(inference::routes(), &node.keys, LONGEST).with_state(Arc::new(node))
+}
+
+fn routed<S: Clone + Send + Sync + 'static>(
+    table: Vec<Route<S>>,
+    keys: &[ApiKey],
+    limit: Duration,
+) -> Router<S> {
+    let keys: Arc<[ApiKey]> = keys.into();
     let mut router = Router::new();
-    for route in table() {
+    for route in table {
         let Route { method: _, path, access, handler, about: _ } = route;
         let door = Arc::new(Door { path, access, keys: Arc::clone(&keys), limit });
         router = router.route(path, handler.route_layer(from_fn_with_state(door, enter)));
     }
-    finished(router).with_state(Arc::new(api))
+    finished(router)
 }
 
 /// What holds for every path, also for those that do not exist.
@@ -53,6 +67,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     answer(listener, router(api), shutdown).await
+}
+
+/// As `serve`, for a node.
+pub async fn serve_node(
+    listener: TcpListener,
+    node: Node,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    answer(listener, node_router(node), shutdown).await
 }
 
 async fn answer(

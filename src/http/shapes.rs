@@ -211,7 +211,9 @@ struct Drivers {
     /// The same with every word hidden.
     hidden: f64,
     words: Vec<Driver>,
-    /// What the words' parts miss of `score - hidden`, as a share of it.
+    /// What it adds that readings are taken in eight bits; no word's doing.
+    rounding: f64,
+    /// What the words' parts and `rounding` miss of `score - hidden`, as a share of it.
     gap: f64,
 }
 

@@ -6,11 +6,11 @@ use super::body::Given;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{Grounds, Reading, Seen};
-use crate::base::{CaseId, Language, MessageId, ids};
+use crate::base::{CaseId, Language, MessageId, Timestamp, ids};
 use crate::governance::{Principal, Role};
-use crate::intake::{self, Envelope, Identity, IntakeError, RawMessage, recognise_with};
+use crate::intake::{self, BankCodes, Envelope, Identity, IntakeError, Limits, RawMessage};
 use crate::policy::{self, Audience, Question};
-use crate::understanding::{Explained, Known};
+use crate::understanding::{Explained, Known, Order, Understanding, UnderstandingError, Urgency};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -34,6 +34,15 @@ pub struct Text {
     /// Say which words drove each intent, and what found each value; costs some fifty readings.
     #[serde(default)]
     pub explain: bool,
+    /// It has time: what customers wait for is read first.
+    #[serde(default)]
+    pub bulk: bool,
+}
+
+impl Text {
+    pub const fn urgency(&self) -> Urgency {
+        if self.bulk { Urgency::Bulk } else { Urgency::Urgent }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -65,7 +74,8 @@ pub fn routes() -> Vec<Route> {
             understand,
         )
         .takes::<Text>()
-        .gives::<Reading>(200, "the reading"),
+        .gives::<Reading>(200, "the reading")
+        .refuses(503, "too many texts wait, or the request took too long"),
         Route::post("/v1/search", Access::Roles(staff), "Finds passages of the bank's documents.", search)
             .takes::<Query>()
             .gives::<Grounds>(200, "the passages, best first"),
@@ -77,40 +87,60 @@ async fn understand(
     Extension(who): Extension<Principal>,
     Given(given): Given<Text>,
 ) -> Result<Json<Explained>, Refusal> {
-    let explain = given.explain;
     // It costs as much as fifty readings, which customers wait for.
-    let permit = match explain {
+    let permit = match given.explain {
         true => Some(Arc::clone(&api.explaining).try_acquire_owned().map_err(|_| Refusal::busy())?),
         false => None,
     };
-    let id = checked_id(given.id, "msg")?;
-    let raw = RawMessage { text: given.text.as_bytes(), language: given.language, attachments: Vec::new() };
-    let envelope = Envelope {
-        id: MessageId::new(id),
-        case: CaseId::new("none"),
-        channel: who.name,
-        identity: Identity::Anonymous,
-        received_at: api.cases.parts().clock.now(),
+    let parts = api.cases.parts();
+    let models = parts.models.current();
+    let urgency = given.urgency();
+    let order = order(given, who, parts.clock.now(), &api.limits, (&models, &parts.bank_codes))?;
+    let done = parts.readers.read(order, urgency).await?;
+    let Some(permit) = permit else {
+        return Ok(Json(Explained { reading: done.reading, explanation: None }));
     };
-    let message = intake::accept(&raw, envelope, &api.limits)?;
-    let understanding = api.cases.parts().models.current();
     let nearest = api.nearest.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let banks = Arc::clone(&api.cases.parts().bank_codes);
     let waiting = Arc::new(AtomicBool::new(true));
     // The server drops this call when the client goes.
     let gone = Gone(Arc::clone(&waiting));
-    let read = tokio::task::spawn_blocking(move || {
+    let explained = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         let wanted = || waiting.load(Ordering::Relaxed);
-        let found = recognise_with(&message.text, &banks);
-        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-        let of = (message.id.as_str(), message.text.as_str(), message.language);
-        let explained = understanding.explained(of, &known, explain.then_some(&wanted), nearest.as_deref());
-        drop(permit);
-        explained
+        let known: Vec<Known<'_>> = done.found.iter().map(Known::from).collect();
+        let explanation =
+            models.explanation((&done.text, &done.reading), &known, &wanted, nearest.as_deref())?;
+        Ok::<_, UnderstandingError>(Explained { reading: done.reading, explanation: Some(explanation) })
     });
-    let read = read.await.map_err(|error| Refusal::internal(&error))?;
+    let explained = explained.await.map_err(|error| Refusal::internal(&error))?;
     drop(gone);
-    read.map(Json).map_err(|error| Refusal::internal(&error))
+    explained.map(Json).map_err(|error| Refusal::internal(&error))
+}
+
+/// A text as the readers take it.
+pub fn order(
+    given: Text,
+    who: Principal,
+    now: Timestamp,
+    limits: &Limits,
+    (models, banks): (&Arc<Understanding>, &Arc<BankCodes>),
+) -> Result<Order, Refusal> {
+    let raw = RawMessage { text: given.text.as_bytes(), language: given.language, attachments: Vec::new() };
+    let envelope = Envelope {
+        id: MessageId::new(checked_id(given.id, "msg")?),
+        case: CaseId::new("none"),
+        channel: who.name,
+        identity: Identity::Anonymous,
+        received_at: now,
+    };
+    let message = intake::accept(&raw, envelope, limits)?;
+    Ok(Order {
+        models: Arc::clone(models),
+        banks: Arc::clone(banks),
+        id: message.id.to_string(),
+        text: message.text,
+        language: message.language,
+    })
 }
 
 /// Tells, when it is dropped, that nobody waits any more.

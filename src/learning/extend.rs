@@ -13,7 +13,7 @@ use super::loss::{self, IntentGoal};
 use super::measure;
 use crate::base::{Digest, Language};
 use crate::understanding::bundle::{self, Contents, Heads, Opened};
-use crate::understanding::encoder::Weights;
+use crate::understanding::encoder::{Compute, Weights};
 use crate::understanding::heads::intent::{self, Shape};
 use crate::understanding::model::Model;
 use crate::understanding::tokens::Tokens;
@@ -77,7 +77,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Extended
     let new = fresh(&opened.heads, dag, options)?;
     let weights = widened(&opened, dag)?;
     let tokens = Tokens::from_bytes(&opened.tokenizer, opened.heads.reach)?;
-    let model = Model::new(weights.clone(), dag, extraction)?;
+    let model = Model::stored(quantise::rounded(&weights)?, &Compute::default(), dag, extraction)?;
     let (taught, held_out) = lines(options, dag, extraction, &new)?;
     progress(&format!("reading {} lines", taught.len() + held_out.len()));
     let vectors = |texts: &[&str]| model.means_of(texts, (&tokens, &opened.lexicon), options.threads);
@@ -91,9 +91,9 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Extended
     let after = fitted(&shape, &taught, &before, &old)?;
     let mut weights = weights;
     after.put(&mut weights)?;
-    let packed = quantise::unpack(&quantise::pack(&weights)?)?;
-    let after = Rows::of(&packed)?;
-    let model = Model::new(packed, dag, extraction)?;
+    let stored = quantise::rounded(&weights)?;
+    let after = Rows::of(&quantise::full(&stored)?)?;
+    let model = Model::stored(stored, &Compute::default(), dag, extraction)?;
     let held: Vec<&Line> = held_out.iter().collect();
     let readings = measure::readings(&model, (&tokens, &opened.lexicon), &held)?;
     let old_mix = &opened.calibration.prior;
@@ -183,7 +183,8 @@ fn fresh(heads: &Heads, dag: &Dag, options: &Options) -> Result<BTreeSet<usize>,
 
 /// The weights with a row for every edge of the pack: a new edge begins as its parent's "other", a little below.
 fn widened(opened: &Opened, dag: &Dag) -> Result<Weights, LearningError> {
-    let rows = Rows::of(&opened.weights)?;
+    let opened_weights = quantise::full(&opened.weights)?;
+    let rows = Rows::of(&opened_weights)?;
     let old_parents: Vec<&str> = parents(&opened.heads);
     let at_edge = |parent: &str, leaf: &str| {
         let edge = opened.heads.edges.iter().position(|(p, l)| (p.as_str(), l.as_str()) == (parent, leaf));
@@ -204,7 +205,7 @@ fn widened(opened: &Opened, dag: &Dag) -> Result<Weights, LearningError> {
             }
         }
     }
-    let mut weights = opened.weights.clone();
+    let mut weights = opened_weights;
     wide.put(&mut weights)?;
     Ok(weights)
 }

@@ -10,6 +10,7 @@ use super::measure::{self, Figures};
 use super::train::{self, Options, Progress, Trained};
 use crate::base::Digest;
 use crate::understanding::bundle::{self, Contents, Heads};
+use crate::understanding::encoder::Compute;
 use crate::understanding::model::Model;
 use crate::understanding::quantise;
 use crate::understanding::tokens::Tokens;
@@ -46,8 +47,7 @@ pub fn run(
     let model = Model::new(weights.clone(), &dag, &extraction)?;
     progress(Progress::Note("measuring the full weights".to_owned()));
     let full = measure::run(&model, &tokens, &corpus, &dag, &extraction, Split::Dev, MEASURED)?;
-    let packed = quantise::unpack(&quantise::pack(weights)?)?;
-    let model = Model::new(packed, &dag, &extraction)?;
+    let model = Model::stored(quantise::rounded(weights)?, &Compute::default(), &dag, &extraction)?;
     progress(Progress::Note("measuring and calibrating the eight-bit weights".to_owned()));
     let readings = measure::read(&model, &tokens, &corpus, Split::Dev, MEASURED)?;
     let eight_bit = measure::figures(&readings, &model.shape, &dag, &extraction);

@@ -17,7 +17,7 @@ use super::tasks::{Balance, Losses, Tasks, by_rows};
 use super::train::Progress;
 use super::vocabulary::{self, Vocabulary};
 use crate::base::Language;
-use crate::understanding::encoder::{Dropout, Encoder, MiniLm, Packed, Weights, ops};
+use crate::understanding::encoder::{Dropout, MiniLm, Packed, Weights, ops};
 use crate::understanding::heads;
 use crate::understanding::model::unit;
 use crate::understanding::tokens::Tokens;
@@ -265,7 +265,7 @@ pub fn vectors(encoder: &MiniLm, tokens: &Tokens, texts: &[&str]) -> Result<Vec<
     for chunk in texts.chunks(32) {
         let read: Vec<_> = chunk.iter().map(|text| tokens.read(text)).collect::<Result<_, _>>()?;
         let batch = Packed::new(read.iter().map(|tokens| tokens.ids.as_slice()));
-        let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
+        let pooled = ops::means(&encoder.vectors(&batch)?, batch.sequences())?;
         vectors.extend(pooled.to_vec2::<f32>()?.into_iter().map(unit));
     }
     Ok(vectors)

@@ -4,7 +4,7 @@ use super::adamw::{self, Moments, Step};
 use super::error::LearningError;
 use super::tasks::{Balance, Example, Losses, Tasks};
 use crate::understanding::encoder::{Dropout, MiniLm, Packed, Strain, Weights, ops};
-use crate::understanding::model::RETRIEVAL;
+use crate::understanding::heads::RETRIEVAL;
 use candle_core::{Device, Tensor, Var};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

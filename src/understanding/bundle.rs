@@ -3,7 +3,7 @@
 //! before its digest was checked.
 
 use super::calibration::Calibration;
-use super::encoder::{MiniLm, Weights};
+use super::encoder::{MiniLm, Rows, Stored, Weights};
 use super::error::{UnderstandingError, bare};
 use super::tokens::Tokens;
 use super::{Dag, Extraction, Lexicon, quantise};
@@ -50,7 +50,7 @@ struct Manifest {
 /// A bundle as it was read.
 pub struct Bundle {
     pub digest: Digest,
-    pub weights: Weights,
+    pub weights: Stored,
     pub tokens: Tokens,
     pub calibration: Calibration,
     pub lexicon: Lexicon,
@@ -66,7 +66,7 @@ impl Heads {
 pub struct Opened {
     pub digest: Digest,
     pub heads: Heads,
-    pub weights: Weights,
+    pub weights: Stored,
     /// tokenizer.json
     pub tokenizer: Vec<u8>,
     pub calibration: Calibration,
@@ -80,7 +80,7 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     let opened = open(folder)?;
     agree(folder, &opened.heads, dag, extraction)?;
     let Opened { digest, heads, weights, tokenizer, calibration, lexicon, .. } = opened;
-    let rows = |name: &str| weights.get(name).and_then(|tensor| tensor.dim(0).ok()).unwrap_or(0);
+    let rows = |name: &str| weights.matrices.get(name).map_or(0, Rows::count);
     let (positions, pieces) = (rows(MiniLm::POSITIONS), rows(MiniLm::WORDS));
     if !(LEAST_REACH..=positions).contains(&heads.reach) {
         let problem = format!("`reach` is {}; the weights have {positions} positions", heads.reach);
@@ -104,13 +104,6 @@ pub fn open(folder: &Path) -> Result<Opened, UnderstandingError> {
     calibration.check().map_err(|problem| damaged("calibration.json", problem))?;
     let (name, bytes) = take("weights.safetensors");
     let weights = quantise::unpack(&bytes).map_err(|error| damaged(name, bare(error).to_string()))?;
-    for (weight, tensor) in &weights {
-        let values = tensor.flatten_all().and_then(|all| all.to_vec1::<f32>());
-        let values = values.map_err(|error| damaged(name, error.to_string()))?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(damaged(name, format!("weight `{weight}` holds a value that is no number")));
-        }
-    }
     let lexicon: Lexicon = parsed(folder, take("lexicon.json"))?;
     let (_, tokenizer) = take("tokenizer.json");
     let card = String::from_utf8_lossy(&take("card.md").1).into_owned();
@@ -132,7 +125,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Digest, UnderstandingError> {
 pub fn trunk(folder: &Path) -> Result<(Weights, Vec<u8>), UnderstandingError> {
     let (_, mut files) = verified(folder)?;
     let mut take = |name: &str| files.remove(name).unwrap_or_default();
-    let weights = quantise::unpack(&take("weights.safetensors"))?;
+    let weights = quantise::full(&quantise::unpack(&take("weights.safetensors"))?)?;
     Ok((weights, take("tokenizer.json")))
 }
 

@@ -24,7 +24,7 @@ fn refusal(folder: &Path) -> String {
 
 /// The shipped weights, changed.
 fn weights(change: impl FnOnce(&mut Weights)) -> Vec<u8> {
-    let mut weights = open(Path::new("models/default")).unwrap().weights;
+    let mut weights = quantise::full(&open(Path::new("models/default")).unwrap().weights).unwrap();
     change(&mut weights);
     quantise::pack(&weights).unwrap()
 }
@@ -109,7 +109,7 @@ fn a_bundle_that_is_too_large_leaves_what_stood_there() {
     let before = verified_digest(&folder).unwrap();
     let opened = open(&folder).unwrap();
     let contents = Contents {
-        weights: &opened.weights,
+        weights: &quantise::full(&opened.weights).unwrap(),
         tokenizer: &opened.tokenizer,
         heads: &opened.heads,
         calibration: &opened.calibration,

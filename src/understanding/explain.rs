@@ -2,13 +2,14 @@
 //! are all hidden to the text as it is, and what found each value.
 //!
 //! The score is the leaf's calibrated log-odds, `ln(P / (1 - P))`: unlike a probability it still moves where
-//! the model is sure. The parts of all words add up to the score's distance from the hidden text's; `gap`
-//! says how far they fall short.
+//! the model is sure. Gradients need floats and a reading has eight bits: what that changes is a part of its own,
+//! `rounding`. It and the parts of all words add up to the score's distance from the hidden text's; `gap` says how far
+//! they fall short.
 
-use super::encoder::{MiniLm, Packed, Strain, ops};
+use super::encoder::{Packed, Strain, ops};
 use super::fields::{Known, Proposed};
 use super::heads::{self, intent};
-use super::model::{Input, Model};
+use super::model::{Input, Model, Shadow};
 use super::nearest::{Near, Nearest};
 use super::read::Understanding;
 use super::reading::{Extracted, Reading};
@@ -22,7 +23,7 @@ use std::ops::Range;
 /// Why a reading says what it says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// One for each intent of the reading, in its order.
+    /// One for each intent of the reading, in its order; none for a text that the encoder reads in windows.
     pub intents: Vec<Drivers>,
     /// One for each value of the reading, in the order of the text.
     pub values: Vec<Origin>,
@@ -48,7 +49,10 @@ pub struct Drivers {
     pub hidden: f64,
     /// Every word of the message with what it adds to the score; below zero where it speaks against the leaf.
     pub words: Vec<Driver>,
-    /// What the words' parts miss of `score - hidden`, as a share of it.
+    /// What it adds that readings are taken in eight bits; no word's doing.
+    #[serde(default)]
+    pub rounding: f64,
+    /// What the words' parts and `rounding` miss of `score - hidden`, as a share of it.
     pub gap: f64,
 }
 
@@ -99,8 +103,7 @@ const NODES: [(f64, f64); 8] = [
 ];
 
 impl Understanding {
-    /// A text's reading, with its explanation and the nearest labelled lines where they are asked for. `nearest`
-    /// counts where its lines were read by this bundle.
+    /// A text's reading, with its explanation where it is asked for.
     pub fn explained(
         &self,
         (id, text, language): (&str, &str, Language),
@@ -109,13 +112,24 @@ impl Understanding {
         nearest: Option<&Nearest>,
     ) -> Result<Explained, UnderstandingError> {
         let reading = self.read(id, text, language, known)?;
-        let mut explanation =
-            explain.map(|wanted| self.explain(text, &reading, known, wanted)).transpose()?;
-        let fitting = nearest.filter(|nearest| nearest.model() == self.digest());
-        if let (Some(explanation), Some(nearest)) = (&mut explanation, fitting) {
+        let explanation = explain.map(|wanted| self.explanation((text, &reading), known, wanted, nearest));
+        let explanation = explanation.transpose()?;
+        Ok(Explained { reading, explanation })
+    }
+
+    /// The explanation of a reading of this text, and the nearest labelled lines where they were read by this bundle.
+    pub fn explanation(
+        &self,
+        (text, reading): (&str, &Reading),
+        known: &[Known],
+        wanted: Wanted,
+        nearest: Option<&Nearest>,
+    ) -> Result<Explanation, UnderstandingError> {
+        let mut explanation = self.explain(text, reading, known, wanted)?;
+        if let Some(nearest) = nearest.filter(|nearest| nearest.model() == self.digest()) {
             explanation.lines = nearest.find(self, text, NEAREST)?;
         }
-        Ok(Explained { reading, explanation })
+        Ok(explanation)
     }
 
     /// Explains a reading of this text. Costs some fifty readings, up to `PASSED` pieces forward and back where
@@ -136,8 +150,11 @@ impl Understanding {
         let hidden = self.tokens().id(HIDDEN).unwrap_or_default();
         let raw = self.model().run(&[&input])?.into_iter().next().unwrap_or_default();
         let parts = self.parts(&input, &raw, letters.len(), reading.language);
+        let shadow = self.model().shadow()?;
         let mut intents = Vec::new();
-        for (intent, part) in reading.intents.iter().zip(&parts) {
+        // What was read in windows has no one way from hidden to shown.
+        let explained = if tokens.truncated { &[] } else { reading.intents.as_slice() };
+        for (intent, part) in explained.iter().zip(&parts) {
             let Some(leaf) = self.schema().intents.leaf(&intent.leaf) else { continue };
             let place = if parts.len() < 2 { None } else { input.words_in(part.voice.0, part.voice.1) };
             let pieces = place.and_then(|words| {
@@ -146,9 +163,11 @@ impl Understanding {
             });
             let goal = Goal {
                 model: self.model(),
+                shadow: &shadow,
                 temperature: self.calibration().intent.of(reading.language),
                 mix: self.mix(),
                 leaf,
+                score: part.scores.log_odds(&self.model().shape.edges, leaf),
                 most: PASSED / reading.intents.len().max(1),
                 pieces: pieces.unwrap_or(0..tokens.ids.len()),
                 wanted,
@@ -163,9 +182,12 @@ impl Understanding {
 /// The log-odds of a leaf over these pieces' mean vector.
 struct Goal<'a> {
     model: &'a Model,
+    shadow: &'a Shadow,
     temperature: f64,
     mix: &'a [f64],
     leaf: usize,
+    /// What the reading says, with its eight bits.
+    score: f64,
     /// Pieces that may be passed forward and back.
     most: usize,
     pieces: Range<usize>,
@@ -191,16 +213,17 @@ impl Goal<'_> {
             tokens.ids.iter().enumerate().map(|(at, id)| if inside(at) { hidden } else { *id }).collect();
         let (from, to) = (self.rows(&masked)?, self.rows(&tokens.ids)?);
         let ends = self.scores(&[from.values.clone(), to.values.clone()].concat(), from.width, 2)?;
-        let (Some((hidden, _)), Some((score, _))) = (ends.first(), ends.get(1)) else {
+        let (Some((hidden, _)), Some((full, _))) = (ends.first(), ends.get(1)) else {
             return Err(candle_core::Error::Msg("no score".to_owned()).into());
         };
-        let distance = score - hidden;
         let mut panels = 1;
-        let (parts, gap) = loop {
+        let missed = |parts: &[f64]| {
+            (full - hidden - parts.iter().sum::<f64>()).abs() / (self.score - hidden).abs().max(1e-9)
+        };
+        let parts = loop {
             let parts = self.integral(&from, &to, panels)?;
-            let gap = (distance - parts.iter().sum::<f64>()).abs() / distance.abs().max(1e-9);
-            if gap <= GAP || 2 * panels * NODES.len() * tokens.ids.len() > self.most {
-                break (parts, gap);
+            if missed(&parts) <= GAP || 2 * panels * NODES.len() * tokens.ids.len() > self.most {
+                break parts;
             }
             panels *= 2;
         };
@@ -212,15 +235,16 @@ impl Goal<'_> {
         };
         Ok(Drivers {
             leaf: leaf.to_owned(),
-            score: rounded(*score),
+            score: rounded(self.score),
             hidden: rounded(*hidden),
             words: tokens.words.iter().map(driver).collect(),
-            gap: rounded(gap),
+            rounding: rounded(self.score - full),
+            gap: rounded(missed(&parts)),
         })
     }
 
     fn rows(&self, ids: &[u32]) -> Result<Rows, UnderstandingError> {
-        let table = self.model.weight(MiniLm::WORDS)?;
+        let table = &self.shadow.words;
         let width = table.dim(1)?;
         let rows = table.index_select(&Tensor::new(ids, &Device::Cpu)?, 0)?;
         Ok(Rows { values: rows.flatten_all()?.to_vec1()?, width })
@@ -270,7 +294,7 @@ impl Goal<'_> {
         let places: Vec<u32> = (0..length * count).map(|at| at as u32).collect();
         let batch = Packed::new(places.chunks(length.max(1)));
         let words = Var::from_slice(rows, (length * count, width), &Device::Cpu)?;
-        let hidden = self.model.shadow()?.forward(words.as_tensor(), &batch, Strain::default())?;
+        let hidden = self.shadow.encoder.forward(words.as_tensor(), &batch, Strain::default())?;
         let pooled = (0..count).map(|text| {
             let start = text * length;
             start + self.pieces.start..start + self.pieces.end
@@ -350,7 +374,7 @@ mod tests {
             assert_eq!(explained, models.explain(text, &reading, &[], &|| true).unwrap());
             let [drivers] = explained.intents.as_slice() else { panic!("{explained:?}") };
             assert_eq!(Some(drivers.leaf.as_str()), reading.leaf());
-            let sum: f64 = drivers.words.iter().map(|word| word.adds).sum();
+            let sum: f64 = drivers.words.iter().map(|word| word.adds).sum::<f64>() + drivers.rounding;
             let distance = drivers.score - drivers.hidden;
             assert!(drivers.gap <= 0.02 && (sum - distance).abs() <= 0.021 * distance.abs(), "{drivers:?}");
             let p = reading.intents[0].probability.get();

@@ -5,6 +5,7 @@
 //! A line counts once it is whole. `lock` is held by whoever changes anything; readers need none.
 
 use super::bundle;
+use super::encoder::Compute;
 use super::error::UnderstandingError;
 use super::read::{Schema, Understanding};
 use crate::base::{Digest, Timestamp, durable, ids};
@@ -208,9 +209,14 @@ impl Installed {
     }
 
     /// Reads an installed bundle for a pack, and makes sure that it is the one that was asked for.
-    pub fn load(&self, model: &Digest, schema: &Schema) -> Result<Understanding, UnderstandingError> {
+    pub fn load(
+        &self,
+        model: &Digest,
+        schema: &Schema,
+        compute: &Compute,
+    ) -> Result<Understanding, UnderstandingError> {
         let folder = self.folder(model);
-        let loaded = Understanding::load(&folder, schema)?;
+        let loaded = Understanding::load_on(&folder, schema, compute)?;
         match loaded.digest() == model {
             true => Ok(loaded),
             false => Err(fault(&folder, format!("it holds {}", loaded.digest()), RESTORE)),

@@ -1,6 +1,7 @@
 //! The bundle that reads now, changed without holding anybody up: the next one is loaded and warmed beside it,
 //! then takes its place; who is reading ends with the old one, which is freed behind the last of them.
 
+use super::encoder::Compute;
 use super::error::UnderstandingError;
 use super::installed::{Change, Chosen, Installed, chosen};
 use super::read::{Schema, Understanding};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub struct Live {
     schema: Schema,
+    compute: Compute,
     installed: Installed,
     /// Reads where nothing was promoted.
     shipped: PathBuf,
@@ -57,18 +59,24 @@ pub struct Swapped {
 
 impl Live {
     /// Loads the bundle that was promoted last, or the shipped one.
-    pub fn open(state: &Path, shipped: &Path, schema: &Schema) -> Result<Self, UnderstandingError> {
+    pub fn open(
+        state: &Path,
+        shipped: &Path,
+        schema: &Schema,
+        compute: Compute,
+    ) -> Result<Self, UnderstandingError> {
         let installed = Installed::of(state);
         let current = installed.chosen()?.current;
         let reads = Arc::new(match &current {
-            Some(model) => installed.load(model, schema)?,
-            None => Understanding::load(shipped, schema)?,
+            Some(model) => installed.load(model, schema, &compute)?,
+            None => Understanding::load_on(shipped, schema, &compute)?,
         });
         let asked = Chosen { current, shadow: None };
         let faults = Faults::default();
         let now = Now { current: reads, shadow: None, asked, faults, wait: 0, written: 0 };
         let live = Self {
             schema: schema.clone(),
+            compute,
             installed,
             shipped: shipped.to_owned(),
             now: RwLock::new(now),
@@ -118,8 +126,8 @@ impl Live {
         if let Some(there) = pinned.as_ref().filter(|there| there.digest() == model) {
             return Arc::clone(there);
         }
-        let shipped = || Understanding::load(&self.shipped, &self.schema).ok();
-        let installed = self.installed.load(model, &self.schema).ok();
+        let shipped = || Understanding::load_on(&self.shipped, &self.schema, &self.compute).ok();
+        let installed = self.installed.load(model, &self.schema, &self.compute).ok();
         match installed.or_else(shipped).filter(|found| found.digest() == model) {
             Some(found) => Arc::clone(pinned.insert(Arc::new(found))),
             None => current,
@@ -189,8 +197,8 @@ impl Live {
     fn load(&self, model: Option<&Digest>) -> Result<Arc<Understanding>, UnderstandingError> {
         let folder = model.map_or_else(|| self.shipped.clone(), |model| self.installed.folder(model));
         let next = match model {
-            Some(model) => self.installed.load(model, &self.schema)?,
-            None => Understanding::load(&folder, &self.schema)?,
+            Some(model) => self.installed.load(model, &self.schema, &self.compute)?,
+            None => Understanding::load_on(&folder, &self.schema, &self.compute)?,
         };
         next.warm(&folder)?;
         Ok(Arc::new(next))
@@ -245,7 +253,7 @@ mod tests {
     fn two(state: &Path) -> (Live, Digest, Digest) {
         let schema = Schema::read(Path::new("config")).unwrap();
         let shipped = Path::new("models/default");
-        let live = Live::open(state, shipped, &schema).unwrap();
+        let live = Live::open(state, shipped, &schema, Compute::default()).unwrap();
         let mut calibration = live.current().calibration().clone();
         calibration.intent.all = 3.0;
         calibration.intent.languages.clear();

@@ -1,20 +1,21 @@
 //! Encoder and heads together: one pass over a batch gives the raw scores of everything.
 
-use super::encoder::{Encoder, MiniLm, Packed, Weights, ops};
-use super::heads::{self, intent, segments, spans, tone};
+use super::encoder::{Compute, Encoder, Kernel, MiniLm, Packed, Stored, Weights, kernels};
+use super::heads::{Heads, OfWords, RETRIEVAL, intent, segments, spans, tone};
 use super::lexicon::Lexicon;
 use super::tokens::{Tokenized, Tokens};
-use super::{Dag, Extraction, UnderstandingError};
-use candle_core::{Device, Tensor};
+use super::{Dag, Extraction, UnderstandingError, quantise};
+use candle_core::Tensor;
 use std::ops::Range;
 
-/// Name of the projection from the mean vector to the retrieval vector.
-pub const RETRIEVAL: &str = "retrieval";
 /// Texts that are read at once.
 const BATCH: usize = 16;
 
 pub struct Model {
     encoder: Box<dyn Encoder>,
+    arithmetic: String,
+    heads: Heads,
+    /// Of the heads.
     weights: Weights,
     /// Probability from which a boundary between two concerns counts.
     pub boundary: f64,
@@ -55,7 +56,7 @@ impl Input {
 }
 
 /// Scores before any calibration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Raw {
     pub intent: Vec<f32>,
     pub tone: Vec<f32>,
@@ -69,59 +70,69 @@ pub struct Raw {
     pub concerns: Concerns,
 }
 
+/// The encoder in f32, through which gradients flow, and its word vectors.
+pub(super) struct Shadow {
+    pub encoder: MiniLm,
+    pub words: Tensor,
+}
+
 /// Runs of words, and the intent scores of each.
 pub type Concerns = Vec<(Range<usize>, Vec<f32>)>;
 
 impl Model {
+    /// With weights and activations as floats: what training looks at.
     pub fn new(weights: Weights, dag: &Dag, extraction: &Extraction) -> Result<Self, UnderstandingError> {
         let encoder = Box::new(MiniLm::new(&weights)?);
-        let groups = extraction.groups.iter().map(|group| (group.id.clone(), group.fields.len())).collect();
-        let model = Self { encoder, weights, boundary: 0.5, shape: intent::Shape::of(dag), groups };
-        model.check()?;
-        Ok(model)
+        let weights = weights.into_iter().filter(|(name, _)| !name.starts_with("encoder.")).collect();
+        Self::of(encoder, weights, Kernel::best(), dag, extraction)
     }
 
-    /// The heads have the sizes that graph and groups ask for.
-    fn check(&self) -> Result<(), UnderstandingError> {
-        let width = self.encoder.width();
-        let mut want = vec![
-            (intent::NAME.to_owned(), [self.shape.width(), width]),
-            (tone::NAME.to_owned(), [tone::WIDTH, width]),
-            (RETRIEVAL.to_owned(), [width, width]),
-        ];
-        let mut span_head = |id: &str, labels: usize| {
-            let hidden = format!("spans.{id}.hidden");
-            want.push((hidden, [spans::HIDDEN, width + spans::SHAPE]));
-            want.push((format!("spans.{id}.labels"), [labels, spans::HIDDEN]));
+    /// In eight bits, as a bundle stores it and a reading uses it.
+    pub fn stored(
+        mut stored: Stored,
+        compute: &Compute,
+        dag: &Dag,
+        extraction: &Extraction,
+    ) -> Result<Self, UnderstandingError> {
+        let kernel = match compute {
+            Compute::Cpu(kernel) => *kernel,
+            Compute::Gpu(_) => Kernel::best(),
         };
-        for (id, fields) in &self.groups {
-            span_head(id, spans::labels(*fields));
-        }
-        span_head(segments::NAME, 1);
-        for (name, [rows, columns]) in want {
-            for (part, shape) in [("weight", vec![rows, columns]), ("bias", vec![rows])] {
-                let found = self.weights.get(&format!("{name}.{part}")).map(|tensor| tensor.dims().to_vec());
-                if found.as_ref() != Some(&shape) {
-                    let problem = format!("weight `{name}.{part}` is {found:?} where {shape:?} is needed");
-                    return Err(candle_core::Error::Msg(problem).into());
-                }
-            }
-        }
-        Ok(())
+        let encoder = compute.encoder(&mut stored)?;
+        Self::of(encoder, quantise::full(&stored)?, kernel, dag, extraction)
     }
 
+    fn of(
+        encoder: Box<dyn Encoder>,
+        weights: Weights,
+        kernel: Kernel,
+        dag: &Dag,
+        extraction: &Extraction,
+    ) -> Result<Self, UnderstandingError> {
+        let groups: Vec<(String, usize)> =
+            extraction.groups.iter().map(|group| (group.id.clone(), group.fields.len())).collect();
+        let shape = intent::Shape::of(dag);
+        check(&weights, &shape, &groups, encoder.width())?;
+        let heads = Heads::new(&weights, groups.iter().map(|(id, _)| id.as_str()), kernel)?;
+        Ok(Self { arithmetic: encoder.arithmetic(), encoder, heads, weights, boundary: 0.5, shape, groups })
+    }
+
+    /// Weights of the heads.
     pub(super) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    pub(super) fn weight(&self, name: &str) -> Result<&Tensor, UnderstandingError> {
-        let missing = || candle_core::Error::Msg(format!("weight `{name}` is missing"));
-        Ok(self.weights.get(name).ok_or_else(missing)?)
+    /// Takes a tenth of a second.
+    pub(super) fn shadow(&self) -> Result<Shadow, UnderstandingError> {
+        let weights = self.encoder.full()?;
+        let missing = || candle_core::Error::Msg(format!("weight `{}` is missing", MiniLm::WORDS));
+        let words = weights.get(MiniLm::WORDS).ok_or_else(missing)?.clone();
+        Ok(Shadow { encoder: MiniLm::new(&weights)?, words })
     }
 
-    /// The encoder with f32 arithmetic, through which gradients flow.
-    pub(super) fn shadow(&self) -> Result<MiniLm, UnderstandingError> {
-        Ok(MiniLm::new(&self.weights)?)
+    /// What does the arithmetic: see `Encoder::arithmetic`.
+    pub fn arithmetic(&self) -> &str {
+        &self.arithmetic
     }
 
     pub fn reach(&self) -> usize {
@@ -130,11 +141,37 @@ impl Model {
 
     /// The mean vector of every text, from which the intent head reads.
     pub fn means(&self, inputs: &[&Input]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-        if inputs.is_empty() {
-            return Ok(Vec::new());
+        let (hidden, batch) = self.vectors(inputs)?;
+        let pooled = self.pooled(&hidden, &batch.sequences());
+        Ok(pooled.chunks(self.encoder.width().max(1)).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The vectors of every piece of a batch, and the batch. A text that is longer than the encoder reaches is read
+    /// in windows; a piece gets its vector from the window in which it stands farthest from a cut.
+    fn vectors(&self, inputs: &[&Input]) -> Result<(Vec<f32>, Packed), UnderstandingError> {
+        let (reach, width) = (self.encoder.reach(), self.encoder.width());
+        let texts = inputs.iter().map(|input| input.tokens.ids.as_slice());
+        let batch = Packed::new(texts.clone());
+        if texts.clone().all(|ids| ids.len() <= reach) {
+            return Ok((self.encoder.encode(&batch)?, batch));
         }
-        let batch = Packed::new(inputs.iter().map(|input| input.tokens.ids.as_slice()));
-        Ok(ops::means(&self.encoder.encode(&batch)?, batch.sequences())?.to_vec2()?)
+        let windows: Vec<Vec<Window>> = texts.clone().map(|ids| windows(ids.len(), reach)).collect();
+        let mut sequences = Vec::new();
+        for (ids, windows) in texts.zip(&windows) {
+            sequences.extend(windows.iter().map(|window| window.of(ids)));
+        }
+        let vectors = self.encoder.encode(&Packed::new(sequences.iter().map(Vec::as_slice)))?;
+        let (mut whole, mut from) = (Vec::with_capacity(batch.tokens() * width), 0);
+        for window in windows.iter().flatten() {
+            let kept = from + window.kept.start..from + window.kept.end;
+            whole.extend_from_slice(vectors.get(kept.start * width..kept.end * width).unwrap_or_default());
+            from += window.length();
+        }
+        Ok((whole, batch))
+    }
+
+    fn pooled(&self, hidden: &[f32], ranges: &[Range<usize>]) -> Vec<f32> {
+        kernels::means(hidden, self.encoder.width(), ranges)
     }
 
     /// The mean vectors of many texts, which the threads share.
@@ -168,92 +205,160 @@ impl Model {
     }
 
     /// The retrieval vector alone.
-    pub fn embed(&self, text: &Tokenized) -> Result<Vec<f32>, UnderstandingError> {
-        let batch = Packed::new([text.ids.as_slice()]);
-        let pooled = ops::means(&self.encoder.encode(&batch)?, batch.sequences())?;
-        Ok(unit(heads::apply(&self.weights, RETRIEVAL, &pooled)?.flatten_all()?.to_vec1()?))
+    pub fn embed(&self, input: &Input) -> Result<Vec<f32>, UnderstandingError> {
+        let (hidden, batch) = self.vectors(&[input])?;
+        let pooled = self.pooled(&hidden, &batch.sequences());
+        Ok(unit(self.heads.retrieval(&pooled).concat()))
     }
 
-    /// Scores of every text of a batch. The others change a text's scores in the last digits at most: a text
-    /// that must come out the same again is read alone.
+    /// Scores of every text of a batch. With eight-bit weights they are the same, bit for bit, in any company.
     pub fn run(&self, inputs: &[&Input]) -> Result<Vec<Raw>, UnderstandingError> {
-        if inputs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let batch = Packed::new(inputs.iter().map(|input| input.tokens.ids.as_slice()));
-        let hidden = self.encoder.encode(&batch)?;
-        let pooled = ops::means(&hidden, batch.sequences())?;
-        let rows = |name: &str| -> Result<Vec<Vec<f32>>, UnderstandingError> {
-            Ok(heads::apply(&self.weights, name, &pooled)?.to_vec2()?)
-        };
-        let (intents, tones, vectors) = (rows(intent::NAME)?, rows(tone::NAME)?, rows(RETRIEVAL)?);
-        let mut out: Vec<Raw> = intents
-            .into_iter()
-            .zip(tones)
-            .zip(vectors)
+        let (hidden, batch) = self.vectors(inputs)?;
+        let pooled = self.pooled(&hidden, &batch.sequences());
+        let heads = &self.heads;
+        let each = heads.intent(&pooled).into_iter().zip(heads.tone(&pooled)).zip(heads.retrieval(&pooled));
+        let mut out: Vec<Raw> = each
             .map(|((intent, tone), vector)| Raw { intent, tone, retrieval: unit(vector), ..Raw::default() })
             .collect();
-        self.spans(inputs, &batch, &hidden, &mut out)?;
+        self.words(inputs, &batch, &hidden, &mut out);
         Ok(out)
     }
 
-    fn spans(
-        &self,
-        inputs: &[&Input],
-        batch: &Packed,
-        hidden: &Tensor,
-        out: &mut [Raw],
-    ) -> Result<(), UnderstandingError> {
+    /// Whether these can be the scores of this text.
+    pub fn fits(&self, raw: &Raw, input: &Input) -> bool {
+        let n = input.tokens.words.len();
+        let intent = |scores: &[f32]| scores.len() == self.shape.width();
+        let mut groups = raw.spans.iter().zip(&self.groups);
+        intent(&raw.intent)
+            && raw.tone.len() == tone::WIDTH
+            && raw.retrieval.len() == self.encoder.width()
+            && raw.spans.len() == self.groups.len()
+            && groups.all(|(labels, (_, fields))| labels.len() == n * spans::labels(*fields))
+            && raw.boundaries.len() == n
+            && raw
+                .concerns
+                .iter()
+                .all(|(words, scores)| words.start < words.end && words.end <= n && intent(scores))
+    }
+
+    /// What the heads say of words, and of the concerns that they form.
+    fn words(&self, inputs: &[&Input], batch: &Packed, hidden: &[f32], out: &mut [Raw]) {
         let starts = batch.starts.iter();
         let places = inputs.iter().zip(starts).flat_map(|(input, start)| {
             input.tokens.words.iter().map(move |word| start + word.pieces.start..start + word.pieces.end)
         });
         let places: Vec<_> = places.collect();
-        if places.is_empty() {
-            out.iter_mut().for_each(|raw| raw.spans = vec![Vec::new(); self.groups.len()]);
-            return Ok(());
-        }
-        let count = places.len();
-        let words = ops::means(hidden, places.clone())?;
-        let shapes: Vec<f32> = inputs.iter().flat_map(|input| input.shapes.iter().copied()).collect();
-        let shapes = Tensor::from_vec(shapes, (count, spans::SHAPE), &Device::Cpu)?;
-        for (id, _) in &self.groups {
-            let mut rows = spans::logits(&self.weights, id, &words, &shapes)?.to_vec2::<f32>()?.into_iter();
-            for (raw, input) in out.iter_mut().zip(inputs) {
-                raw.spans.push(rows.by_ref().take(input.tokens.words.len()).flatten().collect());
-            }
-        }
-        let scores = segments::logits(&self.weights, &words, &shapes)?.flatten_all()?.to_vec1::<f32>()?;
-        let mut scores = scores.into_iter();
+        let means = self.pooled(hidden, &places);
+        let shapes = inputs.iter().flat_map(|input| input.shapes.chunks_exact(spans::SHAPE));
+        let words = means.chunks_exact(self.encoder.width().max(1)).zip(shapes);
+        let words: Vec<f32> = words.flat_map(|(mean, shape)| mean.iter().chain(shape)).copied().collect();
+        let OfWords { labels, boundaries } = self.heads.words(&words);
         let mut from = 0;
         for (raw, input) in out.iter_mut().zip(inputs) {
             let n = input.tokens.words.len();
-            raw.boundaries = scores.by_ref().take(n).collect();
-            let own = places.get(from..from + n).unwrap_or_default();
-            raw.concerns = self.concerns(&raw.boundaries, own, hidden)?;
+            let part = |all: &[f32], width: usize| {
+                all.get(from * width..(from + n) * width).unwrap_or_default().to_vec()
+            };
+            let groups = labels.iter().zip(&self.groups);
+            raw.spans = groups.map(|(labels, (_, fields))| part(labels, spans::labels(*fields))).collect();
+            raw.boundaries = part(&boundaries, 1);
+            raw.concerns =
+                self.concerns(&raw.boundaries, places.get(from..from + n).unwrap_or_default(), hidden);
             from += n;
         }
-        Ok(())
     }
 
     /// Intent scores of every run of words with a concern of its own. `places` are the words' rows in `hidden`.
-    fn concerns(
-        &self,
-        boundaries: &[f32],
-        places: &[Range<usize>],
-        hidden: &Tensor,
-    ) -> Result<Concerns, UnderstandingError> {
+    fn concerns(&self, boundaries: &[f32], places: &[Range<usize>], hidden: &[f32]) -> Concerns {
         let runs = segments::decode(boundaries, self.boundary);
         if runs.len() < 2 {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let rows = runs
             .iter()
             .filter_map(|run| Some(places.get(run.start)?.start..places.get(run.end.checked_sub(1)?)?.end));
-        let pooled = ops::means(hidden, rows.collect())?;
-        let scores = heads::apply(&self.weights, intent::NAME, &pooled)?.to_vec2()?;
-        Ok(runs.into_iter().zip(scores).collect())
+        let scores = self.heads.intent(&self.pooled(hidden, &rows.collect::<Vec<_>>()));
+        runs.into_iter().zip(scores).collect()
     }
+}
+
+/// A part of a long text as the encoder takes it: pieces with the text's special pieces around them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Window {
+    /// Pieces of the text, without its special ones.
+    pieces: Range<usize>,
+    /// What of the window, with its special pieces, stands for the text.
+    kept: Range<usize>,
+}
+
+impl Window {
+    fn length(&self) -> usize {
+        self.pieces.len() + 2
+    }
+
+    fn of(&self, ids: &[u32]) -> Vec<u32> {
+        let ends = (ids.first().copied(), ids.last().copied());
+        let inside = ids.get(self.pieces.clone()).unwrap_or_default();
+        ends.0.into_iter().chain(inside.iter().copied()).chain(ends.1).collect()
+    }
+}
+
+/// The windows of a text of `length` pieces with its two special ones, each at most `reach` long, neighbours sharing
+/// a quarter of that, cut in the middle of what they share.
+fn windows(length: usize, reach: usize) -> Vec<Window> {
+    if length <= reach || reach < 6 {
+        let pieces = 1..length.saturating_sub(1).max(1);
+        return vec![Window { kept: 0..length, pieces }];
+    }
+    let (end, size) = (length - 1, reach - 2);
+    let shared = reach / 4;
+    let mut found: Vec<Window> = Vec::new();
+    let mut start = 1;
+    loop {
+        let pieces = start..(start + size).min(end);
+        let last = pieces.end == end;
+        // Positions in the window: its first piece stands behind a special one.
+        let from = if start == 1 { 0 } else { 1 + shared / 2 };
+        let to = if last { pieces.len() + 2 } else { 1 + pieces.len() - (shared - shared / 2) };
+        found.push(Window { pieces: pieces.clone(), kept: from..to });
+        if last {
+            return found;
+        }
+        start = pieces.end - shared;
+    }
+}
+
+/// The heads have the sizes that graph and groups ask for.
+fn check(
+    weights: &Weights,
+    shape: &intent::Shape,
+    groups: &[(String, usize)],
+    width: usize,
+) -> Result<(), UnderstandingError> {
+    let mut want = vec![
+        (intent::NAME.to_owned(), [shape.width(), width]),
+        (tone::NAME.to_owned(), [tone::WIDTH, width]),
+        (RETRIEVAL.to_owned(), [width, width]),
+    ];
+    let mut span_head = |id: &str, labels: usize| {
+        let hidden = format!("spans.{id}.hidden");
+        want.push((hidden, [spans::HIDDEN, width + spans::SHAPE]));
+        want.push((format!("spans.{id}.labels"), [labels, spans::HIDDEN]));
+    };
+    for (id, fields) in groups {
+        span_head(id, spans::labels(*fields));
+    }
+    span_head(segments::NAME, 1);
+    for (name, [rows, columns]) in want {
+        for (part, shape) in [("weight", vec![rows, columns]), ("bias", vec![rows])] {
+            let found = weights.get(&format!("{name}.{part}")).map(|tensor| tensor.dims().to_vec());
+            if found.as_ref() != Some(&shape) {
+                let problem = format!("weight `{name}.{part}` is {found:?} where {shape:?} is needed");
+                return Err(candle_core::Error::Msg(problem).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Scaled to length 1.
@@ -261,4 +366,30 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
     let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
     vector.iter_mut().for_each(|v| *v /= norm);
     vector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_hold_every_piece_once_and_none_near_a_cut() {
+        assert_eq!(windows(512, 512), [Window { pieces: 1..511, kept: 0..512 }]);
+        for (length, reach) in [(513, 512), (900, 512), (5_000, 512), (17, 16), (41, 16), (100, 7), (2, 512)]
+        {
+            let windows = windows(length, reach);
+            // The text's pieces that the windows stand for, special ones included.
+            let mut next = 0;
+            for (at, window) in windows.iter().enumerate() {
+                assert!(window.length() <= reach, "{window:?}");
+                let first = if at == 0 { 0 } else { window.pieces.start + window.kept.start - 1 };
+                assert_eq!(first, next, "{length} by {reach}: {windows:?}");
+                next = first + window.kept.len();
+                if at > 0 {
+                    assert!(window.kept.start > reach / 8);
+                }
+            }
+            assert_eq!(next, length, "{length} by {reach}: {windows:?}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! Eight-bit weights: every row of a matrix is stored as signed bytes with one scale, `w = byte * scale`.
-//! At load they become f32 again, so the arithmetic is the same as with full weights.
 
-use super::encoder::Weights;
+use super::encoder::{Rows, Stored, Weights};
 use candle_core::{Device, Result, Tensor, bail};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -12,16 +11,15 @@ const SCALE: &str = ".scale";
 /// Matrices as bytes with scales, everything else as f32; the safetensors format.
 pub fn pack(weights: &Weights) -> Result<Vec<u8>> {
     let mut parts: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    for (name, tensor) in weights {
-        let shape = tensor.dims().to_vec();
-        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-        if let [rows, columns] = shape.as_slice() {
-            let (bytes, scales) = quantised(&values, *columns);
-            parts.insert(name.clone(), (Dtype::I8, shape.clone(), bytes));
-            parts.insert(format!("{name}{SCALE}"), (Dtype::F32, vec![*rows], raw(&scales)));
-        } else {
-            parts.insert(name.clone(), (Dtype::F32, shape, raw(&values)));
-        }
+    let Stored { matrices, vectors } = rounded(weights)?;
+    for (name, Rows { bytes, scales, columns }) in matrices {
+        let rows = scales.len();
+        parts.insert(format!("{name}{SCALE}"), (Dtype::F32, vec![rows], raw(&scales)));
+        let bytes = bytes.into_iter().map(i8::cast_unsigned).collect();
+        parts.insert(name, (Dtype::I8, vec![rows, columns], bytes));
+    }
+    for (name, values) in vectors {
+        parts.insert(name, (Dtype::F32, vec![values.len()], raw(&values)));
     }
     let views = parts
         .iter()
@@ -33,43 +31,80 @@ pub fn pack(weights: &Weights) -> Result<Vec<u8>> {
     safetensors::serialize(views, None).map_err(candle_core::Error::wrap)
 }
 
-/// What `pack` wrote, as f32.
-pub fn unpack(bytes: &[u8]) -> Result<Weights> {
+/// As `pack` stores them.
+pub fn rounded(weights: &Weights) -> Result<Stored> {
+    let mut stored = Stored::default();
+    for (name, tensor) in weights {
+        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        match *tensor.dims() {
+            [_, columns] => stored.matrices.insert(name.clone(), quantised(&values, columns)).map(drop),
+            [_] => stored.vectors.insert(name.clone(), values).map(drop),
+            ref dims => bail!("`{name}` has the shape {dims:?}; a bundle holds matrices and vectors"),
+        };
+    }
+    Ok(stored)
+}
+
+/// What `pack` wrote.
+///
+/// # Errors
+/// Bytes that are not of the format, other types than F32 and I8, or a value that is no number.
+pub fn unpack(bytes: &[u8]) -> Result<Stored> {
     let file = SafeTensors::deserialize(bytes).map_err(candle_core::Error::wrap)?;
-    let mut weights = Weights::new();
+    let mut stored = Stored::default();
+    let finite = |name: &str, values: Vec<f32>| match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => bail!("weight `{name}` holds a value that is no number"),
+    };
     for (name, view) in file.iter() {
         if name.ends_with(SCALE) {
             continue;
         }
-        let values = match view.dtype() {
-            Dtype::F32 => floats(view.data()),
-            Dtype::I8 => {
-                let scales = file.tensor(&format!("{name}{SCALE}")).map_err(candle_core::Error::wrap)?;
-                let scales = floats(scales.data());
-                let columns = view.shape().get(1).copied().unwrap_or(0);
-                if columns == 0 || scales.len() * columns != view.data().len() {
-                    bail!("`{name}` has {} scales for {} bytes", scales.len(), view.data().len());
-                }
-                let rows = view.data().chunks_exact(columns).zip(scales);
-                rows.flat_map(|(row, scale)| row.iter().map(move |b| f32::from(b.cast_signed()) * scale))
-                    .collect()
+        match (view.dtype(), view.shape()) {
+            (Dtype::F32, [_]) => {
+                stored.vectors.insert(name.to_owned(), finite(name, floats(view.data()))?);
             }
-            other => bail!("`{name}` is of type {other:?}; a bundle holds F32 and I8"),
-        };
-        weights.insert(name.to_owned(), Tensor::from_vec(values, view.shape(), &Device::Cpu)?);
+            (Dtype::I8, [rows, columns]) if *columns > 0 => {
+                let scales = file.tensor(&format!("{name}{SCALE}")).map_err(candle_core::Error::wrap)?;
+                let scales = finite(name, floats(scales.data()))?;
+                if scales.len() != *rows {
+                    bail!("`{name}` has {} scales for {rows} rows", scales.len());
+                }
+                let bytes = view.data().iter().map(|byte| byte.cast_signed()).collect();
+                stored.matrices.insert(name.to_owned(), Rows { bytes, scales, columns: *columns });
+            }
+            (dtype, shape) => {
+                bail!(
+                    "`{name}` is of type {dtype:?} and shape {shape:?}; a bundle holds F32 vectors and I8 matrices"
+                )
+            }
+        }
     }
-    Ok(weights)
+    Ok(stored)
 }
 
-fn quantised(values: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
+/// As f32.
+pub fn full(stored: &Stored) -> Result<Weights> {
+    let matrices = stored.matrices.iter().map(|(name, rows)| {
+        let shape = (rows.count(), rows.columns);
+        Ok((name.clone(), Tensor::from_vec(rows.values(), shape, &Device::Cpu)?))
+    });
+    let vectors = stored
+        .vectors
+        .iter()
+        .map(|(name, values)| Ok((name.clone(), Tensor::from_slice(values, values.len(), &Device::Cpu)?)));
+    matrices.chain(vectors).collect()
+}
+
+fn quantised(values: &[f32], columns: usize) -> Rows {
     let (mut bytes, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
     for row in values.chunks_exact(columns.max(1)) {
         let top = row.iter().fold(0.0_f32, |top, v| top.max(v.abs()));
         let scale = if top > 0.0 { top / 127.0 } else { 1.0 };
-        bytes.extend(row.iter().map(|v| ((v / scale).round().clamp(-127.0, 127.0) as i8).cast_unsigned()));
+        bytes.extend(row.iter().map(|v| (v / scale).round().clamp(-127.0, 127.0) as i8));
         scales.push(scale);
     }
-    (bytes, scales)
+    Rows { bytes, scales, columns }
 }
 
 fn raw(values: &[f32]) -> Vec<u8> {
@@ -91,7 +126,9 @@ mod tests {
         let mut weights = Weights::new();
         weights.insert("m".into(), Tensor::from_vec(matrix.clone(), (3, 3), &Device::Cpu).unwrap());
         weights.insert("v".into(), Tensor::from_vec(vec![0.1_f32, -7.0], 2, &Device::Cpu).unwrap());
-        let back = unpack(&pack(&weights).unwrap()).unwrap();
+        let stored = unpack(&pack(&weights).unwrap()).unwrap();
+        assert_eq!(stored.matrices, rounded(&weights).unwrap().matrices);
+        let back = full(&stored).unwrap();
         let m: Vec<f32> = back["m"].flatten_all().unwrap().to_vec1().unwrap();
         for (row, (got, want)) in m.chunks(3).zip(matrix.chunks(3)).enumerate() {
             let step = want.iter().fold(0.0_f32, |t, v| t.max(v.abs())) / 127.0;

@@ -3,6 +3,7 @@
 use super::bundle;
 use super::calibration::Calibration;
 use super::concerns::{self, Part};
+use super::encoder::Compute;
 use super::error::UnderstandingError;
 use super::fields::{self, Known, Proposed};
 use super::heads::intent::Scores;
@@ -62,13 +63,17 @@ pub struct Understanding {
 impl Understanding {
     /// Opens a bundle; refuses one that is missing, damaged or trained for another pack.
     pub fn load(folder: &Path, schema: &Schema) -> Result<Self, UnderstandingError> {
+        Self::load_on(folder, schema, &Compute::default())
+    }
+
+    /// Opens a bundle to read on this device.
+    pub fn load_on(folder: &Path, schema: &Schema, compute: &Compute) -> Result<Self, UnderstandingError> {
         let bundle = bundle::read(folder, &schema.intents, &schema.extraction)?;
-        let mut model = Model::new(bundle.weights, &schema.intents, &schema.extraction).map_err(|error| {
-            UnderstandingError::Bundle {
-                file: folder.join("weights.safetensors"),
-                problem: error.to_string(),
-                remedy: "train a new bundle with `prokura train`",
-            }
+        let model = Model::stored(bundle.weights, compute, &schema.intents, &schema.extraction);
+        let mut model = model.map_err(|error| UnderstandingError::Bundle {
+            file: folder.join("weights.safetensors"),
+            problem: error.to_string(),
+            remedy: "train a new bundle with `prokura train`",
         })?;
         model.boundary = bundle.calibration.boundary;
         let leaves = schema.intents.leaves.iter().map(|leaf| leaf.id.as_str());
@@ -153,13 +158,27 @@ impl Understanding {
         language: Language,
         known: &[Known],
     ) -> Result<(Reading, Vec<f64>), UnderstandingError> {
-        let tokenized = self.tokens.read(text)?;
-        let truncated = tokenized.truncated;
-        let input = Input::new(text, tokenized, &self.lexicon);
+        let input = self.input(text)?;
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
-        let proposed = self.proposed(&input, &raw, language);
+        Ok(self.reading((id, text, language), known, &input, &raw))
+    }
+
+    /// A text as the model takes it.
+    pub(super) fn input(&self, text: &str) -> Result<Input, UnderstandingError> {
+        Ok(Input::new(text, self.tokens.read_all(text)?, &self.lexicon))
+    }
+
+    /// What the scores of a text say.
+    pub(super) fn reading(
+        &self,
+        (id, text, language): (&str, &str, Language),
+        known: &[Known],
+        input: &Input,
+        raw: &Raw,
+    ) -> (Reading, Vec<f64>) {
+        let proposed = self.proposed(input, raw, language);
         let fields = fields::merge(text, &self.schema.extraction, &proposed, known);
-        let parts = self.parts(&input, &raw, text.chars().count(), language);
+        let parts = self.parts(input, raw, text.chars().count(), language);
         let leaf =
             |at: usize| parts.iter().filter_map(|p| p.scores.leaves.get(at)).copied().fold(0.0, f64::max);
         let leaves: Vec<f64> = (0..self.schema.intents.leaves.len()).map(leaf).collect();
@@ -171,18 +190,18 @@ impl Understanding {
             prediction_set: self.prediction_set(&parts, language),
             out_of_scope: Probability::new(outside).rounded(),
             fields,
-            tone: self.tone(&raw, language),
-            truncated,
+            tone: self.tone(raw, language),
+            truncated: input.tokens.truncated,
             leaves: self.leaves(&leaves),
-            digests: Digests { model: self.digest.clone() },
+            digests: Digests { model: self.digest.clone(), arithmetic: self.model.arithmetic().to_owned() },
         };
-        Ok((reading, leaves))
+        (reading, leaves)
     }
 
     /// What the heads mark by themselves: neither trimmed nor met with recognised values, repetitions
     /// included. For measuring; `read` is what a case gets.
     pub fn spans(&self, text: &str, language: Language) -> Result<Vec<Proposed>, UnderstandingError> {
-        let input = Input::new(text, self.tokens.read(text)?, &self.lexicon);
+        let input = self.input(text)?;
         let raw = self.model.run(&[&input])?.into_iter().next().unwrap_or_default();
         Ok(self.proposed(&input, &raw, language))
     }
@@ -235,10 +254,9 @@ impl Understanding {
     }
 
     /// Vectors for retrieval, each of length 1: two texts of one meaning point the same way, also across
-    /// languages. A text beyond the encoder's reach counts with its beginning.
+    /// languages.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-        // One at a time: in company a text's vector would change in the last digits.
-        texts.iter().map(|text| self.model.embed(&self.tokens.read(text)?)).collect()
+        texts.iter().map(|text| self.model.embed(&self.input(text)?)).collect()
     }
 
     fn leaves(&self, leaves: &[f64]) -> Vec<LeafProbability> {

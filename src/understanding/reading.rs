@@ -83,6 +83,10 @@ pub struct Labelled {
 pub struct Digests {
     /// The model bundle.
     pub model: Digest,
+    /// The arithmetic of the encoder, and what carried it out, such as `int8.1 avx512`: with the same bundle the same
+    /// first word means the same reading, bit for bit. Empty in records from before it was kept.
+    #[serde(default)]
+    pub arithmetic: String,
 }
 
 impl Reading {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
-/// More characters than this are not read: 510 pieces lie far before them in any real message.
+/// More characters than this are not read.
 const MOST_CHARACTERS: usize = 16_384;
 
 /// WordPiece of the bundle.
@@ -64,7 +64,17 @@ impl Tokens {
         self.tokenizer.token_to_id(piece)
     }
 
+    /// As much of a text as the encoder takes at once.
     pub fn read(&self, text: &str) -> Result<Tokenized, UnderstandingError> {
+        self.pieces_of(text, self.reach)
+    }
+
+    /// A text to its end, or to `MOST_CHARACTERS`.
+    pub fn read_all(&self, text: &str) -> Result<Tokenized, UnderstandingError> {
+        self.pieces_of(text, usize::MAX)
+    }
+
+    fn pieces_of(&self, text: &str, most: usize) -> Result<Tokenized, UnderstandingError> {
         let cut = text.char_indices().nth(MOST_CHARACTERS).map(|(at, _)| at);
         let head = cut.and_then(|at| text.get(..at)).unwrap_or(text);
         let encoding = self
@@ -72,10 +82,10 @@ impl Tokens {
             .encode_char_offsets(head, true)
             .map_err(|error| UnderstandingError::Tokens(error.to_string()))?;
         let mut ids = encoding.get_ids().to_vec();
-        let truncated = cut.is_some() || ids.len() > self.reach;
-        if ids.len() > self.reach {
+        let truncated = cut.is_some() || ids.len() > most;
+        if ids.len() > most {
             let last = ids.last().copied();
-            ids.truncate(self.reach);
+            ids.truncate(most);
             if let (Some(end), Some(last)) = (ids.last_mut(), last) {
                 *end = last;
             }

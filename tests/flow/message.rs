@@ -1,12 +1,12 @@
 //! The message that the product is explained with, and what must not change its answer.
 
 use crate::stage::{MESSAGE, Stage, path, root, shown, text, verified};
-use prokura::base::{CaseId, Clock, SystemClock};
-use prokura::cases::{State, Status, replay};
-use prokura::intake::Identity;
-use prokura::ledger::{Stream, StreamKind};
+use prokura::base::{CaseId, Clock, Digest, SystemClock};
+use prokura::cases::{State, Status, replay, reread};
+use prokura::intake::{BankCodes, Identity};
+use prokura::ledger::{Entry, Stream, StreamKind};
 use prokura::understanding::installed::{Action, Change};
-use prokura::understanding::{Live, Schema, bundle};
+use prokura::understanding::{Compute, Live, Schema, bundle};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -147,7 +147,13 @@ async fn two_candidates_are_told_apart_by_a_question_that_reveals_neither() {
 async fn an_answer_is_read_by_the_bundle_that_read_the_question() {
     let state = tempfile::tempdir().unwrap();
     let shipped = root().join("models/default");
-    let models = Live::open(state.path(), &shipped, &Schema::read(&root().join("config")).unwrap()).unwrap();
+    let models = Live::open(
+        state.path(),
+        &shipped,
+        &Schema::read(&root().join("config")).unwrap(),
+        Compute::default(),
+    )
+    .unwrap();
     let models = Arc::new(models);
     let first = models.current().digest().clone();
     let mut calibration = models.current().calibration().clone();
@@ -276,6 +282,46 @@ async fn an_anonymous_message_in_a_verified_case_gets_nothing_of_it() {
         stage.send_to(planted.case.clone(), "Hallo, wie ist mein Kontostand?", verified("cus_006")).await;
     assert!(after.calls.is_empty(), "{}", shown(&after));
     assert!(stage.orders().is_empty());
+}
+
+/// The bundle and arithmetic of a recorded reading decide what reading again must show.
+#[tokio::test]
+async fn a_message_that_is_read_again_says_the_same_bit_for_bit() {
+    let stage = Stage::new().await;
+    let state = stage.send(MESSAGE, verified("cus_001")).await;
+    let mut entries = stage.cases.entries(&state.case).await.unwrap();
+    let current = stage.cases.parts().models.current();
+    let banks = BankCodes::default();
+    let digests = stage.cases.digests();
+    let open = |model: &Digest| (model == current.digest()).then(|| Arc::clone(&current));
+    let again = |entries: &[Entry]| reread(&state.case, entries, (&digests, &banks), open).unwrap();
+    let read = again(&entries);
+    assert_eq!((read.len(), read[0].promised, read[0].broken()), (1, true, false), "{read:?}");
+    assert!(read[0].differs.is_empty() && read[0].recorded.starts_with("int8.1 "), "{read:?}");
+    assert!(
+        reread(&state.case, &entries, (&digests, &banks), |_| None).unwrap()[0].broken(),
+        "nobody can show it"
+    );
+
+    let at = entries.iter().position(|entry| entry.kind == "understood").unwrap();
+    let recorded = entries[at].body.clone();
+    let probability = |body: &mut serde_json::Value, arithmetic: &str| {
+        body["reading"]["out_of_scope"] = 0.4321.into();
+        body["reading"]["digests"]["arithmetic"] = arithmetic.into();
+    };
+    // A GPU promises nothing; what it read stays as it is in the record, and the difference is told.
+    probability(&mut entries[at].body, "bf16 cuda:0");
+    let read = again(&entries);
+    assert_eq!(
+        (read[0].promised, read[0].broken(), read[0].differs.as_slice()),
+        (false, false, ["out_of_scope".to_owned()].as_slice())
+    );
+    entries[at].body = recorded;
+    probability(&mut entries[at].body, "int8.1 avx2");
+    assert!(again(&entries)[0].broken());
+    // Another program may recognise more: told, and no fault.
+    entries[at].digests.insert("program".to_owned(), Digest::of(b"an earlier one"));
+    assert_eq!((again(&entries)[0].promised, again(&entries)[0].broken()), (false, false));
 }
 
 #[tokio::test]

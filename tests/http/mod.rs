@@ -2,6 +2,7 @@
 
 mod cases;
 mod identity;
+mod inference;
 mod models;
 mod refusals;
 

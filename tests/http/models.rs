@@ -16,6 +16,7 @@ async fn models_and_metrics_are_told_to_those_who_may_know() {
     let Value::String(metrics) = metrics else { panic!("not text: {metrics}") };
     assert_eq!(status, 200);
     assert!(metrics.contains(&format!("prokura_model_info{{digest=\"{digest}\"}} 1")), "{metrics}");
+    assert!(metrics.contains("prokura_arithmetic_info{arithmetic=\"int8.1 "), "{metrics}");
     assert!(metrics.contains("prokura_model_fault 0"));
     for role in ["channel", "agent"] {
         assert_eq!(served.call(role, "GET", "/metrics", None).await.0, 403, "{role}");

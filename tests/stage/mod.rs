@@ -10,7 +10,7 @@ use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept}
 use prokura::ledger::{Store, store::Sqlite};
 use prokura::policy::{self, Policies};
 use prokura::records::Lookup;
-use prokura::understanding::{Live, Schema};
+use prokura::understanding::{Compute, Live, Readers, Schema, Work};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,10 @@ pub fn models() -> Arc<Live> {
     static LOADED: OnceLock<Arc<Live>> = OnceLock::new();
     let load = || {
         let schema = Schema::read(&root().join("config")).unwrap();
-        Arc::new(Live::open(&root().join("tests"), &root().join("models/default"), &schema).unwrap())
+        Arc::new(
+            Live::open(&root().join("tests"), &root().join("models/default"), &schema, Compute::default())
+                .unwrap(),
+        )
     };
     Arc::clone(LOADED.get_or_init(load))
 }
@@ -135,6 +138,7 @@ fn engine_with(bank: SocketAddr, store: Arc<dyn Store>, models: Arc<Live>) -> Ca
         clock,
         pack: Arc::new(pack),
         models,
+        readers: Arc::new(Readers::start(&Work { threads: 2, ..Work::default() }).unwrap()),
         bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),

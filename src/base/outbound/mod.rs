@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Outbound {
     allowed: Arc<BTreeSet<String>>,
     client: reqwest::Client,
+    /// Speaks HTTP/2 from the first byte, so that many requests share a connection.
+    http2: reqwest::Client,
 }
 
 /// One request; nothing but these leaves.
@@ -28,6 +30,8 @@ pub struct Request {
     pub timeout: Duration,
     /// A longer answer is an error, not a truncated value.
     pub max_bytes: usize,
+    /// The other side is known to speak HTTP/2 (RFC 9113, 3.3).
+    pub http2: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -69,15 +73,23 @@ impl Outbound {
     pub fn new(hosts: impl IntoIterator<Item = String>) -> Result<Self, OutboundError> {
         // A second initialisation in the same process is not an error: the provider is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            .dns_resolver(Arc::new(Pinned::default()))
-            .user_agent(concat!("prokura/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| OutboundError::Setup(error.to_string()))?;
-        Ok(Self { allowed: Arc::new(hosts.into_iter().collect()), client })
+        let pinned = Arc::new(Pinned::default());
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .connect_timeout(Duration::from_secs(2))
+                .dns_resolver(Arc::clone(&pinned))
+                .user_agent(concat!("prokura/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| OutboundError::Setup(error.to_string()))
+        };
+        Ok(Self {
+            allowed: Arc::new(hosts.into_iter().collect()),
+            client: built(builder())?,
+            http2: built(builder().http2_prior_knowledge())?,
+        })
     }
 
     /// Sends one request and reads the whole answer. Every status is an answer; the caller judges it.
@@ -89,7 +101,8 @@ impl Outbound {
         if !self.allowed.contains(&host) {
             return Err(OutboundError::NotAllowed { host });
         }
-        let mut builder = self.client.request(request.method.into(), url).timeout(request.timeout);
+        let client = if request.http2 { &self.http2 } else { &self.client };
+        let mut builder = client.request(request.method.into(), url).timeout(request.timeout);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
@@ -193,6 +206,7 @@ mod tests {
             json: None,
             timeout: Duration::from_millis(500),
             max_bytes: 1024,
+            http2: false,
         }
     }
 

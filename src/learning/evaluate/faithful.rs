@@ -16,7 +16,8 @@ const TAKEN: f64 = 0.2;
 /// A gap above this is a failure.
 const GAP: f64 = 0.02;
 
-/// `explain.gap`: the share of messages whose parts miss more than 2 % of the score; `explain.top` and `.random`:
+/// `explain.gap`: the share of messages whose parts miss more than 2 % of the score; `explain.rounding`: the share in
+/// which eight bits are more than that; `explain.top` and `.random`:
 /// how often the leaf changes when the words that add most, or any others, are taken out; `explain.ratio` of the
 /// two.
 pub fn run(table: &mut Table, bench: &Bench, answers: &[Answer]) -> Result<(), LearningError> {
@@ -24,12 +25,14 @@ pub fn run(table: &mut Table, bench: &Bench, answers: &[Answer]) -> Result<(), L
     // Odd, because twins stand side by side.
     let stride = one.len().div_ceil(MESSAGES).max(1) | 1;
     let mut rng = StdRng::seed_from_u64(1);
-    let (mut missed, mut top, mut random) = (0, Vec::new(), Vec::new());
+    let (mut missed, mut rounded, mut top, mut random) = (0, 0, Vec::new(), Vec::new());
     for answer in one.into_iter().step_by(stride).take(MESSAGES) {
         let message = answer.message;
         let explained = bench.understanding.explain(&message.text, &answer.reading, &[], &|| true)?;
         let Some(drivers) = explained.intents.first() else { continue };
         missed += usize::from(drivers.gap > GAP);
+        let way = (drivers.score - drivers.hidden).abs();
+        rounded += usize::from(drivers.rounding.abs() > GAP * way);
         let count = (drivers.words.len() as f64 * TAKEN).ceil() as usize;
         let mut words: Vec<&Driver> = drivers.words.iter().collect();
         let changes = |words: &[&Driver]| -> Result<bool, LearningError> {
@@ -44,6 +47,7 @@ pub fn run(table: &mut Table, bench: &Bench, answers: &[Answer]) -> Result<(), L
     }
     let n = top.len();
     table.share("explain.gap", missed, n, None);
+    table.share("explain.rounding", rounded, n, None);
     table.hits("explain.top", &top, None);
     table.hits("explain.random", &random, None);
     table.drawn("explain.ratio", Scale::Ratio, (n, n), None, |drawn| {

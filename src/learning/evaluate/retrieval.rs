@@ -69,7 +69,7 @@ pub fn run(
         measure(&|text| {
             let read = tokens.read(text)?;
             let batch = Packed::new([read.ids.as_slice()]);
-            let pooled = ops::means(&encoder.encode(&batch)?, batch.sequences())?;
+            let pooled = ops::means(&encoder.vectors(&batch)?, batch.sequences())?;
             Ok(unit(pooled.flatten_all()?.to_vec1()?))
         })?
     } else {

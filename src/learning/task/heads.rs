@@ -7,7 +7,7 @@ use crate::learning::error::LearningError;
 use crate::learning::loss;
 use crate::learning::student::{Pass, small};
 use crate::learning::tasks::{Losses, by_rows};
-use crate::understanding::encoder::{Encoder, MiniLm, Packed, Weights, ops};
+use crate::understanding::encoder::{MiniLm, Packed, Weights, ops};
 use crate::understanding::heads::{self, spans};
 use crate::understanding::model::Input;
 use candle_core::{DType, Device, Tensor};
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         if inputs.is_empty() {
             return Ok(found);
         }
-        let hidden = self.encoder.encode(&batch)?;
+        let hidden = self.encoder.vectors(&batch)?;
         if !self.labels.intents.is_empty() {
             let pooled = ops::means(&hidden, batch.sequences())?;
             let rows: Vec<Vec<f32>> = heads::apply(self.weights, INTENTS, &pooled)?.to_vec2()?;

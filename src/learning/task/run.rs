@@ -238,7 +238,7 @@ fn round(
         return Ok(kept);
     }
     let weights = learn(material, &train, progress)?;
-    let eight_bit = quantise::unpack(&quantise::pack(&weights)?)?;
+    let eight_bit = quantise::full(&quantise::rounded(&weights)?)?;
     let outcomes = measure(material, &eight_bit, &test)?;
     let part = file.with_extension("part");
     std::fs::write(&part, json(&outcomes)?)

@@ -105,7 +105,7 @@ fn a_toy_task_is_learned_measured_and_kept() {
     // What was kept reads messages.
     let labels: Labels =
         serde_json::from_slice(&std::fs::read(folder.join("out/task.json")).unwrap()).unwrap();
-    let weights = quantise::unpack(&kept).unwrap();
+    let weights = quantise::full(&quantise::unpack(&kept).unwrap()).unwrap();
     let tokens = Tokens::from_file(&folder.join("out/tokenizer.json"), REACH).unwrap();
     let text = "my pin came on may 3 2 1";
     let input = Input::new(text, tokens.read(text).unwrap(), &Lexicon::default());

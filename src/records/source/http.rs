@@ -28,6 +28,7 @@ impl HttpSource {
             json: None,
             timeout: self.timeout(),
             max_bytes: self.declared.max_bytes,
+            http2: false,
         };
         let answer = self.outbound.send(request).await.map_err(|error| match error {
             OutboundError::NoAnswer { .. } => SourceError::TimedOut,

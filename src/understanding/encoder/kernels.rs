@@ -112,7 +112,7 @@ pub(crate) fn normal(x: f32) -> (f32, f32) {
 
 /// Softmax of each row of `columns` floats, in place.
 pub(crate) fn softmax_rows(data: &mut [f32], columns: usize) {
-    for row in data.chunks_exact_mut(columns) {
+    for row in data.chunks_exact_mut(columns.max(1)) {
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut sum = 0.0;
         for value in row.iter_mut() {
@@ -135,6 +135,17 @@ pub(crate) fn add_rows(data: &[f32], sums: &mut [f32]) {
             sums[i] += row[i];
         }
     }
+}
+
+/// The mean of each range of rows, one after the other; ranges lie within `data` and are not empty.
+pub(crate) fn means(data: &[f32], width: usize, ranges: &[std::ops::Range<usize>]) -> Vec<f32> {
+    let mut out = vec![0.0; ranges.len() * width];
+    for (range, out) in ranges.iter().zip(out.chunks_exact_mut(width)) {
+        add_rows(&data[range.start * width..range.end * width], out);
+        let scale = 1.0 / range.len() as f32;
+        out.iter_mut().for_each(|value| *value *= scale);
+    }
+    out
 }
 
 #[cfg(test)]

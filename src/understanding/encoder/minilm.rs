@@ -5,8 +5,6 @@ use super::ops::{self, Strain};
 use super::{Encoder, Packed, Weights};
 use candle_core::{Result, Tensor, bail};
 
-const HEADS: usize = 12;
-
 /// Name of the table of word vectors among the weights.
 pub const WORDS: &str = "encoder.words";
 
@@ -16,6 +14,8 @@ pub struct MiniLm {
     types: Tensor,
     norm: [Tensor; 2],
     layers: Vec<Layer>,
+    /// All of these by name.
+    weights: Weights,
 }
 
 struct Layer {
@@ -39,6 +39,8 @@ fn pair(weights: &Weights, name: &str) -> Result<[Tensor; 2]> {
 }
 
 impl MiniLm {
+    /// Of attention.
+    pub const HEADS: usize = 12;
     pub const WORDS: &str = WORDS;
     pub const POSITIONS: &str = "encoder.positions";
 
@@ -66,6 +68,11 @@ impl MiniLm {
             types: take(weights, "encoder.types")?,
             norm: pair(weights, "encoder.norm")?,
             layers,
+            weights: weights
+                .iter()
+                .filter(|(name, _)| name.starts_with("encoder."))
+                .map(|(name, tensor)| (name.clone(), tensor.clone()))
+                .collect(),
         };
         encoder.check()?;
         Ok(encoder)
@@ -80,8 +87,8 @@ impl MiniLm {
             }
             bail!("a weight of the encoder has shape {:?} where {shape:?} is needed", tensor.dims())
         };
-        if !width.is_multiple_of(HEADS) || width == 0 {
-            bail!("width {width} does not divide into {HEADS} heads");
+        if !width.is_multiple_of(Self::HEADS) || width == 0 {
+            bail!("width {width} does not divide into {} heads", Self::HEADS);
         }
         want(&self.positions, &[self.positions.dim(0)?, width])?;
         want(&self.types, &[self.types.dim(0)?, width])?;
@@ -109,6 +116,11 @@ impl MiniLm {
         Ok(())
     }
 
+    /// One vector per token, [tokens, width].
+    pub fn vectors(&self, batch: &Packed) -> Result<Tensor> {
+        self.forward(&self.words, batch, Strain::default())
+    }
+
     /// The forward pass with another table of word vectors, to which the batch's rows point: training uses
     /// the few rows that occur in a batch, so that a step does not touch all 30,522.
     pub fn forward(&self, words: &Tensor, batch: &Packed, strain: Strain) -> Result<Tensor> {
@@ -131,7 +143,7 @@ impl Layer {
             false => ops::linear(x, weight, bias),
         };
         let norm = |x: &Tensor, [weight, bias]: &[Tensor; 2]| ops::layer_norm(x, weight, bias);
-        let mixed = ops::attention(&apply(x, &self.qkv)?, &batch.starts, HEADS)?;
+        let mixed = ops::attention(&apply(x, &self.qkv)?, &batch.starts, MiniLm::HEADS)?;
         let x = norm(&ops::residual(x, &apply(&mixed, &self.out)?, dropout)?, &self.attention_norm)?;
         let inner = ops::gelu(&apply(&x, &self.up)?)?;
         norm(&ops::residual(&x, &apply(&inner, &self.down)?, dropout.next())?, &self.norm)
@@ -139,8 +151,16 @@ impl Layer {
 }
 
 impl Encoder for MiniLm {
-    fn encode(&self, batch: &Packed) -> Result<Tensor> {
-        self.forward(&self.words, batch, Strain::default())
+    fn encode(&self, batch: &Packed) -> Result<Vec<f32>> {
+        self.vectors(batch)?.flatten_all()?.to_vec1()
+    }
+
+    fn arithmetic(&self) -> String {
+        "f32 cpu".to_owned()
+    }
+
+    fn full(&self) -> Result<Weights> {
+        Ok(self.weights.clone())
     }
 
     fn width(&self) -> usize {

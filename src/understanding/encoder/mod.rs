@@ -1,18 +1,39 @@
 //! Text pieces in, one vector per piece out. The trait is a seam: another encoder can take its place.
 
-mod kernels;
+mod candle;
+mod compute;
+mod int8;
+pub(crate) mod kernels;
 mod minilm;
 pub(crate) mod ops;
 
+pub use candle::Candle;
+pub use compute::Compute;
+pub use int8::{Dense, Int8, Kernel, Rows};
 pub use minilm::MiniLm;
 pub use ops::{Dropout, Strain};
 
 use candle_core::{Result, Tensor};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Named weights, f32 on the CPU.
 pub type Weights = HashMap<String, Tensor>;
+
+/// Weights as a bundle stores them.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    pub matrices: BTreeMap<String, Rows>,
+    pub vectors: BTreeMap<String, Vec<f32>>,
+}
+
+impl Stored {
+    /// Takes away what is named like this.
+    fn taken(&mut self, prefix: &str) -> Self {
+        let matrices = self.matrices.extract_if(.., |name, _| name.starts_with(prefix)).collect();
+        Self { matrices, vectors: self.vectors.extract_if(.., |name, _| name.starts_with(prefix)).collect() }
+    }
+}
 
 /// Several sequences one after the other, without padding.
 #[derive(Clone, Debug)]
@@ -45,10 +66,15 @@ impl Packed {
 
 /// One of the five seams. An implementation is a pure function of weights and input.
 pub trait Encoder: Send + Sync {
-    /// One vector of `width` floats per token of the batch, [tokens, width].
-    fn encode(&self, batch: &Packed) -> Result<Tensor>;
+    /// One vector of `width` floats per token of the batch, one after the other.
+    fn encode(&self, batch: &Packed) -> Result<Vec<f32>>;
     /// Floats per vector.
     fn width(&self) -> usize;
     /// The longest sequence, in tokens with the two special ones.
     fn reach(&self) -> usize;
+    /// What does the arithmetic, as records of decisions name it: the arithmetic, which decides every bit of the result
+    /// where it is promised, then after a blank what carries it out.
+    fn arithmetic(&self) -> String;
+    /// Its weights as floats, for what needs gradients.
+    fn full(&self) -> Result<Weights>;
 }

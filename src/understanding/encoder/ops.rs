@@ -436,13 +436,7 @@ impl CustomOp1 for Means {
         if self.ranges.iter().any(|range| range.is_empty() || range.end > rows) {
             bail!("means: a range is empty or ends behind row {rows}");
         }
-        let mut out = vec![0.0; self.ranges.len() * width];
-        for (range, out) in self.ranges.iter().zip(out.chunks_exact_mut(width)) {
-            kernels::add_rows(&x[range.start * width..range.end * width], out);
-            let scale = 1.0 / range.len() as f32;
-            out.iter_mut().for_each(|value| *value *= scale);
-        }
-        Ok(made(out, (self.ranges.len(), width)))
+        Ok(made(kernels::means(x, width, &self.ranges), (self.ranges.len(), width)))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

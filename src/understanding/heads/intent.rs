@@ -35,6 +35,17 @@ pub struct Scores {
     pub within: Vec<f64>,
 }
 
+impl Scores {
+    /// `ln(P / (1 - P))` of a leaf; `edges` are those of the graph.
+    pub fn log_odds(&self, edges: &[(usize, usize)], leaf: usize) -> f64 {
+        let joint = || self.joint.iter().zip(edges);
+        let own: f64 = joint().filter(|(_, edge)| edge.1 == leaf).map(|(p, _)| p).sum();
+        // Not 1 - P, which is nothing but rounding where the model is sure.
+        let others: f64 = joint().filter(|(_, edge)| edge.1 != leaf).map(|(p, _)| p).sum();
+        libm::log(own.max(f64::MIN_POSITIVE) / others.max(f64::MIN_POSITIVE))
+    }
+}
+
 impl Shape {
     pub fn of(dag: &Dag) -> Self {
         Self {
@@ -78,7 +89,7 @@ impl Shape {
         let others = self.sum(&scores, |child| if child == leaf { 0.0 } else { weight(child) });
         let (p, rest) = (own.0.max(f64::MIN_POSITIVE), others.0.max(f64::MIN_POSITIVE));
         let slope = own.1.iter().zip(&others.1).map(|(own, other)| (own / p - other / rest) / temperature);
-        ((p / rest).ln(), slope.map(|slope| slope as f32).collect())
+        (libm::log(p / rest), slope.map(|slope| slope as f32).collect())
     }
 
     /// The sum of all leaves' probabilities, each times its weight, and its slope by every logit (before the
@@ -104,7 +115,7 @@ pub(crate) fn softmax(values: &mut [f64]) {
     let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for value in values.iter_mut() {
-        *value = (*value - top).exp();
+        *value = libm::exp(*value - top);
         sum += *value;
     }
     values.iter_mut().for_each(|value| *value /= sum);

@@ -21,7 +21,7 @@ pub fn logits(weights: &Weights, pooled: &Tensor, shapes: &Tensor) -> Result<Ten
 pub fn decode(logits: &[f32], threshold: f64) -> Vec<Range<usize>> {
     let n = logits.len();
     let mut likely: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
-    likely.retain(|(_, z)| 1.0 / (1.0 + (-f64::from(*z)).exp()) >= threshold);
+    likely.retain(|(_, z)| 1.0 / (1.0 + libm::exp(-f64::from(*z))) >= threshold);
     likely.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let mut starts = vec![0, n];
     for (at, _) in likely {

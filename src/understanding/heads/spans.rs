@@ -137,7 +137,7 @@ fn best_path(rows: &[Vec<f64>], n: usize) -> Vec<usize> {
         let mut next = vec![f64::NEG_INFINITY; n];
         let mut from = vec![0; n];
         for label in 0..n {
-            let log = row[label].max(1e-30).ln();
+            let log = libm::log(row[label].max(1e-30));
             if back.is_empty() {
                 if may_follow(None, label) {
                     next[label] = log;

@@ -23,5 +23,5 @@ pub fn scores(logits: &[f32], [urgent, felt, wished]: [f64; 3]) -> Scores {
     let mut sentiment = [3, 4, 5].map(|i| at(i, felt));
     softmax(&mut urgency);
     softmax(&mut sentiment);
-    Scores { urgency, sentiment, wants_human: 1.0 / (1.0 + (-at(6, wished)).exp()) }
+    Scores { urgency, sentiment, wants_human: 1.0 / (1.0 + libm::exp(-at(6, wished))) }
 }
