@@ -36,6 +36,7 @@ def options():
     parser.add_argument("--stock", type=Path, help="the program of bench/inference/stock")
     parser.add_argument("--work", type=Path, required=True, help="for texts and converted models")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="the texts of this name alone")
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.json, OUT.md, and OUT.svg with matplotlib")
     return parser.parse_args()
 
@@ -250,6 +251,8 @@ def main():
     asked.work.mkdir(parents=True, exist_ok=True)
     all_figures, others, lines = {}, {}, []
     for name, (plain, ids, tokens) in texts(asked).items():
+        if asked.only not in (None, name):
+            continue
         all_figures[name], others[name] = measured(asked, ids), ours(asked, plain, ids)
         lines.append(table(name, tokens, all_figures[name], others[name]))
     asked.out.parent.mkdir(parents=True, exist_ok=True)
