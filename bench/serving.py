@@ -68,10 +68,10 @@ def cpu(process):
 
 
 class Watch:
-    """Resident memory and waiting texts, twice a second."""
+    """Resident memory, twice a second."""
 
     def __init__(self, service):
-        self.service, self.resident, self.waiting, self.ended = service, [], [], threading.Event()
+        self.service, self.resident, self.ended = service, [], threading.Event()
         self.thread = threading.Thread(target=self.look)
         self.thread.start()
 

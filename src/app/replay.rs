@@ -61,12 +61,7 @@ fn read_again(
         if let Some(there) = loaded.iter().find(|there| there.digest() == model) {
             return Some(Arc::clone(there));
         }
-        let found = installed.load(model, &pack.schema, &compute).ok().or_else(|| {
-            Understanding::load_on(&shipped, &pack.schema, &compute)
-                .ok()
-                .filter(|shipped| shipped.digest() == model)
-        })?;
-        loaded.push(Arc::new(found));
+        loaded.push(Arc::new(installed.open(model, &shipped, &pack.schema, &compute)?));
         loaded.last().cloned()
     };
     let banks = wire::bank_codes(settings)?;

@@ -1,8 +1,8 @@
 //! The HTTP face: routes, keys and roles, status codes.
 //!
 //! Enters: requests with an API key, at most 1 MiB. Leaves: JSON in the contract's shapes, errors in one
-//! shape of their own, and `/openapi.json`, made from the same table as the routes. Status codes are
-//! decided here and nowhere else.
+//! shape of their own, and `/openapi.json`, made from the same table as the routes: `routes` for the service,
+//! `inference` for a machine that only reads. Status codes are decided here and nowhere else.
 //! It must never take an identity or a role from a body, show a channel more than the customer's view, or
 //! log what a request holds.
 

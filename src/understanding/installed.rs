@@ -223,6 +223,19 @@ impl Installed {
         }
     }
 
+    /// This bundle: an installed one, or the shipped one where it is that.
+    pub fn open(
+        &self,
+        model: &Digest,
+        shipped: &Path,
+        schema: &Schema,
+        compute: &Compute,
+    ) -> Option<Understanding> {
+        let shipped = || Understanding::load_on(shipped, schema, compute).ok();
+        let found = self.load(model, schema, compute).ok().or_else(shipped);
+        found.filter(|found| found.digest() == model)
+    }
+
     /// Which bundles are to read now.
     pub fn chosen(&self) -> Result<Chosen, UnderstandingError> {
         Ok(chosen(&self.history()?))

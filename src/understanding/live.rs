@@ -126,9 +126,7 @@ impl Live {
         if let Some(there) = pinned.as_ref().filter(|there| there.digest() == model) {
             return Arc::clone(there);
         }
-        let shipped = || Understanding::load_on(&self.shipped, &self.schema, &self.compute).ok();
-        let installed = self.installed.load(model, &self.schema, &self.compute).ok();
-        match installed.or_else(shipped).filter(|found| found.digest() == model) {
+        match self.installed.open(model, &self.shipped, &self.schema, &self.compute) {
             Some(found) => Arc::clone(pinned.insert(Arc::new(found))),
             None => current,
         }

@@ -4,7 +4,10 @@
 //! Which bundle reads is in the state directory (`installed`); a promoted one takes over without a stall
 //! (`live`), and a challenger reads along without effect (`shadow`).
 //!
-//! It must never decide what happens: no plans, no rules, no records, no clock, no network.
+//! Callers wait in a queue by urgency, and threads read what waits in batches (`readers`); other machines may run the
+//! encoder for this one (`nodes`).
+//!
+//! It must never decide what happens: no plans, no rules, no records, and no call but to those machines.
 
 pub mod bundle;
 pub mod calibration;
