@@ -13,6 +13,7 @@ help:
 	@echo "make model       train a bundle, all stages (PROKURA_DATA names the public data; hours, see docs/models.md)"
 	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
+	@echo "make test-arm         the tests of the ARM kernel under emulation"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 
 .PHONY: run
@@ -28,6 +29,14 @@ test: tools
 	else \
 	  cargo test --locked --no-fail-fast; \
 	fi
+
+# The kernel of ARM on any machine, under emulation. Needs `rustup target add aarch64-unknown-linux-gnu` and, from
+# Debian, qemu-user, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
+.PHONY: test-arm
+test-arm:
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+	  cargo test --locked --target aarch64-unknown-linux-gnu --lib encoder::int8
 
 .PHONY: check
 check: tools

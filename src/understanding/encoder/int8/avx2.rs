@@ -16,7 +16,7 @@ pub(super) mod lanes {
     )]
     #![expect(clippy::indexing_slicing, reason = "fixed-shape numeric loops; lengths are checked in `tile`")]
 
-    use super::super::matrix::{GROUP, LANES, Matrix};
+    use super::super::matrix::{GROUP, LANES, Matrix, fetch};
     use std::arch::x86_64::*;
 
     /// Rows and panels of a tile. Half a panel at a time 8 of 16 registers hold sums; more rows, or whole panels, measure
@@ -171,6 +171,7 @@ pub(super) mod lanes {
             // Each holds four outputs, two sums of each.
             let mut acc = [[_mm256_setzero_si256(); 2]; R];
             for (at, group) in groups.iter().enumerate() {
+                fetch(group.as_ptr().wrapping_add(LANES * w.inner));
                 // SAFETY: `tile` found R rows of w.inner values, and there are w.inner / GROUP groups of 64 bytes.
                 unsafe {
                     let load = |quarter: usize| {

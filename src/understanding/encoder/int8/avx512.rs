@@ -13,7 +13,7 @@ mod lanes {
     )]
     #![expect(clippy::indexing_slicing, reason = "fixed-shape numeric loops; lengths are checked in `tile`")]
 
-    use super::super::matrix::{GROUP, LANES, Matrix};
+    use super::super::matrix::{GROUP, LANES, Matrix, fetch};
     use std::arch::x86_64::*;
 
     /// Rows and panels of a tile: 24 of 32 registers hold sums.
@@ -154,6 +154,8 @@ mod lanes {
         let mut acc = [[base(0), base(1)]; R];
         let start = bytes.as_ptr();
         for (group, (low, high)) in groups.enumerate() {
+            fetch(low.as_ptr().wrapping_add(PANELS * LANES * w.inner));
+            fetch(high.as_ptr().wrapping_add(PANELS * LANES * w.inner));
             let (low, high) = (load(low), load(high));
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: `tile` found R rows of w.inner bytes, and there are w.inner / GROUP groups.

@@ -14,7 +14,7 @@ mod lanes {
     #![expect(clippy::indexing_slicing, reason = "fixed-shape numeric loops; lengths are checked in `tile`")]
 
     use super::super::avx2::lanes as avx2;
-    use super::super::matrix::{GROUP, LANES, Matrix};
+    use super::super::matrix::{GROUP, LANES, Matrix, fetch};
     use std::arch::x86_64::*;
 
     pub use avx2::{
@@ -70,6 +70,7 @@ macro_rules! product {
             let mut acc = [[half(0), half(8)]; R];
             let start = bytes.as_ptr();
             for (at, group) in groups.iter().enumerate() {
+                fetch(group.as_ptr().wrapping_add(LANES * w.inner));
                 // SAFETY: `tile` found R rows of w.inner bytes, and there are w.inner / GROUP groups of 64 bytes.
                 unsafe {
                     let low = _mm256_loadu_si256(group.as_ptr().cast());
@@ -95,7 +96,7 @@ use product;
 mod tests {
     #![expect(unsafe_code, reason = "the test asks the machine before it calls what needs the instructions")]
 
-    use super::super::matrix::{GROUP, LANES, Matrix, Rows};
+    use super::super::matrix::{GROUP, LANES, Matrix, Rows, fetch};
     use super::lanes::{Byte, PANELS};
     use std::arch::x86_64::*;
 

@@ -9,6 +9,27 @@ pub const GROUP: usize = 4;
 /// Panels of a dense matrix that are multiplied together.
 pub const TOGETHER: usize = 4;
 
+/// Has the processor bring a line of memory nearer that is read soon. A text alone is read as fast as its weights
+/// come in, and the processor's own guesses end with every panel: one text takes a fifth longer without this. Nothing
+/// is read, so any address will do.
+#[expect(unsafe_code, reason = "hints that touch nothing, whatever the address")]
+#[inline(always)]
+pub fn fetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this kind has the instruction, and it cannot fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
 /// A matrix as it is stored: `w = byte * scale`, with one scale a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {

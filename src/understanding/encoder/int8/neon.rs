@@ -13,7 +13,7 @@ mod lanes {
     )]
     #![expect(clippy::indexing_slicing, reason = "fixed-shape numeric loops; lengths are checked in `tile`")]
 
-    use super::super::matrix::{GROUP, LANES, Matrix};
+    use super::super::matrix::{GROUP, LANES, Matrix, fetch};
     use std::arch::aarch64::*;
 
     /// Rows and panels of a tile: 16 of 32 registers hold sums.
@@ -150,6 +150,20 @@ mod lanes {
         }
     }
 
+    /// Four products of bytes added to each sum: `vdotq_s32`, which this Rust has for its nightly users alone.
+    #[inline(always)]
+    fn dot(mut sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+        // SAFETY: registers only, in a module that is compiled for and reached with the instruction.
+        unsafe {
+            std::arch::asm!(
+                "sdot {sums:v}.4s, {a:v}.16b, {b:v}.16b",
+                sums = inout(vreg) sums, a = in(vreg) a, b = in(vreg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sums
+    }
+
     // Not inlined: it would be compiled again for every product.
     #[target_feature(enable = "neon,dotprod")]
     fn rows<const R: usize>(bytes: &[Byte], w: &Matrix, first: usize, sums: &mut [[[i32; LANES]; PANELS]]) {
@@ -157,13 +171,14 @@ mod lanes {
         let mut acc = [[vdupq_n_s32(0); 4]; R];
         let start = bytes.as_ptr();
         for (at, group) in groups.iter().enumerate() {
+            fetch(group.as_ptr().wrapping_add(LANES * w.inner));
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: `tile` found R rows of w.inner bytes, and there are w.inner / GROUP groups of 64 bytes.
                 unsafe {
                     let four = start.add(r * w.inner + at * GROUP).cast::<i32>().read_unaligned();
                     let four = vreinterpretq_s8_s32(vdupq_n_s32(four));
                     for (part, acc) in acc.iter_mut().enumerate() {
-                        *acc = vdotq_s32(*acc, vld1q_s8(group.as_ptr().add(part * LANES)), four);
+                        *acc = dot(*acc, vld1q_s8(group.as_ptr().add(part * LANES)), four);
                     }
                 }
             }
