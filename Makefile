@@ -14,6 +14,7 @@ help:
 	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
 	@echo "make test-arm         the tests of the ARM kernel under emulation"
+	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 
 .PHONY: run
@@ -87,6 +88,7 @@ evaluate: tools
 
 # Peers come into a throw-away environment. It needs a network and Python; a peer that cannot be had is skipped.
 BENCH ?= /tmp/prokura-bench
+ROUNDS ?= 5
 
 .PHONY: bench-inference
 bench-inference: tools models/base/model.safetensors
@@ -95,7 +97,13 @@ bench-inference: tools models/base/model.safetensors
 	test -e $(BENCH)/python/.complete || { python3 -m venv $(BENCH)/python && \
 	  $(BENCH)/python/bin/pip install --quiet numpy tokenizers matplotlib && touch $(BENCH)/python/.complete; }
 	$(BENCH)/python/bin/pip install --quiet onnx onnxruntime torch transformers safetensors || true
-	$(BENCH)/python/bin/python bench/inference/run.py --work $(BENCH)/work --out bench/results/inference \
+	$(BENCH)/python/bin/python bench/inference/run.py --rounds $(ROUNDS) --work $(BENCH)/work --out bench/results/inference \
 	  --stock $(BENCH)/stock/release/stock \
 	  --ours "$$(cargo bench --locked --no-run --bench inference --message-format json | \
 	    sed -n 's/.*"executable":"\([^"]*inference-[^"]*\)".*/\1/p' | tail -1)"
+
+# EVI and FEBRL need PROKURA_DATA; the million records are generated.
+.PHONY: bench-lookup
+bench-lookup: tools
+	cargo build --release --locked
+	python3 bench/lookup.py --work $(BENCH)/lookup --out bench/results/lookup.json

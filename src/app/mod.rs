@@ -8,6 +8,7 @@ mod drift;
 mod evaluation;
 mod failure;
 mod installed;
+mod lookup;
 mod models;
 mod nearest;
 mod oneshot;
@@ -56,7 +57,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::DemoBank(bank) => serve::demo_bank(&place, bank).await,
         Command::Resolve(resolve) => resolve::resolve(&place, resolve).await,
         Command::Understand(understand) => oneshot::understand(&place, understand),
-        Command::Lookup(lookup) => oneshot::lookup(&place, lookup).await,
+        Command::Lookup(lookup) => lookup::run(&place, lookup).await,
         Command::Search(search) => oneshot::search(&place, search),
         Command::Policies(policies) => oneshot::policies(&place, policies),
         Command::Check(check) => oneshot::check(&place, check.json),

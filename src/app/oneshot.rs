@@ -1,34 +1,32 @@
 //! Commands that answer and end.
 
-use super::serve::{DemoProcess, fresh_key};
+use super::serve::fresh_key;
 use super::settings::Settings;
 use super::{Failure, models, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
-use crate::cli::{Key, Lookup, Place, Policies as PoliciesCommand, Search, Understand};
+use crate::cli::{Key, Place, Policies as PoliciesCommand, Search, Understand};
 use crate::governance::Role;
 use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
 use crate::ledger::{self, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
-use crate::records::{self, Fields};
 use crate::understanding::{Explained, Known, Nearest, Understanding};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 /// One JSON line longer than this is refused.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// Calls `each` with every non-empty line of a file, or of standard input for `-`, and its number.
-struct Lines {
+pub(super) struct Lines {
     shown: String,
     reader: BufReader<Box<dyn Read>>,
     number: usize,
 }
 
 impl Lines {
-    fn open(input: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(input: &Path) -> Result<Self, Failure> {
         let shown = input.display().to_string();
         let reader: Box<dyn Read> = if shown == "-" {
             Box::new(std::io::stdin())
@@ -39,7 +37,7 @@ impl Lines {
     }
 
     /// The next line that is not empty, and its number; `None` behind the last.
-    fn next(&mut self) -> Result<Option<(String, usize)>, Failure> {
+    pub(super) fn next(&mut self) -> Result<Option<(String, usize)>, Failure> {
         loop {
             let mut bytes = Vec::new();
             let limit = LONGEST_LINE as u64 + 1;
@@ -199,51 +197,6 @@ fn read(
             asked.nearest.as_ref(),
         )
         .map_err(Failure::input)
-}
-
-pub async fn lookup(place: &Place, options: Lookup) -> Result<(), Failure> {
-    let mut settings = Settings::read(&place.config)?;
-    let mut bank = None;
-    let mut throwaway = None;
-    let mut place = place.clone();
-    if options.demo {
-        if place.state.is_none() {
-            let directory = super::resolve::Throwaway::new()?;
-            place.state = Some(directory.0.clone());
-            throwaway = Some(directory);
-        }
-        let started = DemoProcess::start(&place, &settings, None, &options.switches).await?;
-        started.point(&mut settings);
-        bank = Some(started);
-    }
-    let (lookup_settings, sources) = wire::lookup_files(&settings)?;
-    let opened = sources.open(&settings.folder, &wire::outbound(&settings)?).map_err(Failure::input)?;
-    let lookup = records::Lookup::new(lookup_settings, opened, Arc::new(SystemClock));
-    match &options.input {
-        Some(input) => {
-            let mut lines = Lines::open(input)?;
-            while let Some((line, number)) = lines.next()? {
-                let question = records::Question::parse(&line, number)
-                    .map_err(|error| Failure::Input(format!("{}: {error}", input.display())))?;
-                output::json_line(&lookup.find(&question.id, &question.fields).await)?;
-            }
-        }
-        None => output::json_line(&lookup.find("1", &values(&options.values)?).await)?,
-    }
-    drop(bank);
-    drop(throwaway);
-    Ok(())
-}
-
-fn values(pairs: &[String]) -> Result<Fields, Failure> {
-    let mut fields = Fields::new();
-    for pair in pairs {
-        let (field, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Failure::Input("a value is not FIELD=VALUE, as in last_name=Müller".to_owned()))?;
-        fields.entry(field.to_owned()).or_default().push(value.to_owned());
-    }
-    Ok(fields)
 }
 
 #[derive(Deserialize)]

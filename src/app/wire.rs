@@ -10,7 +10,7 @@ use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
-use crate::records::{Lookup, LookupSettings, SourceDeclarations};
+use crate::records::Lookup;
 use crate::understanding::installed::Installed;
 use crate::understanding::nodes::{self, Nodes};
 use crate::understanding::{Compute, Live, Readers, Work};
@@ -63,6 +63,9 @@ pub fn compute(settings: &Settings) -> Result<Compute, Failure> {
         .map_err(|problem| Failure::Input(format!("prokura.toml, [inference] {problem}")))
 }
 
+/// More threads than any machine has cores for.
+const MOST_THREADS: usize = 1024;
+
 /// How the threads that read work, on this device.
 pub fn work(settings: &Settings, compute: &Compute) -> Result<Work, Failure> {
     let asked = settings.inference.clone();
@@ -70,6 +73,13 @@ pub fn work(settings: &Settings, compute: &Compute) -> Result<Work, Failure> {
         let problem =
             "prokura.toml, [inference] `queue` is 0, and no text could wait; leave it out, or set 1 or more";
         return Err(Failure::Input(problem.to_owned()));
+    }
+    if asked.threads > MOST_THREADS {
+        let problem = format!(
+            "`threads` cannot be `{}`; allowed: 0 (as many as cores) to {MOST_THREADS}",
+            asked.threads
+        );
+        return Err(Failure::Input(format!("prokura.toml, [inference] {problem}")));
     }
     let batch = if asked.batch == 0 { compute.pieces() } else { asked.batch };
     Ok(Work { batch, ..asked })
@@ -81,7 +91,12 @@ fn nodes(settings: &Settings) -> Result<Option<Arc<Nodes>>, Failure> {
     if node.is_empty() {
         return Ok(None);
     }
+    let outbound = outbound(settings)?;
     let places = node.iter().map(|node| {
+        outbound.check(&node.url).map_err(|problem| {
+            let remedy = "it needs http:// or https://, and its host and port on the [outbound] hosts list";
+            Failure::Input(format!("prokura.toml, [[inference.node]] url: {problem}; {remedy}"))
+        })?;
         let read = |file: &PathBuf| {
             let file = settings.beside(file);
             let key = std::fs::read_to_string(&file);
@@ -90,11 +105,17 @@ fn nodes(settings: &Settings) -> Result<Option<Arc<Nodes>>, Failure> {
                 .map_err(|error| Failure::Input(format!("{}: {error}; {remedy}", file.display())))
         };
         let key = node.key_file.as_ref().map(read).transpose()?;
+        if let (Some(key), Some(file)) = (&key, &node.key_file)
+            && (key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            let problem = "this holds no key; put the one in that `prokura key` printed on the other machine";
+            return Err(Failure::Input(format!("{}: {problem}", settings.beside(file).display())));
+        }
         Ok(nodes::Place { url: node.url.trim_end_matches('/').to_owned(), key })
     });
     let places = places.collect::<Result<_, Failure>>()?;
     let (hedge, longest) = (Duration::from_millis(*hedge_ms), Duration::from_millis(*timeout_ms));
-    Ok(Some(Arc::new(Nodes::new(outbound(settings)?, places, hedge, longest))))
+    Ok(Some(Arc::new(Nodes::new(outbound, places, hedge, longest))))
 }
 
 /// The file of bank codes, or none.
@@ -105,27 +126,10 @@ pub fn bank_codes(settings: &Settings) -> Result<BankCodes, Failure> {
 }
 
 /// The two files that a look-up needs, without the rest of the pack.
-pub fn lookup_files(settings: &Settings) -> Result<(LookupSettings, SourceDeclarations), Failure> {
-    let read = |name: &str| {
-        let path = settings.folder.join(name);
-        let shown = path.display().to_string();
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
-        Ok::<_, Failure>((shown, text))
-    };
-    let (file, text) = read("lookup.toml")?;
-    let lookup = LookupSettings::parse(&file, &text)?;
-    let (file, text) = read("sources.toml")?;
-    let mut sources = SourceDeclarations::parse(&file, &text)?;
-    for (name, url) in &settings.systems {
-        sources.set_base_url(name, url);
-    }
-    Ok((lookup, sources))
-}
-
 pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> Result<Lookup, Failure> {
+    let kinds = checked.pack.lookup.kinds();
     let sources =
-        checked.pack.sources.open(&settings.folder, &outbound(settings)?).map_err(Failure::input)?;
+        checked.pack.sources.open(&settings.folder, &outbound(settings)?, &kinds).map_err(Failure::input)?;
     Ok(Lookup::new(checked.pack.lookup.clone(), sources, clock))
 }
 

@@ -169,6 +169,8 @@ pub(super) fn summary(state: &State) -> Vec<String> {
             "candidates: {}",
             if best.is_empty() { "none".to_owned() } else { best.join(", ") }
         ));
+        let explained = facts.candidates.iter().take(1).filter(|best| !best.explanation.is_empty());
+        lines.extend(explained.map(|best| format!("{}: {}", best.id, best.explanation)));
         if facts.basis == Basis::Identity {
             lines.push("the message names no account; the verified customer's own were taken".to_owned());
         }

@@ -173,11 +173,14 @@ pub struct Understand {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Lookup {
+    #[command(subcommand)]
+    pub command: Option<LookupCommand>,
     /// Values, as `field=value`; a field may come several times.
     #[arg(value_name = "FIELD=VALUE", required_unless_present = "input")]
     pub values: Vec<String>,
-    /// JSON lines with `id` and `fields`. `-` is standard input.
+    /// JSON lines with `id` and `fields`, or a CSV file with the columns of the file source. `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "values")]
     pub input: Option<PathBuf>,
     /// Against a demonstration bank started for this look-up.
@@ -186,6 +189,29 @@ pub struct Lookup {
     /// A switch of the demonstration bank. Repeatable.
     #[arg(long = "switch", value_name = "NAME=VALUE", requires = "demo")]
     pub switches: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum LookupCommand {
+    /// Estimate what agreements are worth, from questions and the records of the file source.
+    #[command(
+        after_help = "A question is a JSON line: {\"id\": \"q1\", \"fields\": {\"last_name\": [\"Müller\"]}}, and \
+        optionally \"record\": the\nid of the record that is meant, or null where none is. Without such labels the \
+        weights are estimated by\nexpectation and maximisation. The configuration names the fields and their kinds \
+        in [lookup.matching] (a file of\nits own) or [matching] (lookup.toml); that section is written to --out, with \
+        `m` and `u` filled in. JSON on\nstandard output has the same with the weight of every level."
+    )]
+    Fit(LookupFit),
+}
+
+#[derive(Args, Debug)]
+pub struct LookupFit {
+    /// JSON lines, or a CSV file with the columns of the file source. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Where to write the section of the settings.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -469,8 +495,9 @@ pub enum Audit {
 #[derive(Args, Debug)]
 pub struct Replay {
     pub case: String,
-    /// Read the messages again, too, with the bundles that read them. The same bundle and arithmetic must say the same,
-    /// bit for bit (else exit code 1); what a GPU read is compared, and a difference is told.
+    /// Read the messages again, too, with the bundles that read them. With the same pack, bank codes and program the same
+    /// bundle and arithmetic must say the same, bit for bit (else exit code 1); everything else, and what a GPU read,
+    /// is compared, and a difference is told.
     #[arg(long)]
     pub models: bool,
 }

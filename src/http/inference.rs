@@ -170,7 +170,7 @@ async fn embeddings(
     let models = bundle(&node.models, model.as_ref())?;
     // Several are asked for at once, so that they share batches, and few, so that others find a place.
     let asked = texts.into_iter().map(|text| node.readers.scores(Arc::clone(&models), text, Urgency::Bulk));
-    let raw: Vec<Raw> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    let raw: Vec<Raw> = stream::iter(asked).buffered(AT_ONCE.min(node.readers.room())).try_collect().await?;
     let vectors = raw.into_iter().map(|raw| raw.retrieval).collect();
     let arithmetic = models.model().arithmetic().to_owned();
     Ok(Json(Vectors { model: models.digest().clone(), arithmetic, vectors }))

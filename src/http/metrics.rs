@@ -88,7 +88,11 @@ fn inference_nodes(out: &mut String, nodes: &Nodes) {
     let counts = nodes.counts();
     for (name, help, count) in [
         ("prokura_inference_answered_total", "Texts that a node read.", &counts.answered),
-        ("prokura_inference_hedged_total", "Of these by the second node that was asked.", &counts.hedged),
+        (
+            "prokura_inference_hedged_total",
+            "Texts that a second node was given because the first was slow.",
+            &counts.hedged,
+        ),
         ("prokura_inference_local_total", "Texts that no node read, and this machine did.", &counts.local),
     ] {
         counter(out, name, help, count);

@@ -300,15 +300,25 @@ struct Facts {
 #[derive(ToSchema)]
 struct Candidate {
     id: String,
-    score: u32,
+    /// Points, or bits where weights are estimated.
+    score: f64,
     matched: Vec<Match>,
+    /// Fields that speak against it, where weights are estimated.
+    against: Option<Vec<Match>>,
+    /// That this is the record which was meant, where weights are estimated.
+    probability: Option<f64>,
+    /// Every field in words with its weight, where weights are estimated.
+    explanation: Option<String>,
 }
 
 #[derive(ToSchema)]
 struct Match {
     field: String,
+    /// What was said.
     value: String,
-    weight: u32,
+    weight: f64,
+    /// How it agrees with the record, where weights are estimated.
+    agreement: Option<String>,
 }
 
 #[derive(ToSchema)]

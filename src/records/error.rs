@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum RecordsError {
     #[error("{path} cannot be read: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path}: the environment has no variable `{name}`; set it to the folder that it stands for")]
+    Variable { path: PathBuf, name: String },
     #[error("{path}:{line}: {reason}")]
     Line { path: PathBuf, line: usize, reason: String },
     #[error(

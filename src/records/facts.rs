@@ -33,16 +33,45 @@ impl Facts {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Candidate {
     pub id: RecordId,
-    /// Sum over fields of the weight of the best matching value.
-    pub score: u32,
+    /// Sum over fields of the weight of the best matching value: points, or where weights are estimated, bits.
+    #[serde(with = "number")]
+    pub score: f64,
     pub matched: Vec<Match>,
+    /// Fields that speak against it, where weights are estimated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<Match>,
+    /// How likely this is the record that was meant, where weights are estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// The same for people to read: `last name agrees closely +4.1, postcode disagrees -0.9`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub explanation: String,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Match {
     pub field: String,
+    /// What was said, never what the record holds.
     pub value: String,
-    pub weight: u32,
+    #[serde(with = "number")]
+    pub weight: f64,
+    /// How the two agree, where values are not only compared for being equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<String>,
+}
+
+/// Whole numbers without a point, others to two places.
+mod number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        if value.fract() == 0.0 { to.serialize_i64(*value as i64) } else { to.serialize_f64(*value) }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        f64::deserialize(from)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! The look-up: one query per value to each source, all at once, and what the verified customer may read.
 
 use super::error::{ReadError, RecordsError, SourceError};
-use super::facts::{Basis, Facts, Record, Relation, SourceReport, SourceStatus};
+use super::facts::{Basis, Candidate, Facts, Record, Relation, SourceReport, SourceStatus};
+use super::matching::{self, Compared, Indexed};
 use super::score::{Hit, candidates, select};
 use super::settings::LookupSettings;
 use super::source::{Entry, Source};
+use super::weights::Matching;
 use crate::base::grants::ReadGrant;
 use crate::base::{Clock, CustomerId, RecordId};
 use futures::StreamExt;
@@ -27,6 +29,14 @@ const LONGEST_VALUE: usize = 200;
 pub struct Question {
     pub id: String,
     pub fields: Fields,
+    /// For `prokura lookup fit`: the record that is meant, or `null` where none is. A look-up pays no heed to it.
+    #[serde(default, deserialize_with = "said")]
+    pub record: Option<Option<RecordId>>,
+}
+
+/// Tells `null` from a member that is not there.
+fn said<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<RecordId>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 impl Question {
@@ -50,6 +60,22 @@ pub struct Lookup {
     clock: Arc<dyn Clock>,
 }
 
+/// What one source said.
+enum Answered {
+    /// Which records have a value.
+    Listed(Vec<Hit>),
+    Compared(Vec<Compared>),
+}
+
+impl Answered {
+    fn hits(self) -> Vec<Hit> {
+        match self {
+            Self::Listed(hits) => hits,
+            Self::Compared(_) => vec![],
+        }
+    }
+}
+
 /// One value to search for.
 #[derive(Clone)]
 struct Query {
@@ -69,17 +95,78 @@ impl Lookup {
 
     /// Scores only: who asks plays no part, and no record is read.
     pub async fn find(&self, id: &str, fields: &Fields) -> Facts {
+        let matching = self.settings.matching.as_ref().filter(|matching| matching.estimated());
         let (queries, dropped) = self.queries(fields);
-        let asked = self.sources.iter().map(|source| self.search(source.as_ref(), &queries, dropped));
-        let mut hits = Vec::new();
+        let asked = self.sources.iter().map(|source| async {
+            match (matching, source.indexed()) {
+                (Some(matching), Some(indexed)) => {
+                    self.compare(source.as_ref(), indexed, fields, matching).await
+                }
+                _ => {
+                    let (hits, report) = self.search(source.as_ref(), &queries, dropped).await;
+                    (Answered::Listed(hits), report)
+                }
+            }
+        });
+        let mut answers = Vec::new();
         let mut sources = Vec::new();
-        for (found, report) in join_all(asked).await {
-            hits.extend(found);
+        for (answered, report) in join_all(asked).await {
+            answers.push(answered);
             sources.extend(report);
         }
-        let candidates = candidates(&hits);
-        let selected = select(&candidates, self.settings.threshold);
+        let (candidates, selected) = match matching {
+            None => {
+                let candidates =
+                    candidates(&answers.into_iter().flat_map(Answered::hits).collect::<Vec<_>>());
+                let selected = select(&candidates, self.settings.threshold);
+                (candidates, selected)
+            }
+            Some(matching) => {
+                let candidates = self.matched(answers, matching);
+                let selected = matching::select(&candidates, matching, self.settings.max_records);
+                (candidates, selected)
+            }
+        };
         Facts { id: id.to_owned(), candidates, selected, sources, basis: Basis::Values, records: vec![] }
+    }
+
+    /// What a source that is indexed here says. The comparing keeps a core busy, so it has a thread of its own.
+    async fn compare(
+        &self,
+        source: &dyn Source,
+        indexed: Arc<Indexed>,
+        fields: &Fields,
+        matching: &Matching,
+    ) -> (Answered, Option<SourceReport>) {
+        let start = Instant::now();
+        let (fields, matching) = (fields.clone(), matching.clone());
+        let compared = tokio::task::spawn_blocking(move || indexed.compare(&fields, &matching)).await;
+        let status = if compared.is_ok() { SourceStatus::Answered } else { SourceStatus::Refused };
+        let report = SourceReport {
+            name: source.name().to_owned(),
+            status,
+            milliseconds: milliseconds(start.elapsed()),
+            cached_at: None,
+        };
+        (Answered::Compared(compared.unwrap_or_default()), Some(report))
+    }
+
+    /// The candidates of all sources, by how well they agree.
+    fn matched(&self, answers: Vec<Answered>, matching: &Matching) -> Vec<Candidate> {
+        let rows = self.sources.iter().filter_map(|source| source.indexed()).map(|indexed| indexed.ids.len());
+        let records = rows.max().map_or(0, |rows| rows as u64).max(matching.records.unwrap_or(0));
+        let mut compared = Vec::new();
+        for answer in answers {
+            match answer {
+                Answered::Compared(found) => compared.extend(found),
+                Answered::Listed(hits) => {
+                    let hits =
+                        hits.iter().map(|hit| (hit.field.as_str(), hit.value.as_str(), hit.ids.as_slice()));
+                    compared.extend(matching::listed(hits, matching));
+                }
+            }
+        }
+        matching::candidates(compared, matching, records as f64)
     }
 
     /// Whether one of the given fields identifies an account by itself.
@@ -271,7 +358,7 @@ impl Lookup {
     }
 }
 
-fn usable(value: &str) -> Option<&str> {
+pub(super) fn usable(value: &str) -> Option<&str> {
     let value = value.trim();
     (!value.is_empty() && value.len() <= LONGEST_VALUE).then_some(value)
 }

@@ -138,10 +138,10 @@ fn ids(records: &[Record]) -> Vec<&str> {
 async fn the_worked_example_scores_as_told() {
     let facts = lookup(vec![bank()]).find("t1", &example()).await;
     let told: Vec<_> = facts.candidates.iter().map(|c| (c.id.as_str(), c.score)).collect();
-    assert_eq!(told, [("acc_001", 10), ("acc_017", 3), ("acc_204", 2), ("acc_388", 1)]);
+    assert_eq!(told, [("acc_001", 10.0), ("acc_017", 3.0), ("acc_204", 2.0), ("acc_388", 1.0)]);
     assert_eq!(facts.selected, [RecordId::new("acc_001")]);
     let matched: Vec<_> = facts.candidates[0].matched.iter().map(|m| (m.value.as_str(), m.weight)).collect();
-    assert_eq!(matched, [("ABC01234", 5), ("Sparkasse Nürnberg", 2), ("Müller", 2), ("Max", 1)]);
+    assert_eq!(matched, [("ABC01234", 5.0), ("Sparkasse Nürnberg", 2.0), ("Müller", 2.0), ("Max", 1.0)]);
     assert_eq!(facts.sources[0].status, SourceStatus::Answered);
     assert!(facts.records.is_empty() && facts.complete());
 }
@@ -156,7 +156,7 @@ async fn hits_of_several_sources_are_merged_by_id() {
     );
     let facts = lookup(vec![bank(), second]).find("t1", &example()).await;
     let of = |id| facts.candidates.iter().find(|c| c.id == RecordId::new(id)).unwrap().score;
-    assert_eq!((of("acc_001"), of("acc_017")), (10, 5));
+    assert_eq!((of("acc_001"), of("acc_017")), (10.0, 5.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,7 +298,7 @@ proptest! {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let facts = runtime.block_on(lookup(vec![memory]).find("t", &given));
-        let told: Vec<_> = facts.candidates.iter().map(|c| (c.id.as_str().to_owned(), c.score)).collect();
+        let told: Vec<_> = facts.candidates.iter().map(|c| (c.id.as_str().to_owned(), c.score as u32)).collect();
         let expected = naive(&records, &given, &settings());
         let max = expected.first().map_or(0, |(_, score)| *score);
         let selected: Vec<_> = expected.iter().filter(|(_, score)| *score == max && max >= 5).cloned().collect();

@@ -6,12 +6,17 @@
 //! anything of somebody else's record, let a slow or broken source hang or end a look-up, or put a
 //! value of a record or message into an error.
 
+pub mod agreement;
 pub mod error;
 pub mod facts;
+pub mod fit;
+pub mod index;
 pub mod lookup;
+pub mod matching;
 pub mod score;
 pub mod settings;
 pub mod source;
+pub mod weights;
 
 pub use error::{ReadError, RecordsError, SourceError};
 pub use facts::{Basis, Candidate, Facts, Match, Record, Relation, SourceReport, SourceStatus};

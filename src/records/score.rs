@@ -30,23 +30,35 @@ pub fn candidates(hits: &[Hit]) -> Vec<Candidate> {
         .map(|(id, fields)| {
             let mut matched: Vec<Match> = fields
                 .into_values()
-                .map(|hit| Match { field: hit.field.clone(), value: hit.value.clone(), weight: hit.weight })
+                .map(|hit| Match {
+                    field: hit.field.clone(),
+                    value: hit.value.clone(),
+                    weight: hit.weight.into(),
+                    agreement: None,
+                })
                 .collect();
-            matched.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
-            let score = matched.iter().map(|hit| hit.weight).fold(0, u32::saturating_add);
-            Candidate { id: id.clone(), score, matched }
+            matched.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
+            let score = matched.iter().map(|hit| hit.weight).sum();
+            Candidate {
+                id: id.clone(),
+                score,
+                matched,
+                against: vec![],
+                probability: None,
+                explanation: String::new(),
+            }
         })
         .collect();
-    candidates.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     candidates
 }
 
 /// The ids with `score >= threshold && score == max`, in the order of the candidates.
 pub fn select(candidates: &[Candidate], threshold: u32) -> Vec<RecordId> {
-    let max = candidates.iter().map(|candidate| candidate.score).max().unwrap_or(0);
+    let max = candidates.iter().map(|candidate| candidate.score).fold(0.0, f64::max);
     candidates
         .iter()
-        .filter(|candidate| candidate.score >= threshold && candidate.score == max)
+        .filter(|candidate| candidate.score >= threshold.into() && candidate.score >= max)
         .map(|candidate| candidate.id.clone())
         .collect()
 }
@@ -71,7 +83,7 @@ mod tests {
         ];
         let found = candidates(&hits);
         let told: Vec<_> = found.iter().map(|c| (c.id.as_str(), c.score)).collect();
-        assert_eq!(told, [("b", 8), ("a", 2)]);
+        assert_eq!(told, [("b", 8.0), ("a", 2.0)]);
         let matched: Vec<_> = found[0].matched.iter().map(|m| m.value.as_str()).collect();
         assert_eq!(matched, ["exact", "Müller", "Max"]);
     }

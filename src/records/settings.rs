@@ -1,5 +1,7 @@
 //! config/lookup.toml: which fields are looked up, what they weigh and how long it may take.
 
+use super::agreement::Kind;
+use super::weights::Matching;
 use crate::base::Finding;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -17,23 +19,51 @@ pub struct LookupSettings {
     pub max_records: usize,
     /// Weight by field id.
     pub weights: BTreeMap<String, u32>,
+    /// Weights that were estimated: with them a record need not have a value exactly as it was said.
+    pub matching: Option<Matching>,
 }
 
+/// As written, not checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub struct Written {
     threshold: Spanned<i64>,
     max_queries: Spanned<i64>,
     parallel: Spanned<i64>,
     deadline_ms: Spanned<i64>,
     max_records: Spanned<i64>,
     weights: Spanned<BTreeMap<String, Spanned<i64>>>,
+    matching: Option<Spanned<Matching>>,
 }
 
 impl LookupSettings {
     /// `file` is named in findings only.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
-        let raw: Raw = toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let written: Written =
+            toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        written.checked(file, text)
+    }
+
+    pub fn weight(&self, field: &str) -> Option<u32> {
+        self.weights.get(field).copied()
+    }
+
+    /// Whether this field identifies an account by itself.
+    pub fn identifies(&self, field: &str) -> bool {
+        self.weight(field).is_some_and(|weight| weight >= self.threshold)
+    }
+
+    /// How the values of fields are compared where Prokura indexes the records itself.
+    pub fn kinds(&self) -> BTreeMap<String, Kind> {
+        let fields = self.matching.iter().flat_map(|matching| &matching.fields);
+        fields.map(|(field, weights)| (field.clone(), weights.kind)).collect()
+    }
+}
+
+impl Written {
+    /// `text` is what it was read from.
+    pub fn checked(self, file: &str, text: &str) -> Result<LookupSettings, Vec<Finding>> {
+        let raw = self;
         let mut findings = Vec::new();
         let mut number = |field: &str, value: &Spanned<i64>, allowed: RangeInclusive<u32>| {
             let fits = u32::try_from(*value.get_ref()).ok().filter(|number| allowed.contains(number));
@@ -44,7 +74,7 @@ impl LookupSettings {
                 *least
             })
         };
-        let settings = Self {
+        let settings = LookupSettings {
             threshold: number("threshold", &raw.threshold, 1..=1000),
             max_queries: number("max_queries", &raw.max_queries, 1..=10_000) as usize,
             parallel: number("parallel", &raw.parallel, 1..=256) as usize,
@@ -56,21 +86,16 @@ impl LookupSettings {
                 .iter()
                 .map(|(field, weight)| (field.clone(), number(field, weight, 1..=100)))
                 .collect(),
+            matching: raw.matching.as_ref().map(|matching| matching.get_ref().clone()),
         };
+        if let Some(matching) = &raw.matching {
+            findings.extend(matching.get_ref().findings(file, text, matching.span().start));
+        }
         if settings.weights.is_empty() {
             let message = "`[weights]` names no field, so nothing could be looked up; name at least one";
             findings.push(Finding::at(file, text, raw.weights.span().start, message));
         }
         if findings.is_empty() { Ok(settings) } else { Err(findings) }
-    }
-
-    pub fn weight(&self, field: &str) -> Option<u32> {
-        self.weights.get(field).copied()
-    }
-
-    /// Whether this field identifies an account by itself.
-    pub fn identifies(&self, field: &str) -> bool {
-        self.weight(field).is_some_and(|weight| weight >= self.threshold)
     }
 }
 

@@ -25,6 +25,11 @@ const MOST_BYTES: usize = 16 << 20;
 const MISSED: usize = 5;
 /// Of an arithmetic's name, in bytes.
 const LONGEST_NAME: usize = 64;
+/// Of a hundred texts so many may be given to a second node because the first is slow: nodes that are all slow would
+/// only become slower.
+const HEDGED: u64 = 10;
+/// Texts that may be hedged in a row, after many that were not.
+const SAVED: u64 = 20;
 /// Between two looks at a node.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -120,14 +125,16 @@ pub struct Nodes {
     hedge: Duration,
     /// After so long nobody is waited for.
     longest: Duration,
-    counts: Counts,
+    /// Hundredths of a text that may still be hedged.
+    saved: AtomicU64,
+    counts: Arc<Counts>,
 }
 
 /// What became of the texts that nodes were asked about.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub answered: AtomicU64,
-    /// Of these by the second that was asked.
+    /// Texts that a second node was given because the first was slow.
     pub hedged: AtomicU64,
     /// Texts that this machine read because no node did.
     pub local: AtomicU64,
@@ -142,6 +149,8 @@ pub struct Node {
     busy: AtomicUsize,
     /// Requests in a row that it did not answer.
     missed: AtomicUsize,
+    /// Of all nodes together.
+    counts: Arc<Counts>,
 }
 
 /// A request under way.
@@ -173,8 +182,10 @@ impl Fault {
 }
 
 impl Node {
-    /// What it answered cannot be the scores of that text.
+    /// What it answered cannot be the scores of that text, which this machine reads after all.
     pub fn misfit(&self) {
+        self.counts.answered.fetch_sub(1, Ordering::Relaxed);
+        self.counts.local.fetch_add(1, Ordering::Relaxed);
         self.leave_out("its answer is of another shape than its bundle");
     }
 
@@ -245,16 +256,18 @@ impl Node {
 impl Nodes {
     /// Nodes count as up until they are asked.
     pub fn new(outbound: Outbound, places: Vec<Place>, hedge: Duration, longest: Duration) -> Self {
+        let counts = Arc::<Counts>::default();
         let node = |place| {
             Arc::new(Node {
                 place,
                 up: AtomicBool::new(true),
                 busy: AtomicUsize::new(0),
                 missed: AtomicUsize::new(0),
+                counts: Arc::clone(&counts),
             })
         };
         let nodes = places.into_iter().map(node).collect();
-        Self { outbound, nodes, hedge, longest, counts: Counts::default() }
+        Self { outbound, nodes, hedge, longest, saved: AtomicU64::new(SAVED * 100), counts }
     }
 
     pub fn counts(&self) -> &Counts {
@@ -269,6 +282,8 @@ impl Nodes {
     /// The scores of a text; `None` where this machine is to read it.
     pub async fn scores(&self, model: &Digest, text: &str, urgency: Urgency) -> Option<Scored> {
         let asked = Asked { model: model.clone(), text: text.to_owned(), bulk: urgency == Urgency::Bulk };
+        let earn = |saved: u64| Some((saved + HEDGED).min(SAVED * 100));
+        let _ = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earn);
         let found = timeout(self.longest, self.hedged(Arc::new(asked))).await.ok().flatten();
         let count = if found.is_some() { &self.counts.answered } else { &self.counts.local };
         count.fetch_add(1, Ordering::Relaxed);
@@ -290,22 +305,28 @@ impl Nodes {
         if let Some(Some(found)) = early {
             return Some(found);
         }
+        if early.is_some() {
+            return self.ask(second, &asked).await.ok()?;
+        }
+        let spend = |saved: u64| saved.checked_sub(100);
+        if self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
+            return match first.await.ok()? {
+                Some(found) => Some(found),
+                None => self.ask(second, &asked).await.ok()?,
+            };
+        }
+        self.counts.hedged.fetch_add(1, Ordering::Relaxed);
         let mut second = self.ask(second, &asked);
-        let found = match early {
-            Some(_) => second.await.ok()?,
-            None => tokio::select! {
-                found = &mut first => match found.ok()? {
-                    Some(found) => return Some(found),
-                    None => second.await.ok()?,
-                },
-                found = &mut second => match found.ok()? {
-                    Some(found) => Some(found),
-                    None => return first.await.ok()?,
-                },
+        tokio::select! {
+            found = &mut first => match found.ok()? {
+                Some(found) => Some(found),
+                None => second.await.ok()?,
             },
-        };
-        self.counts.hedged.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
-        found
+            found = &mut second => match found.ok()? {
+                Some(found) => Some(found),
+                None => first.await.ok()?,
+            },
+        }
     }
 
     /// A task of its own: who is slow is known as busy, and in the end as silent, also when nobody waits any more.

@@ -119,6 +119,7 @@ pub struct Counts {
 /// The threads, and what waits for them. They end with the last copy of this value.
 pub struct Readers {
     queue: Arc<Queue>,
+    room: usize,
     urgent: Arc<Semaphore>,
     bulk: Arc<Semaphore>,
     nodes: Option<Arc<Nodes>>,
@@ -228,7 +229,8 @@ impl Readers {
             })?;
         }
         let places = || Arc::new(Semaphore::new(work.queue.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { queue, urgent: places(), bulk: places(), nodes })
+        let room = work.queue.clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self { queue, room, urgent: places(), bulk: places(), nodes })
     }
 
     pub fn nodes(&self) -> Option<&Arc<Nodes>> {
@@ -288,6 +290,11 @@ impl Readers {
         let wanted = Wanted::Reading { banks, id, language, scored, done };
         self.queue.push(Job { models, text, wanted, _place: place }, urgency);
         Ok(answer.await.map_err(|_| Unread::CutOff)??)
+    }
+
+    /// How many texts of each urgency may be under way at once.
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     const fn places(&self, urgency: Urgency) -> &Arc<Semaphore> {

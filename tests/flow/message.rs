@@ -17,7 +17,7 @@ fn values(state: &State, group: &str, field: &str) -> Vec<String> {
 
 fn scores(state: &State) -> Vec<(String, u32)> {
     let facts = state.facts.as_ref().unwrap();
-    facts.candidates.iter().map(|found| (found.id.to_string(), found.score)).collect()
+    facts.candidates.iter().map(|found| (found.id.to_string(), found.score as u32)).collect()
 }
 
 fn score(state: &State, id: &str) -> Option<u32> {

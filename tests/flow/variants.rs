@@ -86,8 +86,11 @@ async fn twenty_variants_score_as_computed_by_hand() {
             .collect();
         expected.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let facts = state.facts.as_ref().unwrap();
-        let found: Vec<(u32, String)> =
-            facts.candidates.iter().map(|candidate| (candidate.score, candidate.id.to_string())).collect();
+        let found: Vec<(u32, String)> = facts
+            .candidates
+            .iter()
+            .map(|candidate| (candidate.score as u32, candidate.id.to_string()))
+            .collect();
         let selected: Vec<String> = facts.selected.iter().map(ToString::to_string).collect();
         if found != expected || selected != [account["id"].as_str().unwrap()] {
             let heads =

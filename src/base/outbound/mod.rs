@@ -92,15 +92,27 @@ impl Outbound {
         })
     }
 
+    /// Whether a request to this address could be sent: what is wrong with it otherwise.
+    pub fn check(&self, url: &str) -> Result<(), OutboundError> {
+        self.target(url).map(drop)
+    }
+
+    /// The address, and its host as the list has it.
+    fn target(&self, url: &str) -> Result<(reqwest::Url, String), OutboundError> {
+        let bad = || OutboundError::BadUrl(scheme_and_host(url));
+        let parsed = reqwest::Url::parse(url).map_err(|_| bad())?;
+        let name = parsed.host_str().ok_or_else(bad)?;
+        let host = parsed.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        if self.allowed.contains(&host) {
+            Ok((parsed, host))
+        } else {
+            Err(OutboundError::NotAllowed { host })
+        }
+    }
+
     /// Sends one request and reads the whole answer. Every status is an answer; the caller judges it.
     pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
-        let url = reqwest::Url::parse(&request.url)
-            .map_err(|_| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
-        let name = url.host_str().ok_or_else(|| OutboundError::BadUrl(scheme_and_host(&request.url)))?;
-        let host = url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-        if !self.allowed.contains(&host) {
-            return Err(OutboundError::NotAllowed { host });
-        }
+        let (url, host) = self.target(&request.url)?;
         let client = if request.http2 { &self.http2 } else { &self.client };
         let mut builder = client.request(request.method.into(), url).timeout(request.timeout);
         for (name, value) in &request.headers {

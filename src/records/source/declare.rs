@@ -1,5 +1,6 @@
 //! config/sources.toml.
 
+use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
 use super::{Entry, FileSource, HttpSource, Source, record_id};
 use crate::base::outbound::Outbound;
@@ -83,6 +84,12 @@ impl SourceDeclarations {
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
         let declared: Self =
             toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        declared.checked(file, text)
+    }
+
+    /// `text` is what it was read from.
+    pub fn checked(self, file: &str, text: &str) -> Result<Self, Vec<Finding>> {
+        let declared = self;
         let mut findings = Vec::new();
         let mut wrong = |at: usize, field: &str, value: &str, allowed: &str| {
             let message = format!("`{field}` cannot be `{value}`; allowed: {allowed}");
@@ -151,13 +158,19 @@ impl SourceDeclarations {
     }
 
     /// The sources, ready to be asked. Paths of files are relative to `folder`; files are read here.
-    pub fn open(&self, folder: &Path, outbound: &Outbound) -> Result<Vec<Arc<dyn Source>>, RecordsError> {
+    /// Those of files are indexed by the fields of `kinds`.
+    pub fn open(
+        &self,
+        folder: &Path,
+        outbound: &Outbound,
+        kinds: &BTreeMap<String, Kind>,
+    ) -> Result<Vec<Arc<dyn Source>>, RecordsError> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
         for declared in &self.http {
             sources.push(Arc::new(HttpSource::new(declared.clone(), outbound.clone())));
         }
         for declared in &self.file {
-            sources.push(Arc::new(FileSource::open(declared, folder)?));
+            sources.push(Arc::new(FileSource::open(declared, folder, kinds)?));
         }
         Ok(sources)
     }

@@ -1,13 +1,17 @@
 //! A source that is a file: JSON lines or CSV, read once at start.
 
+use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
+use super::super::index::Index;
+use super::super::matching::Indexed;
 use super::declare::{FileDeclaration, FileFormat};
-use super::{Entry, Hits, Source, csv};
+use super::{Entry, Hits, Source, csv, record_id};
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct FileSource {
@@ -16,12 +20,18 @@ pub struct FileSource {
     compact: BTreeSet<String>,
     entries: BTreeMap<RecordId, Entry>,
     /// Ids by field and comparable value.
-    index: HashMap<(String, String), Vec<RecordId>>,
+    exact: HashMap<(String, String), Vec<RecordId>>,
+    indexed: Option<Arc<Indexed>>,
 }
 
 impl FileSource {
-    pub fn open(declared: &FileDeclaration, folder: &Path) -> Result<Self, RecordsError> {
-        let path = folder.join(&declared.path);
+    /// Fields with a kind are indexed, so that garbled values find their records, too.
+    pub fn open(
+        declared: &FileDeclaration,
+        folder: &Path,
+        kinds: &BTreeMap<String, Kind>,
+    ) -> Result<Self, RecordsError> {
+        let path = folder.join(named_folder(&declared.path)?);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| RecordsError::Unreadable { path: path.clone(), source })?;
         let wrong =
@@ -37,8 +47,10 @@ impl FileSource {
             searched: declared.find.keys().cloned().collect(),
             compact: declared.compact.clone(),
             entries: BTreeMap::new(),
-            index: HashMap::new(),
+            exact: HashMap::new(),
+            indexed: None,
         };
+        source.indexed = indexed(declared, kinds, &objects);
         for (line, object) in objects {
             let form = &declared.form;
             let entry = form.entry(&object).map_err(|_| {
@@ -53,7 +65,7 @@ impl FileSource {
             for (field, column) in &declared.find {
                 if let Some(value) = object.get(column).and_then(text_of) {
                     let key = (field.clone(), source.comparable(field, &value));
-                    source.index.entry(key).or_default().push(entry.id.clone());
+                    source.exact.entry(key).or_default().push(entry.id.clone());
                 }
             }
             if source.entries.insert(entry.id.clone(), entry).is_some() {
@@ -85,8 +97,12 @@ impl Source for FileSource {
 
     fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
         let key = (field.to_owned(), self.comparable(field, value));
-        let ids = self.index.get(&key).cloned().unwrap_or_default();
+        let ids = self.exact.get(&key).cloned().unwrap_or_default();
         Box::pin(async move { Ok(Hits { ids, more: false }) })
+    }
+
+    fn indexed(&self) -> Option<Arc<Indexed>> {
+        self.indexed.clone()
     }
 
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
@@ -102,6 +118,42 @@ impl Source for FileSource {
             async move { Ok(self.entries.values().filter(theirs).map(|entry| entry.id.clone()).collect()) },
         )
     }
+}
+
+/// A path whose first part is `$NAME` begins with what that variable of the environment holds.
+fn named_folder(path: &Path) -> Result<PathBuf, RecordsError> {
+    let mut parts = path.components();
+    let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(name) = first.strip_prefix('$') else { return Ok(path.to_owned()) };
+    match std::env::var_os(name) {
+        Some(folder) => Ok(Path::new(&folder).join(parts.as_path())),
+        None => Err(RecordsError::Variable { path: path.to_owned(), name: name.to_owned() }),
+    }
+}
+
+/// The records by the fields that have a kind; nothing where no field has.
+fn indexed(
+    declared: &FileDeclaration,
+    kinds: &BTreeMap<String, Kind>,
+    objects: &Objects,
+) -> Option<Arc<Indexed>> {
+    let columns: Vec<(String, Kind)> =
+        declared.find.keys().filter_map(|field| Some((field.clone(), *kinds.get(field)?))).collect();
+    let known: Vec<_> = objects
+        .iter()
+        .filter_map(|(_, object)| Some((object.get(&declared.form.id).and_then(record_id)?, object)))
+        .collect();
+    let texts: Vec<Vec<Option<String>>> = known
+        .iter()
+        .map(|(_, object)| {
+            let columns = columns.iter().filter_map(|(field, _)| declared.find.get(field));
+            columns.map(|column| object.get(column).and_then(text_of)).collect()
+        })
+        .collect();
+    let rows: Vec<Vec<Option<&str>>> =
+        texts.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
+    let ids = known.into_iter().map(|(id, _)| id).collect();
+    (!columns.is_empty()).then(|| Arc::new(Indexed { index: Index::new(&columns, &rows), ids }))
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -130,14 +182,14 @@ fn table(text: &str, authorised: &str) -> Result<Objects, (usize, &'static str)>
         if row.len() != header.len() {
             return Err((line, "the row has another number of fields than the first line"));
         }
-        let cells = header.iter().zip(row).filter(|(_, cell)| !cell.is_empty());
-        let object = cells.map(|(column, cell)| {
+        let cells = header.iter().zip(&row).map(|(column, cell)| (column.trim(), cell.trim()));
+        let object = cells.filter(|(_, cell)| !cell.is_empty()).map(|(column, cell)| {
             let value = if column == authorised {
                 cell.split(';').map(str::trim).filter(|id| !id.is_empty()).map(Value::from).collect()
             } else {
                 Value::from(cell)
             };
-            (column.clone(), value)
+            (column.to_owned(), value)
         });
         Ok((line, object.collect()))
     })
@@ -159,7 +211,7 @@ mod tests {
              system = [\"status\"]\nfree_text = []\n"
         );
         let declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
-        FileSource::open(&declared.file[0], folder.path())
+        FileSource::open(&declared.file[0], folder.path(), &BTreeMap::new())
     }
 
     async fn check(source: &FileSource) {

@@ -10,9 +10,11 @@ pub use file::FileSource;
 pub use http::HttpSource;
 
 use super::error::SourceError;
+use super::matching::Indexed;
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A system that has records. One of the five seams.
@@ -27,6 +29,11 @@ pub trait Source: Send + Sync {
 
     /// The records whose field has exactly this value.
     fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>>;
+
+    /// The records of a source that Prokura indexes itself: values need not be exactly as they were said.
+    fn indexed(&self) -> Option<Arc<Indexed>> {
+        None
+    }
 
     /// One record; `None` when the source says that there is none.
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>>;
