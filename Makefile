@@ -106,4 +106,6 @@ bench-inference: tools models/base/model.safetensors
 .PHONY: bench-lookup
 bench-lookup: tools
 	cargo build --release --locked
-	python3 bench/lookup.py --work $(BENCH)/lookup --out bench/results/lookup.json
+	test -e $(BENCH)/lookup-python || python3 -m venv $(BENCH)/lookup-python
+	$(BENCH)/lookup-python/bin/pip install --quiet splink recordlinkage || true
+	python3 bench/lookup.py --work $(BENCH)/lookup --peers $(BENCH)/lookup-python/bin/python --out bench/results/lookup.json

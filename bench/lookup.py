@@ -31,6 +31,7 @@ def main():
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/prokura")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--peers", type=Path, help="a Python that has splink and recordlinkage")
     parser.add_argument("--only", choices=["evi", "febrl", "million"], action="append")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file; other parts that it has stay")
     given = parser.parse_args()
@@ -262,6 +263,12 @@ def million(given):
         "seconds": round(seconds, 1), "seconds_of_start": round(start, 1), "seconds_of_fit": round(fit_seconds, 1),
         "present": fitted["present"],
     }
+    for peer in ("splink", "recordlinkage") if given.peers else ():
+        asked = [given.peers, ROOT / "bench/lookup_peers.py", peer, folder / "records.csv", folder / "test.jsonl"]
+        done = subprocess.run(asked, stdout=subprocess.PIPE, text=True)
+        told[peer] = json.loads(done.stdout) if done.returncode == 0 else None
+        if told[peer] is None:
+            print("skipped", peer, "(see above)", flush=True)
     print("million", told, flush=True)
     return told
 

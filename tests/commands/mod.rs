@@ -1,6 +1,7 @@
 //! The program as a person or a script runs it.
 
 mod evaluate;
+mod lookup;
 mod models;
 
 use crate::stage::{MESSAGE, raw, reply, root};
