@@ -145,13 +145,6 @@ impl Index {
     fn share(&self, holders: &[u32]) -> f64 {
         holders.len() as f64 / self.rows.max(1) as f64
     }
-
-    /// What a row holds in a column.
-    pub fn value(&self, column: usize, row: Row) -> Option<&Kept> {
-        let column = self.columns.get(column)?;
-        let value = column.of.get(row as usize).filter(|value| **value != NONE)?;
-        column.values.get(*value as usize)
-    }
 }
 
 /// A question held against the values of an index.

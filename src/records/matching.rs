@@ -2,7 +2,7 @@
 
 use super::agreement::Kind;
 use super::facts::{Candidate, Match};
-use super::index::{Index, Question, Row};
+use super::index::{Index, Question};
 use super::lookup::Fields;
 use super::weights::Matching;
 use crate::base::RecordId;
@@ -52,10 +52,6 @@ impl Indexed {
             }
         }
         all
-    }
-
-    pub fn row(&self, id: &RecordId) -> Option<Row> {
-        self.ids.iter().position(|known| known == id).and_then(|at| Row::try_from(at).ok())
     }
 }
 
