@@ -16,6 +16,7 @@ help:
 	@echo "make test-arm         the tests of the ARM kernel under emulation"
 	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
+	@echo "make bench-gpu        our encoder on a GPU beside PyTorch, and its readings beside the CPU's (bench/results)"
 
 .PHONY: run
 run: tools
@@ -24,7 +25,7 @@ run: tools
 
 # cargo-nextest runs the tests faster where it is installed; cargo's own runner runs the same ones.
 .PHONY: test
-test: tools
+test: tools postgresql
 	@if command -v cargo-nextest >/dev/null; then \
 	  cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -55,6 +56,13 @@ check: tools
 tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+
+# Tests start a PostgreSQL server of their own; only its programs are needed.
+.PHONY: postgresql
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy postgresql postgresql-client; } || \
+	  { echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; }
 
 .PHONY: base-model
 base-model: models/base/model.safetensors
@@ -90,22 +98,38 @@ evaluate: tools
 BENCH ?= /tmp/prokura-bench
 ROUNDS ?= 5
 
-.PHONY: bench-inference
-bench-inference: tools models/base/model.safetensors
-	cargo bench --locked --no-run --bench inference
-	cargo build --release --manifest-path bench/inference/stock/Cargo.toml --target-dir $(BENCH)/stock || true
+.PHONY: bench-peers
+bench-peers:
 	test -e $(BENCH)/python/.complete || { python3 -m venv $(BENCH)/python && \
 	  $(BENCH)/python/bin/pip install --quiet numpy tokenizers matplotlib && touch $(BENCH)/python/.complete; }
 	$(BENCH)/python/bin/pip install --quiet onnx onnxruntime torch transformers safetensors || true
-	$(BENCH)/python/bin/python bench/inference/run.py --rounds $(ROUNDS) --work $(BENCH)/work --out bench/results/inference \
-	  --stock $(BENCH)/stock/release/stock \
-	  --ours "$$(cargo bench --locked --no-run --bench inference --message-format json | \
+
+# The path of the program that `cargo bench $(1)` runs.
+INFERENCE = "$$(cargo bench --locked --no-run --bench inference $(1) --message-format json | \
 	    sed -n 's/.*"executable":"\([^"]*inference-[^"]*\)".*/\1/p' | tail -1)"
+
+.PHONY: bench-inference
+bench-inference: tools models/base/model.safetensors bench-peers
+	cargo bench --locked --no-run --bench inference
+	cargo build --release --manifest-path bench/inference/stock/Cargo.toml --target-dir $(BENCH)/stock || true
+	$(BENCH)/python/bin/python bench/inference/run.py --rounds $(ROUNDS) --work $(BENCH)/work --out bench/results/inference \
+	  --stock $(BENCH)/stock/release/stock --ours $(call INFERENCE)
+
+# Needs CUDA 12 or later and a GPU; CUDA_COMPUTE_CAP=90 where the compiler cannot ask the GPU.
+# DEVICE=bf16 FEATURES= tries it on a CPU.
+DEVICE ?= cuda:0
+FEATURES ?= --features cuda
+
+.PHONY: bench-gpu
+bench-gpu: tools models/base/model.safetensors bench-peers
+	cargo bench --locked --no-run --bench inference $(FEATURES)
+	$(BENCH)/python/bin/python bench/inference/gpu.py --rounds $(ROUNDS) --work $(BENCH)/work --device $(DEVICE) \
+	  --out $(if $(filter cuda%,$(DEVICE)),bench/results,$(BENCH))/gpu --ours $(call INFERENCE,$(FEATURES))
 
 # EVI and FEBRL need PROKURA_DATA; the million records are generated.
 .PHONY: bench-lookup
 bench-lookup: tools
 	cargo build --release --locked
 	test -e $(BENCH)/lookup-python || python3 -m venv $(BENCH)/lookup-python
-	$(BENCH)/lookup-python/bin/pip install --quiet splink recordlinkage || true
+	$(BENCH)/lookup-python/bin/pip install --quiet splink recordlinkage rapidfuzz || true
 	python3 bench/lookup.py --work $(BENCH)/lookup --peers $(BENCH)/lookup-python/bin/python --out bench/results/lookup.json

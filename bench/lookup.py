@@ -5,16 +5,20 @@
 EVI: callers say postcode, name and date of birth, up to three tries each, with all hearings of the recogniser; the
 record they mean is known. Weights are fitted with the labels of one half of the speakers and measured on the other
 half, and the other way round. FEBRL: 5,000 records and a damaged copy of each; weights are fitted without labels.
-A million: generated German records; 10,000 garbled questions, of which a fifth is about nobody.
+A million: generated German records; 10,000 garbled questions, of which a fifth is about nobody. Growth: the same at ten
+thousand, a hundred thousand and a million records, on one core, beside a scan of all records. Faults: a thousand
+questions to a file and to a system that is down, slow or lies.
 """
 
 import argparse
 import csv
+import http.server
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +26,7 @@ from pathlib import Path
 import german_records
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = ["evi", "febrl", "million", "growth", "faults"]
 FIELDS = {"postcode": "postcode", "name": "full_name", "dob": "date_of_birth"}
 
 
@@ -32,13 +37,13 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--peers", type=Path, help="a Python that has splink and recordlinkage")
-    parser.add_argument("--only", choices=["evi", "febrl", "million"], action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--out", type=Path, required=True, help="a JSON file; other parts that it has stay")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     told = json.loads(given.out.read_text()) if given.out.exists() else {}
-    parts = given.only or ["evi", "febrl", "million"]
-    if given.data is None and parts != ["million"]:
+    parts = given.only or PARTS
+    if given.data is None and {"evi", "febrl"} & set(parts):
         sys.exit("PROKURA_DATA, or --data, names the folder of the public data")
     os.environ["PROKURA_DATA"] = str(given.data)
     if "evi" in parts:
@@ -47,6 +52,10 @@ def main():
         told["febrl"] = febrl(given)
     if "million" in parts:
         told["million"] = million(given)
+    if "growth" in parts:
+        told["growth"] = growth(given)
+    if "faults" in parts:
+        told["faults"] = faults(given)
     given.out.write_text(json.dumps(told, indent=1) + "\n")
 
 
@@ -235,11 +244,7 @@ street = { kind = "place" }
 
 def million(given):
     """Questions that no one record answers with the probability that identifies are answered with none."""
-    folder = given.work / f"generated-{given.records}"
-    if not (folder / "test.jsonl").exists():
-        folder.mkdir(exist_ok=True)
-        german_records.write(folder, given.records, 10_000)
-    (folder / "start.toml").write_text(MILLION.replace("\\\n", ""))
+    folder = generated(given, given.records)
     begun = time.time()
     fitted = fit(given, folder / "start.toml", unlabelled(folder), folder / "fitted.toml")
     fit_seconds = time.time() - begun
@@ -271,6 +276,153 @@ def million(given):
             print("skipped", peer, "(see above)", flush=True)
     print("million", told, flush=True)
     return told
+
+
+def generated(given, count):
+    folder = given.work / f"generated-{count}"
+    if not (folder / "test.jsonl").exists():
+        folder.mkdir(exist_ok=True)
+        german_records.write(folder, count, 10_000)
+    (folder / "start.toml").write_text(MILLION.replace("\\\n", ""))
+    return folder
+
+
+def growth(given):
+    """Time, memory and start by number of records, with the weights that the most records gave."""
+    most = given.work / f"generated-{given.records}/fitted.toml"
+    if not most.exists():
+        sys.exit("growth needs the weights of the part `million`: run that first")
+    told = {}
+    for count in (10_000, 100_000, given.records):
+        folder = generated(given, count)
+        config = folder / "growth.toml"
+        config.write_text(most.read_text())
+        few, some = folder / "few.jsonl", folder / "some.jsonl"
+        asked = [json.loads(line) for line in (folder / "test.jsonl").open()]
+        lines(few, asked[:1])
+        lines(some, asked[:2000])
+        _, start, _ = alone(given, config, few)
+        answers, seconds, memory = alone(given, config, some)
+        took = sorted(answer["sources"][0]["milliseconds"] for answer in answers)
+        told[count] = {
+            "p50_ms": took[len(took) // 2], "p99_ms": took[len(took) * 99 // 100],
+            "start_seconds": round(start, 2), "bytes_per_record": round(memory / count),
+        }
+        if given.peers:
+            peer = [*ONE_CORE, given.peers, ROOT / "bench/lookup_peers.py", "scan", folder / "records.csv", some]
+            done = subprocess.run(peer, stdout=subprocess.PIPE, text=True)
+            told[count]["scan"] = json.loads(done.stdout) if done.returncode == 0 else None
+        print("growth", count, told[count], flush=True)
+    return told
+
+
+ONE_CORE = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+
+
+def alone(given, config, questions):
+    """On one core: answers, seconds, and the most bytes that the process had."""
+    begun = time.time()
+    command = [*ONE_CORE, given.program, "lookup", "--config", config, "--input", questions]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    answers = [json.loads(line) for line in running.stdout]
+    _, status, used = os.wait4(running.pid, 0)
+    running.returncode = os.waitstatus_to_exitcode(status)
+    assert running.returncode == 0
+    return answers, time.time() - begun, 1024 * used.ru_maxrss
+
+
+SYSTEM = """
+[[sources.http]]
+name = "system"
+base_url = "http://127.0.0.1:PORT"
+timeout_ms = 300
+max_bytes = 65536
+ids = "/ids"
+record = "/records/{id}"
+accounts_of = "/customers/{customer}"
+accounts = "/ids"
+account_id = "/id"
+find = { last_name = "/find?last_name={value}" }
+limits = { failures = 3, open_ms = 1000 }
+
+[sources.http.form]
+id = "id"
+owner = "owner"
+authorised = "authorised"
+system = []
+free_text = []
+
+[outbound]
+hosts = ["127.0.0.1:PORT"]
+"""
+
+
+def faults(given):
+    """What a thousand look-ups in a file and a system are when the system fails: all answered, all marked."""
+    folder = generated(given, 10_000)
+    asked = [json.loads(line) for line in (folder / "test.jsonl").open()]
+    some = folder / "thousand.jsonl"
+    lines(some, [one for one in asked if one["fields"].get("last_name")][:1000])
+    told = {}
+    for fault in ("none", "down", "slow", "lying"):
+        with System(fault) as port:
+            config = folder / "faults.toml"
+            config.write_text((folder / "start.toml").read_text().split("[lookup.matching]")[0]
+                              + SYSTEM.replace("PORT", str(port)))
+            begun = time.time()
+            command = [given.program, "lookup", "--config", config, "--input", some]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        status = lambda answer: {source["name"]: source["status"] for source in answer["sources"]}
+        statuses = [status(answer)["system"] for answer in answers]
+        told[fault] = {
+            "answers": len(answers), "exit_code": done.returncode, "seconds": round(time.time() - begun, 1),
+            "file_answered": sum(status(answer)["generated"] == "answered" for answer in answers),
+            "marked": sum(one != "answered" for one in statuses),
+            "statuses": {one: statuses.count(one) for one in sorted(set(statuses))},
+        }
+        print("faults", fault, told[fault], flush=True)
+    return told
+
+
+class System:
+    """A system on loopback that fails as it is told to."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def __enter__(self):
+        fault = self.fault
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if fault == "slow":
+                    time.sleep(2)
+                body = b'{"found": "yes", "ids": "all of them"}' if fault == "lying" else b'{"ids": []}'
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    pass  # Who asked has gone.
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.server.daemon_threads = True
+        port = self.server.server_address[1]
+        if fault == "down":
+            self.server.server_close()
+        else:
+            threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return port
+
+    def __exit__(self, *_):
+        if self.fault != "down":
+            self.server.shutdown()
+            self.server.server_close()
 
 
 def unlabelled(folder):

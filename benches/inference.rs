@@ -1,20 +1,24 @@
 //! Our encoder as one of the engines of `make bench-inference`: takes texts, then orders on standard input, a line
 //! each, and answers each with one line of JSON.
 //!
-//!     cargo bench --bench inference -- encoder MODEL.safetensors IDS.jsonl [KERNEL]
-//!     cargo bench --bench inference -- reading BUNDLE CONFIG TEXTS.jsonl
+//!     cargo bench --bench inference -- encoder MODEL.safetensors IDS.jsonl [WHERE]
+//!     cargo bench --bench inference -- reading BUNDLE CONFIG TEXTS.jsonl [WHERE]
+//!
+//! WHERE: a kernel of the CPU, `cuda:0` (it ends where that is not there), or `bf16`, the operations of a GPU on the CPU.
 //!
 //! `one`: every text alone. `batch N`: N at a time, as they come. `sorted N`: the same, sorted by length. `threads N`:
 //! batches of 32 by N threads. `vectors`: the mean vector of every text, of length 1. `peak`: what the core can do.
-//! With a bundle, `reading`: whole readings, each alone; `encoder`: the encoder alone on the same pieces.
+//! With a bundle, `reading`: whole readings, each alone; `encoder`: the encoder alone on the same pieces; `leaves`: the
+//! likeliest leaf of every text, and its probability.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
+use candle_core::{DType, Device};
 use prokura::base::Language;
 use prokura::intake::{BankCodes, recognise_with};
 use prokura::learning::student::base_weights;
-use prokura::understanding::encoder::{Encoder, Int8, Kernel, Packed};
-use prokura::understanding::{Known, Schema, Understanding, bundle, quantise};
+use prokura::understanding::encoder::{Candle, Encoder, Int8, Kernel, Packed};
+use prokura::understanding::{Compute, Known, Schema, Understanding, bundle, quantise};
 use serde_json::{Value, json};
 use std::io::BufRead;
 use std::path::Path;
@@ -25,8 +29,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["encoder", model, texts, kernel @ ..] => encoder(model, texts, kernel.first().copied()),
-        ["reading", bundle, config, texts] => reading(Path::new(bundle), Path::new(config), texts),
+        ["encoder", model, texts, place @ ..] => encoder(model, texts, &compute(place)),
+        ["reading", bundle, config, texts, place @ ..] => {
+            reading(Path::new(bundle), Path::new(config), texts, &compute(place));
+        }
         _ => eprintln!("see the head of benches/inference.rs"),
     }
 }
@@ -43,23 +49,50 @@ fn answer(mut to: impl FnMut(&[&str]) -> Value) {
     }
 }
 
-fn encoder(model: &str, texts: &str, kernel: Option<&str>) {
-    let kernel = kernel.map_or_else(Kernel::best, |name| Kernel::named(name).unwrap());
-    let mut stored = quantise::rounded(&base_weights(Path::new(model)).unwrap()).unwrap();
-    let encoder = Int8::new(&mut stored, kernel).unwrap();
+/// What a name asks for, or the fastest kernel. A GPU that is not there ends the benchmark: nothing else may stand in.
+fn compute(place: &[&str]) -> Compute {
+    match place {
+        [] => Compute::default(),
+        ["bf16"] => Compute::Gpu(Device::Cpu),
+        [place] if place.starts_with("cuda:") => match Compute::named(place, None).unwrap() {
+            Compute::Cpu(_) => {
+                eprintln!("{place} cannot be used: it needs a GPU and a program built with --features cuda");
+                std::process::exit(2);
+            }
+            gpu @ Compute::Gpu(_) => gpu,
+        },
+        [kernel, ..] => Compute::Cpu(Kernel::named(kernel).unwrap()),
+    }
+}
+
+fn encoder(model: &str, texts: &str, compute: &Compute) {
+    let weights = base_weights(Path::new(model)).unwrap();
+    let encoder: Box<dyn Encoder> = match compute {
+        Compute::Cpu(kernel) => {
+            Box::new(Int8::new(&mut quantise::rounded(&weights).unwrap(), *kernel).unwrap())
+        }
+        Compute::Gpu(device) => Box::new(Candle::new(weights, device, DType::BF16).unwrap()),
+    };
+    let encoder = encoder.as_ref();
     let texts: Vec<Vec<u32>> = lines(texts);
-    println!("{}", json!({"kernel": kernel.as_str(), "texts": texts.len()}));
+    println!("{}", json!({"kernel": encoder.arithmetic(), "texts": texts.len()}));
     answer(|order| match order {
-        ["one"] => timed(&encoder, texts.iter().map(|text| vec![text.as_slice()])),
-        ["batch", n] => timed(&encoder, texts.chunks(n.parse().unwrap()).map(slices)),
+        ["one"] => timed(encoder, texts.iter().map(|text| vec![text.as_slice()])),
+        ["batch", n] => timed(encoder, texts.chunks(n.parse().unwrap()).map(slices)),
         ["sorted", n] => {
             let mut sorted = texts.clone();
             sorted.sort_by_key(Vec::len);
-            timed(&encoder, sorted.chunks(n.parse().unwrap()).map(slices))
+            timed(encoder, sorted.chunks(n.parse().unwrap()).map(slices))
         }
-        ["threads", n] => together(&encoder, &texts, n.parse().unwrap()),
-        ["vectors"] => json!(texts.iter().map(|text| mean(&encoder, text)).collect::<Vec<_>>()),
-        ["peak"] => json!({"macs_per_second": peak::of(kernel), "macs_per_token": macs(&encoder)}),
+        ["threads", n] => together(encoder, &texts, n.parse().unwrap()),
+        ["vectors"] => json!(texts.iter().map(|text| mean(encoder, text)).collect::<Vec<_>>()),
+        ["peak"] => {
+            let most = match compute {
+                Compute::Cpu(kernel) => peak::of(*kernel),
+                Compute::Gpu(_) => None,
+            };
+            json!({"macs_per_second": most, "macs_per_token": macs(encoder)})
+        }
         _ => json!({"error": "an order that nobody knows"}),
     });
 }
@@ -69,7 +102,7 @@ fn slices(texts: &[Vec<u32>]) -> Vec<&[u32]> {
 }
 
 /// Products of the linear layers for one token: what the peak is compared with.
-fn macs(encoder: &Int8) -> usize {
+fn macs(encoder: &dyn Encoder) -> usize {
     let full = encoder.full().unwrap();
     let layers = full.iter().filter(|(name, _)| {
         name.ends_with(".weight") && ["qkv", "out", "up", "down"].iter().any(|part| name.contains(part))
@@ -78,7 +111,7 @@ fn macs(encoder: &Int8) -> usize {
 }
 
 /// Milliseconds of a call, and texts and tokens a second.
-fn timed<'a>(encoder: &Int8, batches: impl Iterator<Item = Vec<&'a [u32]>>) -> Value {
+fn timed<'a>(encoder: &dyn Encoder, batches: impl Iterator<Item = Vec<&'a [u32]>>) -> Value {
     let (mut each, mut texts, mut tokens) = (Vec::new(), 0, 0);
     let begun = Instant::now();
     for batch in batches {
@@ -100,7 +133,7 @@ fn summary(mut each: Vec<f64>, texts: usize, tokens: usize, seconds: f64) -> Val
 }
 
 /// Reads a batch, pooled and of length 1 as the other engines do it.
-fn run(encoder: &Int8, batch: &[&[u32]]) -> usize {
+fn run(encoder: &dyn Encoder, batch: &[&[u32]]) -> usize {
     let packed = Packed::new(batch.iter().copied());
     let vectors = encoder.encode(&packed).unwrap();
     for range in packed.sequences() {
@@ -110,7 +143,7 @@ fn run(encoder: &Int8, batch: &[&[u32]]) -> usize {
 }
 
 /// Threads that share the weights and take batches of 32 in turn.
-fn together(encoder: &Int8, texts: &[Vec<u32>], threads: usize) -> Value {
+fn together(encoder: &dyn Encoder, texts: &[Vec<u32>], threads: usize) -> Value {
     let begun = Instant::now();
     let tokens: usize = std::thread::scope(|scope| {
         let share = |number: usize| {
@@ -123,7 +156,7 @@ fn together(encoder: &Int8, texts: &[Vec<u32>], threads: usize) -> Value {
     summary(Vec::new(), texts.len(), tokens, begun.elapsed().as_secs_f64())
 }
 
-fn mean(encoder: &Int8, text: &[u32]) -> Vec<f32> {
+fn mean(encoder: &dyn Encoder, text: &[u32]) -> Vec<f32> {
     let packed = Packed::new([text]);
     pooled(&encoder.encode(&packed).unwrap(), encoder.width(), 0..text.len())
 }
@@ -138,26 +171,36 @@ fn pooled(vectors: &[f32], width: usize, range: std::ops::Range<usize>) -> Vec<f
 }
 
 /// Whole readings (pieces, encoder, heads, recognisers, calibration) beside the encoder alone.
-fn reading(folder: &Path, config: &Path, texts: &str) {
+fn reading(folder: &Path, config: &Path, texts: &str, compute: &Compute) {
     let schema = Schema::read(config).unwrap();
-    let models = Understanding::load(folder, &schema).unwrap();
+    let models = Understanding::load_on(folder, &schema, compute).unwrap();
     let encoder = Int8::new(&mut bundle::open(folder).unwrap().weights, Kernel::best()).unwrap();
     let (texts, banks): (Vec<String>, _) = (lines(texts), BankCodes::default());
     let ids: Vec<Vec<u32>> = texts.iter().map(|text| models.tokens().read(text).unwrap().ids).collect();
     println!("{}", json!({"kernel": models.model().arithmetic(), "texts": texts.len()}));
+    let read = |text: &str| {
+        let found = recognise_with(text, &banks);
+        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
+        models.read("m", text, Language::De, &known).unwrap()
+    };
     answer(|order| match order {
         ["encoder"] => timed(&encoder, ids.iter().map(|text| vec![text.as_slice()])),
         ["reading"] => {
             let begun = Instant::now();
             let each = texts.iter().map(|text| {
                 let one = Instant::now();
-                let found = recognise_with(text, &banks);
-                let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-                std::hint::black_box(models.read("m", text, Language::De, &known).unwrap());
+                std::hint::black_box(read(text));
                 one.elapsed().as_secs_f64() * 1e3
             });
             let each = each.collect();
             summary(each, texts.len(), ids.iter().map(Vec::len).sum(), begun.elapsed().as_secs_f64())
+        }
+        ["leaves"] => {
+            let leaf = |text: &String| {
+                let reading = read(text);
+                reading.intents.first().map(|intent| json!([intent.leaf, intent.probability]))
+            };
+            json!(texts.iter().map(leaf).collect::<Vec<_>>())
         }
         _ => json!({"error": "an order that nobody knows"}),
     });

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """One of our encoder's peers: the same orders on standard input, the same answers (see benches/inference.rs).
 
-    engine.py NAME BASE IDS.jsonl WORK
+    engine.py NAME BASE IDS.jsonl WORK [DEVICE]
 
-NAME: torch-f32, torch-bf16, onnx-f32, onnx-int8. BASE holds config.json and model.safetensors; WORK keeps the model
-as ONNX. Everything runs on one thread.
+NAME: torch-f32, torch-bf16, onnx-f32, onnx-int8, each on one thread; with a DEVICE that PyTorch knows torch-eager and
+torch-compiled, in bf16, which also tell the `peak`: what the device multiplies at most. BASE holds config.json and
+model.safetensors; WORK keeps the model as ONNX.
 """
 
 import json
@@ -41,8 +42,8 @@ def base(folder):
     return Pooled(encoder).eval()
 
 
-def padded(batch):
-    longest = max(map(len, batch))
+def padded(batch, multiple=1):
+    longest = -(-max(map(len, batch)) // multiple) * multiple
     ids = np.zeros((len(batch), longest), dtype=np.int64)
     mask = np.zeros_like(ids)
     for row, text in enumerate(batch):
@@ -61,6 +62,31 @@ def torch_engine(folder, dtype):
             return model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
 
     return run
+
+
+def device_engine(folder, device, compiled):
+    """In bf16. Lengths are filled up to multiples of 16, so that few shapes are compiled."""
+    model = base(folder).to(device, torch.bfloat16)
+    if compiled:
+        model = torch.compile(model, dynamic=True)
+
+    def run(batch):
+        ids, mask = (torch.from_numpy(each).to(device) for each in padded(batch, 16))
+        with torch.inference_mode():
+            return model(ids, mask).cpu().numpy()
+
+    return run
+
+
+def peak(device, size):
+    """Products a second of two square matrices in bf16; the best of nine."""
+    a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    times = []
+    for _ in range(9):
+        begun = time.perf_counter()
+        (a @ a)[0, 0].item()
+        times.append(time.perf_counter() - begun)
+    return size**3 / min(times)
 
 
 def onnx_engine(folder, work, eight_bit):
@@ -87,8 +113,10 @@ def onnx_engine(folder, work, eight_bit):
     return run
 
 
-def engine(name, folder, work):
+def engine(name, folder, work, device):
     match name:
+        case "torch-eager" | "torch-compiled":
+            return device_engine(folder, device, name == "torch-compiled")
         case "torch-f32":
             return torch_engine(folder, torch.float32)
         case "torch-bf16":
@@ -122,8 +150,9 @@ def chunks(texts, size):
 
 def main():
     name, folder, file, work = sys.argv[1], *map(Path, sys.argv[2:5])
+    device = sys.argv[5] if len(sys.argv) > 5 else "cpu"
     texts = [json.loads(line) for line in file.read_text().splitlines()]
-    run = engine(name, folder, work)
+    run = engine(name, folder, work, device)
     say = lambda answer: print(json.dumps(answer), flush=True)
     say({"kernel": name, "texts": len(texts)})
     for order in sys.stdin:
@@ -136,8 +165,10 @@ def main():
                 say(timed(run, chunks(sorted(texts, key=len), int(size))))
             case ["vectors"]:
                 say([run([text])[0].tolist() for text in texts])
+            case ["peak", size]:
+                say({"macs_per_second": peak(device, int(size))})
             case _:
-                say({"error": "one, batch N, sorted N or vectors"})
+                say({"error": "one, batch N, sorted N, vectors or peak SIZE"})
 
 
 if __name__ == "__main__":

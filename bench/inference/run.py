@@ -41,18 +41,19 @@ def options():
     return parser.parse_args()
 
 
-def own_messages():
-    """Plain texts of the labelled lines, drawn with a seed."""
+def own_messages(count=TEXTS):
+    """Plain texts of the labelled lines, drawn with a seed; without a count all."""
     texts = []
     for file in sorted((ROOT / "models/data/utterances").glob("*.tsv")):
         for line in file.read_text().splitlines()[1:]:
             texts.append(re.sub(r"\[\w+\|([^\]]+)\]", r"\1", line.split("\t")[3]))
-    return random.Random(7).sample(texts, TEXTS)
+    return random.Random(7).sample(texts, count or len(texts))
 
 
-def banking77(folder):
+def banking77(folder, count=TEXTS):
     with open(folder / "banking77/train.csv", newline="") as file:
-        return random.Random(7).sample([row["text"] for row in csv.DictReader(file)], TEXTS)
+        lines = [row["text"] for row in csv.DictReader(file)]
+    return random.Random(7).sample(lines, count or len(lines))
 
 
 def texts(asked):

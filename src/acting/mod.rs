@@ -5,14 +5,12 @@
 //! send a call again that may have been carried out unless the tool's own rule allows it, or put a
 //! value of a call into a reason.
 
-pub mod breaker;
 pub mod connector;
 pub mod http;
 pub mod outcome;
 pub mod perform;
 pub mod schema;
 
-pub use breaker::Breakers;
 pub use connector::{Call, Connector, Found, Sent};
 pub use http::HttpConnector;
 pub use outcome::Outcome;

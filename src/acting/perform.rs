@@ -1,11 +1,10 @@
 //! Performing one call: when it is sent, when it is sent again, and what its outcome is.
 
-use super::breaker::Breakers;
 use super::connector::{Call, Connector, Found, Sent};
 use super::outcome::Outcome;
 use super::schema::misfit;
 use crate::base::grants::Permit;
-use crate::base::{Clock, Digest, Timestamp};
+use crate::base::{Breakers, Clock, Digest, Timestamp};
 use crate::planning::{OnAmbiguous, ToolDeclaration, Tools};
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,6 +40,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
             Ok::<_, Failure>(())
         })?;
     }
+    cases.parts().lookup.keep_loaded();
     if let Some(nodes) = cases.parts().readers.nodes() {
         let (nodes, own) = (Arc::clone(nodes), cases.clone());
         tokio::spawn(async move { nodes.watch(|| own.parts().models.current().digest().clone()).await });

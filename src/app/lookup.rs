@@ -6,7 +6,7 @@ use super::serve::DemoProcess;
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::outbound::Outbound;
-use crate::base::{Finding, SystemClock};
+use crate::base::{Clock, Finding, SystemClock};
 use crate::cli::{Lookup, LookupCommand, LookupFit, Place};
 use crate::records::fit::{Example, Label, fit};
 use crate::records::matching::asked;
@@ -76,9 +76,22 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// With what its sources hold in memory.
+    async fn open(&self) -> Result<records::Lookup, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let kinds = self.lookup.kinds();
+        let opened =
+            self.sources.open(&self.folder, &self.outbound, &kinds, &clock).map_err(Failure::input)?;
+        let lookup = records::Lookup::new(self.lookup.clone(), opened, clock);
+        lookup.reload().await;
+        Ok(lookup)
+    }
+}
+
 pub async fn run(place: &Place, options: Lookup) -> Result<(), Failure> {
     if let Some(LookupCommand::Fit(options)) = &options.command {
-        return estimate(place, options);
+        return estimate(place, options).await;
     }
     let mut bank = None;
     let mut throwaway = None;
@@ -100,9 +113,7 @@ pub async fn run(place: &Place, options: Lookup) -> Result<(), Failure> {
             Setup::of_pack(&settings)?
         }
     };
-    let opened =
-        setup.sources.open(&setup.folder, &setup.outbound, &setup.lookup.kinds()).map_err(Failure::input)?;
-    let lookup = records::Lookup::new(setup.lookup.clone(), opened, Arc::new(SystemClock));
+    let lookup = setup.open().await?;
     match &options.input {
         Some(input) => {
             let mut questions = Questions::open(input, &setup.sources)?;
@@ -184,7 +195,7 @@ fn values(pairs: &[String]) -> Result<Fields, Failure> {
     Ok(fields)
 }
 
-fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
+async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
     let (setup, section) = match Setup::alone(&place.config)? {
         Some(setup) => (setup, "lookup.matching"),
         None => (Setup::of_pack(&Settings::read(&place.config)?)?, "matching"),
@@ -196,11 +207,9 @@ fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
              [{section}.fields.last_name] kind = \"name\""
         )));
     };
-    let opened =
-        setup.sources.open(&setup.folder, &setup.outbound, &setup.lookup.kinds()).map_err(Failure::input)?;
-    let Some(indexed) = opened.iter().find_map(|source| source.indexed()) else {
+    let Some(indexed) = setup.open().await?.indexed() else {
         return Err(Failure::Input(format!(
-            "{shown}: no file source is searched by a field of [{section}.fields]; weights are estimated over one"
+            "{shown}: no file, and no table with `indexed`, is searched by a field of [{section}.fields]; weights are estimated over one"
         )));
     };
     let rows: std::collections::HashMap<&str, u32> =

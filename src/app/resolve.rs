@@ -32,6 +32,7 @@ pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
         wire::index_if_missing(&wire::state(&place, &settings), &settings)?;
     }
     let engine = wire::engine(&place, &settings)?;
+    engine.cases.parts().lookup.reload().await;
     let at = engine.cases.parts().clock.now();
     let customer = options.customer.as_deref().or(options.demo.then_some(DEMO_CUSTOMER));
     let identity = match (options.anonymous, options.claimed, customer) {

@@ -125,12 +125,12 @@ pub fn bank_codes(settings: &Settings) -> Result<BankCodes, Failure> {
     read.map(Option::unwrap_or_default).map_err(|finding| Failure::Findings(vec![finding]))
 }
 
-/// The two files that a look-up needs, without the rest of the pack.
+/// The pack's sources and weights, ready to be asked.
 pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> Result<Lookup, Failure> {
-    let kinds = checked.pack.lookup.kinds();
-    let sources =
-        checked.pack.sources.open(&settings.folder, &outbound(settings)?, &kinds).map_err(Failure::input)?;
-    Ok(Lookup::new(checked.pack.lookup.clone(), sources, clock))
+    let pack = &checked.pack;
+    let (kinds, outbound) = (pack.lookup.kinds(), outbound(settings)?);
+    let sources = pack.sources.open(&settings.folder, &outbound, &kinds, &clock).map_err(Failure::input)?;
+    Ok(Lookup::new(pack.lookup.clone(), sources, clock))
 }
 
 /// The ids of the indexed documents without their language suffix, which is how plans name them.

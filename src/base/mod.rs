@@ -1,9 +1,10 @@
 //! What every room may use: typed ids, money, time, probabilities, digests, languages,
-//! the grants that governance seals, and the one HTTP client.
+//! the grants that governance seals, breakers, and the one HTTP client.
 //!
 //! Enters: nothing. Leaves: values. It must never know a room above it, read a file of the
 //! pack, or hold state of a case.
 
+pub mod breaker;
 pub mod clock;
 pub mod digest;
 pub mod durable;
@@ -15,6 +16,7 @@ pub mod money;
 pub mod outbound;
 pub mod probability;
 
+pub use breaker::{BreakerSettings, Breakers};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use digest::Digest;
 pub use finding::Finding;

@@ -7,7 +7,7 @@ use crate::governance::{ApprovalRequest, Circumstances, Subject, Vote};
 use crate::intake::Identity;
 use crate::ledger::Entry;
 use crate::planning::Shape;
-use crate::records::{Basis, Record, Relation, SourceStatus};
+use crate::records::{Basis, Facts, Record, Relation, SourceStatus};
 use crate::understanding::Reading;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -34,7 +34,9 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
             "selected": facts.selected.len(),
             "basis": facts.basis,
             "complete": facts.complete(),
-            "differs": differing(&facts.records),
+            "cached": facts.cached(),
+            "conflicts": facts.customer.as_ref().map_or(&[][..], |customer| &customer.conflicts),
+            "differs": differing(&facts),
         },
         "records": records,
         "identity": {"verified": assurance != "none", "assurance": assurance},
@@ -56,7 +58,18 @@ pub fn plan_shape(record: Shape) -> Shape {
     let record = record.with("id", Shape::Scalar).with("relation", Shape::Scalar);
     Shape::object([
         ("now", Shape::Scalar),
-        ("facts", Shape::of_paths(["selected", "basis", "complete", "differs.field", "differs.count"])),
+        (
+            "facts",
+            Shape::of_paths([
+                "selected",
+                "basis",
+                "complete",
+                "cached",
+                "conflicts",
+                "differs.field",
+                "differs.count",
+            ]),
+        ),
         ("records", Shape::List(Box::new(record.clone()))),
         ("record", record),
         ("identity", Shape::of_paths(["verified", "assurance"])),
@@ -75,25 +88,10 @@ fn record_view(record: &Record) -> Value {
     Value::Object(fields)
 }
 
-/// Fields that a customer can be asked for, in order of preference: the first in which all candidates
-/// differ tells them apart without naming any.
-const ASKABLE: [&str; 4] = ["iban", "account_number", "date_of_birth", "postcode"];
-
-fn differing(records: &[Record]) -> Value {
-    let distinct = |field: &str| {
-        let values: std::collections::BTreeSet<String> =
-            records.iter().filter_map(|record| record.fields.get(field)).map(ToString::to_string).collect();
-        values.len()
-    };
-    ASKABLE
-        .iter()
-        .map(|field| (distinct(field), *field))
-        .filter(|(count, _)| *count > 1)
-        // The first field with the most different values.
-        .max_by_key(|(count, field)| {
-            (*count, std::cmp::Reverse(ASKABLE.iter().position(|known| known == field)))
-        })
-        .map_or(json!({}), |(count, field)| json!({"field": field, "count": count}))
+/// What tells the verified customer's records apart, without naming any of them.
+fn differing(facts: &Facts) -> Value {
+    let ask = facts.ask.as_ref().filter(|_| facts.records.len() > 1);
+    ask.map_or(json!({}), |ask| json!({"field": ask.field, "count": ask.count}))
 }
 
 fn outcome_name(call: &CallState) -> &'static str {
@@ -176,6 +174,9 @@ pub(super) fn summary(state: &State) -> Vec<String> {
         }
         for source in facts.sources.iter().filter(|source| source.status != SourceStatus::Answered) {
             lines.push(format!("source `{}` did not answer fully", source.name));
+        }
+        for field in facts.customer.iter().flat_map(|customer| &customer.conflicts) {
+            lines.push(format!("the bank's systems disagree on `{field}`"));
         }
     }
     if let Some(plan) = &state.plan {

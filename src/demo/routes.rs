@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub fn routes() -> Router<Arc<Demo>> {
     Router::new()
         .route("/", get(summary))
         .route("/accounts", get(find))
+        .route("/accounts/search", post(find_several))
         .route("/accounts/{id}", get(account))
         .route("/cards/{id}", get(card))
         .route("/tickets/{id}", get(ticket))
@@ -41,6 +43,34 @@ async fn find(State(demo): State<Arc<Demo>>, Query(query): Query<Vec<(String, St
     }
     let (ids, more) = demo.bank().find(field, value, &demo.switches());
     Json(json!({"ids": ids, "more": more})).into_response()
+}
+
+/// `POST /accounts/search` with `{"queries": [{"field": FIELD, "value": VALUE}, ...]}`, 50 at most: `{"answers": [...]}`
+/// with what `find` answers to each, in their order.
+async fn find_several(State(demo): State<Arc<Demo>>, body: Bytes) -> Response {
+    let wrong = || refusal(StatusCode::BAD_REQUEST, "give 1 to 50 queries of a field and a value each");
+    let Ok(Searches { queries }) = serde_json::from_slice(&body) else { return wrong() };
+    let known = queries.iter().all(|query| SEARCHABLE.contains(&query.field.as_str()));
+    if !known || !(1..=50).contains(&queries.len()) {
+        return wrong();
+    }
+    let (bank, switches) = (demo.bank(), demo.switches());
+    let answer = |query: &Search| {
+        let (ids, more) = bank.find(&query.field, &query.value, &switches);
+        json!({"ids": ids, "more": more})
+    };
+    Json(json!({"answers": queries.iter().map(answer).collect::<Vec<_>>()})).into_response()
+}
+
+#[derive(Deserialize)]
+struct Searches {
+    queries: Vec<Search>,
+}
+
+#[derive(Deserialize)]
+struct Search {
+    field: String,
+    value: String,
 }
 
 async fn account(State(demo): State<Arc<Demo>>, Path(id): Path<String>) -> Response {

@@ -291,10 +291,43 @@ struct Facts {
     candidates: Vec<Candidate>,
     selected: Vec<String>,
     sources: Vec<SourceReport>,
+    /// What to ask where several records are selected.
+    ask: Option<Ask>,
+    /// The verified customer as all sources have them, where `person` of lookup.toml says what describes a person.
+    customer: Option<Customer>,
     /// `values`: the message's values selected; `identity`: the verified customer's own records.
     basis: String,
     /// Data of the selected records that belong to the verified customer.
     records: Vec<Value>,
+}
+
+/// The field whose answer is expected to tell most; no value of any record.
+#[derive(ToSchema)]
+struct Ask {
+    field: String,
+    count: usize,
+    bits: f64,
+}
+
+#[derive(ToSchema)]
+struct Customer {
+    id: String,
+    /// By field every value, with the sources and records that have it.
+    values: BTreeMap<String, Vec<Known>>,
+    /// Fields in which sources disagree.
+    conflicts: Vec<String>,
+}
+
+#[derive(ToSchema)]
+struct Known {
+    value: Value,
+    sources: Vec<RecordOrigin>,
+}
+
+#[derive(ToSchema)]
+struct RecordOrigin {
+    source: String,
+    record: String,
 }
 
 #[derive(ToSchema)]
@@ -303,6 +336,10 @@ struct Candidate {
     /// Points, or bits where weights are estimated.
     score: f64,
     matched: Vec<Match>,
+    /// Where a customer is looked for: their records that were compared.
+    records: Option<Vec<RecordOrigin>>,
+    /// Where a customer is looked for: fields in which one source agrees with what was said and another does not.
+    conflicts: Option<Vec<String>>,
     /// Fields that speak against it, where weights are estimated.
     against: Option<Vec<Match>>,
     /// That this is the record which was meant, where weights are estimated.
@@ -319,14 +356,18 @@ struct Match {
     weight: f64,
     /// How it agrees with the record, where weights are estimated.
     agreement: Option<String>,
+    /// Where a customer is looked for: whose record agrees.
+    source: Option<String>,
 }
 
 #[derive(ToSchema)]
 struct SourceReport {
     name: String,
-    /// `answered`, `partial`, `timed_out`, `refused` or `garbage`.
+    /// `answered`, `partial`, `timed_out`, `refused`, `garbage`, `left_alone` (it failed too often in a row) or `stale`
+    /// (it failed, and what it said at `cached_at` stands in).
     status: String,
     milliseconds: f64,
+    /// When the oldest list that was used was fetched, where one came from a cache.
     #[schema(format = DateTime)]
     cached_at: Option<String>,
 }

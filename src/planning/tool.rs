@@ -2,7 +2,7 @@
 //! know what it is.
 
 use crate::base::outbound::Method;
-use crate::base::{Finding, Money};
+use crate::base::{BreakerSettings, Finding, Money};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,17 +13,9 @@ use toml::Spanned;
 pub struct Tools {
     /// Base URL by the name of the system.
     pub systems: BTreeMap<String, String>,
+    /// When a failing tool is left alone.
     pub breaker: BreakerSettings,
     pub by_name: BTreeMap<String, ToolDeclaration>,
-}
-
-/// When a failing tool is left alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BreakerSettings {
-    /// Failures in a row that open it.
-    pub failures: u32,
-    /// Milliseconds until one call is let through again.
-    pub open_ms: u64,
 }
 
 /// One tool. The fields are explained in config/tools.toml.

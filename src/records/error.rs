@@ -10,6 +10,8 @@ pub enum RecordsError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{path}: the environment has no variable `{name}`; set it to the folder that it stands for")]
     Variable { path: PathBuf, name: String },
+    #[error("source `{name}`: {problem}")]
+    Source { name: String, problem: String },
     #[error("{path}:{line}: {reason}")]
     Line { path: PathBuf, line: usize, reason: String },
     #[error(
@@ -27,6 +29,8 @@ pub enum SourceError {
     Refused,
     #[error("an answer that does not have the declared form")]
     Garbage,
+    #[error("not asked: it failed too often in a row")]
+    LeftAlone,
 }
 
 /// Why a record was not given.

@@ -1,6 +1,8 @@
 //! What the bank's own systems say: scored candidates, what was selected, and the account data that a
 //! verified customer may use.
 
+use super::ask::Ask;
+use super::identity::Customer;
 use crate::base::{CustomerId, RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +18,12 @@ pub struct Facts {
     /// Why `selected` is what it is.
     #[serde(default)]
     pub basis: Basis,
+    /// What to ask where several records are selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Ask>,
+    /// The verified customer as all sources have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<Customer>,
     /// Data of the selected records that the verified customer owns or is registered for; empty for
     /// everybody else. Staff sees it; a customer's text gets it only through a `DiscloseGrant`.
     #[serde(default)]
@@ -28,6 +36,11 @@ impl Facts {
     pub fn complete(&self) -> bool {
         self.sources.iter().all(|source| source.status == SourceStatus::Answered)
     }
+
+    /// Whether something of it is what a source said earlier.
+    pub fn cached(&self) -> bool {
+        self.sources.iter().any(|source| source.cached_at.is_some())
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -37,6 +50,12 @@ pub struct Candidate {
     #[serde(with = "number")]
     pub score: f64,
     pub matched: Vec<Match>,
+    /// Where a customer is looked for: their records that were compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Origin>,
+    /// Where a customer is looked for: fields in which what was said agrees with one source and not with another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
     /// Fields that speak against it, where weights are estimated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<Match>,
@@ -58,6 +77,16 @@ pub struct Match {
     /// How the two agree, where values are not only compared for being equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<String>,
+    /// Where a customer is looked for: whose record it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// A record that was compared.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    pub source: String,
+    pub record: RecordId,
 }
 
 /// Whole numbers without a point, others to two places.
@@ -91,7 +120,7 @@ pub struct SourceReport {
     pub name: String,
     pub status: SourceStatus,
     pub milliseconds: f64,
-    /// Set when the answer came from a cache: when it was fetched.
+    /// Set when some of the answers came from a cache: when the oldest of them was fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_at: Option<Timestamp>,
 }
@@ -107,6 +136,10 @@ pub enum SourceStatus {
     Refused,
     /// An answer that does not have the declared form.
     Garbage,
+    /// Not asked, because it failed too often in a row.
+    LeftAlone,
+    /// It failed; what it said at `cached_at` stands in.
+    Stale,
 }
 
 /// One record, as far as it was read. `fields` holds system-owned values only; free text that somebody

@@ -265,6 +265,7 @@ fn round(matching: &mut Matching) {
 #[cfg(test)]
 mod tests {
     use super::super::agreement::Kind;
+    use super::super::weights::Unit;
     use super::*;
 
     const FIELDS: [&str; 4] = ["a", "b", "c", "d"];
@@ -296,6 +297,7 @@ mod tests {
     fn start() -> Matching {
         let field = || FieldWeights { kind: Kind::Exact, ..FieldWeights::default() };
         Matching {
+            unit: Unit::Record,
             identify: 0.9,
             candidates: 50,
             records: None,

@@ -122,6 +122,12 @@ impl Index {
         self.rows
     }
 
+    /// What a record has in a column.
+    pub fn value(&self, column: usize, row: Row) -> Option<&Kept> {
+        let column = self.columns.get(column)?;
+        column.values.get(*column.of.get(row as usize)? as usize)
+    }
+
     /// Where a field's column is, and what kind it is of.
     pub fn column(&self, field: &str) -> Option<(usize, Kind)> {
         let at = self.columns.iter().position(|column| column.field == field)?;
@@ -323,7 +329,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::FieldWeights;
+    use super::super::weights::{FieldWeights, Unit};
     use super::*;
 
     fn matching() -> Matching {
@@ -337,6 +343,7 @@ mod tests {
         };
         let kinds = [("last_name", Kind::Name), ("date_of_birth", Kind::Date), ("account", Kind::Identifier)];
         Matching {
+            unit: Unit::Record,
             identify: 0.9,
             candidates: 50,
             records: None,

@@ -1,14 +1,16 @@
 //! The look-up: one query per value to each source, all at once, and what the verified customer may read.
 
+use super::ask::{self, Ask};
 use super::error::{ReadError, RecordsError, SourceError};
 use super::facts::{Basis, Candidate, Facts, Record, Relation, SourceReport, SourceStatus};
+use super::identity::{self, Customer};
 use super::matching::{self, Compared, Indexed};
 use super::score::{Hit, candidates, select};
 use super::settings::LookupSettings;
-use super::source::{Entry, Source};
-use super::weights::Matching;
+use super::source::{Entry, Hits, Query, Source};
+use super::weights::{Matching, Unit};
 use crate::base::grants::ReadGrant;
-use crate::base::{Clock, CustomerId, RecordId};
+use crate::base::{Clock, CustomerId, RecordId, Timestamp};
 use futures::StreamExt;
 use futures::future::join_all;
 use serde::Deserialize;
@@ -76,14 +78,6 @@ impl Answered {
     }
 }
 
-/// One value to search for.
-#[derive(Clone)]
-struct Query {
-    field: String,
-    value: String,
-    weight: u32,
-}
-
 impl Lookup {
     pub fn new(settings: LookupSettings, sources: Vec<Arc<dyn Source>>, clock: Arc<dyn Clock>) -> Self {
         Self { settings, sources, clock }
@@ -93,17 +87,54 @@ impl Lookup {
         &self.settings
     }
 
+    /// Reads what sources hold in memory. Who asks once and goes waits for it.
+    pub async fn reload(&self) {
+        join_all(self.sources.iter().map(|source| source.reload())).await;
+    }
+
+    /// The same at once and then again and again, beside everything else, as long as the look-up is there.
+    pub fn keep_loaded(&self) {
+        for source in &self.sources {
+            let source = Arc::downgrade(source);
+            tokio::spawn(async move {
+                while let Some(source) = source.upgrade() {
+                    let Some(pause) = source.reload().await else { return };
+                    drop(source);
+                    tokio::time::sleep(pause).await;
+                }
+            });
+        }
+    }
+
+    /// The records of the first source that is indexed here.
+    pub fn indexed(&self) -> Option<Arc<Indexed>> {
+        self.sources.iter().find_map(|source| source.indexed())
+    }
+
+    /// As `find`, for somebody whom nobody verified: it takes the same time whether there is such a record or not, and
+    /// what a source has not said by then is left out.
+    pub async fn find_evenly(&self, id: &str, fields: &Fields) -> Facts {
+        let until = Instant::now() + Duration::from_millis(self.settings.unverified_ms);
+        let facts = self.find_until(id, fields, until.min(self.deadline())).await;
+        tokio::time::sleep_until(until).await;
+        facts
+    }
+
     /// Scores only: who asks plays no part, and no record is read.
     pub async fn find(&self, id: &str, fields: &Fields) -> Facts {
+        self.find_until(id, fields, self.deadline()).await
+    }
+
+    async fn find_until(&self, id: &str, fields: &Fields, deadline: Instant) -> Facts {
         let matching = self.settings.matching.as_ref().filter(|matching| matching.estimated());
         let (queries, dropped) = self.queries(fields);
         let asked = self.sources.iter().map(|source| async {
             match (matching, source.indexed()) {
                 (Some(matching), Some(indexed)) => {
-                    self.compare(source.as_ref(), indexed, fields, matching).await
+                    self.compare(source.as_ref(), indexed, fields, matching, deadline).await
                 }
                 _ => {
-                    let (hits, report) = self.search(source.as_ref(), &queries, dropped).await;
+                    let (hits, report) = self.search(source.as_ref(), &queries, dropped, deadline).await;
                     (Answered::Listed(hits), report)
                 }
             }
@@ -127,7 +158,25 @@ impl Lookup {
                 (candidates, selected)
             }
         };
-        Facts { id: id.to_owned(), candidates, selected, sources, basis: Basis::Values, records: vec![] }
+        let ask = self.ask(&candidates, &selected);
+        Facts { id: id.to_owned(), candidates, selected, sources, ask, ..Facts::default() }
+    }
+
+    /// What to ask where several records of one source that is indexed here are selected.
+    fn ask(&self, candidates: &[Candidate], selected: &[RecordId]) -> Option<Ask> {
+        let indexed = self.sources.iter().filter_map(|source| source.indexed());
+        let indexed: Vec<_> =
+            indexed.filter(|there| selected.iter().all(|id| there.row(id).is_some())).collect();
+        let weight = |id: &RecordId| {
+            let found = candidates.iter().find(|candidate| candidate.id == *id);
+            found.and_then(|candidate| candidate.probability).unwrap_or(1.0)
+        };
+        let weights: Vec<f64> = selected.iter().map(weight).collect();
+        let values = self.settings.ask.iter().filter_map(|field| {
+            let of = indexed.iter().find_map(|there| there.numbered(field, selected))?;
+            Some((field.as_str(), of))
+        });
+        ask::best(&weights, values).filter(|_| selected.len() > 1)
     }
 
     /// What a source that is indexed here says. The comparing keeps a core busy, so it has a thread of its own.
@@ -137,17 +186,19 @@ impl Lookup {
         indexed: Arc<Indexed>,
         fields: &Fields,
         matching: &Matching,
+        deadline: Instant,
     ) -> (Answered, Option<SourceReport>) {
         let start = Instant::now();
-        let (fields, matching) = (fields.clone(), matching.clone());
-        let compared = tokio::task::spawn_blocking(move || indexed.compare(&fields, &matching)).await;
-        let status = if compared.is_ok() { SourceStatus::Answered } else { SourceStatus::Refused };
-        let report = SourceReport {
-            name: source.name().to_owned(),
-            status,
-            milliseconds: milliseconds(start.elapsed()),
-            cached_at: None,
+        let (name, fields, matching) = (source.name().to_owned(), fields.clone(), matching.clone());
+        let comparing = tokio::task::spawn_blocking(move || indexed.compare(&name, &fields, &matching));
+        let compared = match tokio::time::timeout_at(deadline, comparing).await {
+            Ok(Ok(compared)) => Ok(compared),
+            Ok(Err(_)) => Err(SourceError::Refused),
+            Err(_) => Err(SourceError::TimedOut),
         };
+        let mut tally = Tally::default();
+        tally.add(&[], compared.as_ref().err());
+        let report = tally.report(source.name(), start.elapsed());
         (Answered::Compared(compared.unwrap_or_default()), Some(report))
     }
 
@@ -156,17 +207,17 @@ impl Lookup {
         let rows = self.sources.iter().filter_map(|source| source.indexed()).map(|indexed| indexed.ids.len());
         let records = rows.max().map_or(0, |rows| rows as u64).max(matching.records.unwrap_or(0));
         let mut compared = Vec::new();
-        for answer in answers {
+        for (answer, source) in answers.into_iter().zip(&self.sources) {
             match answer {
                 Answered::Compared(found) => compared.extend(found),
                 Answered::Listed(hits) => {
                     let hits =
                         hits.iter().map(|hit| (hit.field.as_str(), hit.value.as_str(), hit.ids.as_slice()));
-                    compared.extend(matching::listed(hits, matching));
+                    compared.extend(matching::listed(source.name(), hits, matching));
                 }
             }
         }
-        matching::candidates(compared, matching, records as f64)
+        matching::candidates(compared, matching, records as f64, &self.settings.person)
     }
 
     /// Whether one of the given fields identifies an account by itself.
@@ -182,7 +233,9 @@ impl Lookup {
     pub async fn read(&self, grant: &ReadGrant, facts: &mut Facts, fields: &Fields) {
         let customer = grant.customer();
         let mut sums = Sums::default();
-        let by_identity = !self.identifies(fields);
+        let by_customer =
+            self.settings.matching.as_ref().is_some_and(|matching| matching.unit == Unit::Customer);
+        let by_identity = by_customer || !self.identifies(fields);
         let wanted =
             if by_identity { self.accounts_of(customer, &mut sums).await } else { self.identified(facts) };
         let deadline = self.deadline();
@@ -202,7 +255,45 @@ impl Lookup {
             facts.selected = facts.records.iter().map(|record| record.id.clone()).collect();
             facts.basis = Basis::Identity;
         }
+        facts.ask = self.ask_among(&facts.records);
+        if !self.settings.person.is_empty() {
+            facts.customer = Some(self.customer(customer, &mut sums).await);
+        }
         sums.into_reports(&mut facts.sources);
+    }
+
+    /// What to ask a customer of whose records several are left.
+    fn ask_among(&self, records: &[Record]) -> Option<Ask> {
+        let values = self.settings.ask.iter().map(|field| {
+            (field.as_str(), ask::numbered(records.iter().map(|record| record.fields.get(field))))
+        });
+        ask::best(&vec![1.0; records.len()], values)
+    }
+
+    /// The customer's own records, each as every source that lists it has it, in one view.
+    async fn customer(&self, customer: &CustomerId, sums: &mut Sums) -> Customer {
+        let deadline = self.deadline();
+        let asked = self.sources.iter().map(|source| async move {
+            let start = Instant::now();
+            let source = source.as_ref();
+            let listed = within(source, deadline, source.accounts_of(customer)).await;
+            let mut failed = listed.as_ref().err().copied();
+            let mut read = Vec::new();
+            for id in listed.unwrap_or_default().ids.into_iter().take(self.settings.max_records) {
+                match within(source, deadline, source.entry(&id)).await {
+                    Ok(entry) => read.extend(entry.and_then(|entry| self.record(customer, entry))),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            (source.name().to_owned(), read, failed, start.elapsed())
+        });
+        let mut all = Vec::new();
+        for (name, read, failed, took) in join_all(asked).await {
+            sums.of(&name, took).add(&[], failed.as_ref());
+            let own = read.into_iter().filter(|record| record.relation == Relation::Owner);
+            all.extend(own.map(|record| (name.clone(), record)));
+        }
+        identity::customer(customer, &all, &self.settings.person)
     }
 
     /// The selected records that match a field which identifies an account by itself: names and a branch that
@@ -222,7 +313,7 @@ impl Lookup {
         let (entry, asked) = self.entry(id, self.deadline()).await;
         match entry {
             Some(entry) => self.record(grant.customer(), entry).ok_or(ReadError::NotTheirs),
-            None if asked.iter().all(|asked| asked.result.is_ok()) => Err(ReadError::NotTheirs),
+            None if asked.iter().all(|asked| asked.failed.is_none()) => Err(ReadError::NotTheirs),
             None => {
                 let mut sums = Sums::default();
                 sums.add_all(asked);
@@ -236,17 +327,17 @@ impl Lookup {
     /// Every distinct value of a weighted field, the heaviest fields first, and whether some had to be
     /// left out.
     fn queries(&self, fields: &Fields) -> (Vec<Query>, bool) {
+        let weight = |field: &str| self.settings.weight(field);
         let mut seen = BTreeSet::new();
         let mut queries = Vec::new();
-        for (field, values) in fields {
-            let Some(weight) = self.settings.weight(field) else { continue };
+        for (field, values) in fields.iter().filter(|(field, _)| weight(field).is_some()) {
             for value in values.iter().filter_map(|value| usable(value)) {
                 if seen.insert((field, value)) {
-                    queries.push(Query { field: field.clone(), value: value.to_owned(), weight });
+                    queries.push(Query { field: field.clone(), value: value.to_owned() });
                 }
             }
         }
-        queries.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
+        queries.sort_by(|a, b| weight(&b.field).cmp(&weight(&a.field)).then_with(|| a.field.cmp(&b.field)));
         let dropped = queries.len() > self.settings.max_queries;
         queries.truncate(self.settings.max_queries);
         (queries, dropped)
@@ -262,37 +353,34 @@ impl Lookup {
         source: &dyn Source,
         queries: &[Query],
         dropped: bool,
+        deadline: Instant,
     ) -> (Vec<Hit>, Option<SourceReport>) {
-        let (start, deadline) = (Instant::now(), self.deadline());
+        let start = Instant::now();
         let fitting: Vec<Query> =
             queries.iter().filter(|query| source.searches(&query.field)).cloned().collect();
         if fitting.is_empty() {
             return (vec![], None);
         }
-        let answers: Vec<_> = futures::stream::iter(fitting)
-            .map(|query| async move {
-                let found = within(source, deadline, source.find(&query.field, &query.value)).await;
-                (query, found)
+        let requests: Vec<Vec<Query>> =
+            fitting.chunks(source.at_once().max(1)).map(<[Query]>::to_vec).collect();
+        let answers: Vec<_> = futures::stream::iter(requests)
+            .map(|queries| async move {
+                let found = within(source, deadline, source.find(&queries)).await;
+                (queries, found)
             })
             .buffered(self.settings.parallel)
             .collect()
             .await;
         let mut hits = Vec::new();
         let mut tally = Tally { incomplete: dropped, ..Tally::default() };
-        for (Query { field, value, weight }, found) in answers {
-            tally.add(found.as_ref().map(|_| ()).map_err(|error| *error));
-            if let Ok(found) = found {
-                tally.incomplete |= found.more;
+        for (queries, found) in answers {
+            tally.add(found.as_deref().unwrap_or_default(), found.as_ref().err());
+            for (Query { field, value }, found) in queries.into_iter().zip(found.unwrap_or_default()) {
+                let weight = self.settings.weight(&field).unwrap_or(0);
                 hits.push(Hit { field, value, weight, ids: found.ids });
             }
         }
-        let report = SourceReport {
-            name: source.name().to_owned(),
-            status: tally.status(),
-            milliseconds: milliseconds(start.elapsed()),
-            cached_at: None,
-        };
-        (hits, Some(report))
+        (hits, Some(tally.report(source.name(), start.elapsed())))
     }
 
     /// The accounts that the sources list for a customer, sorted. What they are to the customer is read
@@ -306,12 +394,9 @@ impl Lookup {
         });
         let mut ids = BTreeSet::new();
         for (name, found, took) in join_all(asked).await {
-            sums.add(Asked {
-                source: name.to_owned(),
-                result: found.as_ref().map(|_| ()).map_err(|e| *e),
-                took,
-            });
-            ids.extend(found.unwrap_or_default());
+            let hits = found.as_ref().map_or(&[][..], std::slice::from_ref);
+            sums.of(name, took).add(hits, found.as_ref().err());
+            ids.extend(found.unwrap_or_default().ids);
         }
         ids.into_iter().collect()
     }
@@ -324,7 +409,7 @@ impl Lookup {
             let found = within(source.as_ref(), deadline, source.entry(id)).await;
             asked.push(Asked {
                 source: source.name().to_owned(),
-                result: found.as_ref().map(|_| ()).map_err(|error| *error),
+                failed: found.as_ref().err().copied(),
                 took: start.elapsed(),
             });
             match found {
@@ -384,7 +469,7 @@ async fn within<T>(
 /// One query to one source.
 struct Asked {
     source: String,
-    result: Result<(), SourceError>,
+    failed: Option<SourceError>,
     took: Duration,
 }
 
@@ -394,25 +479,40 @@ struct Tally {
     answered: usize,
     failed: Option<SourceError>,
     incomplete: bool,
+    stale: bool,
+    cached_at: Option<Timestamp>,
 }
 
 impl Tally {
-    fn add(&mut self, result: Result<(), SourceError>) {
-        match result {
-            Ok(()) => self.answered += 1,
+    /// What a request found, or how it failed.
+    fn add(&mut self, found: &[Hits], failed: Option<&SourceError>) {
+        match failed {
+            None => self.answered += 1,
             // The first failure is told; a source rarely fails in two ways at once.
-            Err(error) => self.failed = self.failed.or(Some(error)),
+            Some(error) => self.failed = self.failed.or(Some(*error)),
+        }
+        for hits in found {
+            self.incomplete |= hits.more;
+            self.stale |= hits.stale;
+            self.cached_at = [self.cached_at, hits.cached_at].into_iter().flatten().min();
         }
     }
 
     const fn status(&self) -> SourceStatus {
         match (self.answered, self.failed) {
+            (_, None) if self.stale => SourceStatus::Stale,
             (_, None) if !self.incomplete => SourceStatus::Answered,
             (0, Some(SourceError::TimedOut)) => SourceStatus::TimedOut,
             (0, Some(SourceError::Refused)) => SourceStatus::Refused,
             (0, Some(SourceError::Garbage)) => SourceStatus::Garbage,
+            (0, Some(SourceError::LeftAlone)) => SourceStatus::LeftAlone,
             _ => SourceStatus::Partial,
         }
+    }
+
+    fn report(&self, name: &str, took: Duration) -> SourceReport {
+        let (name, status) = (name.to_owned(), self.status());
+        SourceReport { name, status, milliseconds: milliseconds(took), cached_at: self.cached_at }
     }
 }
 
@@ -421,35 +521,32 @@ impl Tally {
 struct Sums(BTreeMap<String, (Tally, Duration)>);
 
 impl Sums {
-    fn add(&mut self, asked: Asked) {
-        let (tally, took) = self.0.entry(asked.source).or_default();
-        tally.add(asked.result);
-        *took = (*took).max(asked.took);
+    /// The tally of a source, which took so long this time.
+    fn of(&mut self, source: &str, this_time: Duration) -> &mut Tally {
+        let (tally, took) = self.0.entry(source.to_owned()).or_default();
+        *took = (*took).max(this_time);
+        tally
     }
 
     fn add_all(&mut self, asked: Vec<Asked>) {
-        asked.into_iter().for_each(|asked| self.add(asked));
+        for Asked { source, failed, took } in asked {
+            self.of(&source, took).add(&[], failed.as_ref());
+        }
     }
 
     /// Equal statuses stay; of two different ones the source did some and not all.
     fn into_reports(self, reports: &mut Vec<SourceReport>) {
         for (name, (tally, took)) in self.0 {
-            let status = tally.status();
+            let new = tally.report(&name, took);
             match reports.iter_mut().find(|report| report.name == name) {
                 Some(report) => {
-                    report.milliseconds = rounded(report.milliseconds + took.as_secs_f64() * 1000.0);
-                    if report.status != status {
+                    report.milliseconds = rounded(report.milliseconds + new.milliseconds);
+                    report.cached_at = [report.cached_at, new.cached_at].into_iter().flatten().min();
+                    if report.status != new.status {
                         report.status = SourceStatus::Partial;
                     }
                 }
-                None => {
-                    reports.push(SourceReport {
-                        name,
-                        status,
-                        milliseconds: milliseconds(took),
-                        cached_at: None,
-                    });
-                }
+                None => reports.push(new),
             }
         }
     }

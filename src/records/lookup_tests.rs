@@ -1,6 +1,4 @@
-use super::super::source::Hits;
 use super::*;
-use crate::base::Timestamp;
 use crate::base::clock::FixedClock;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
@@ -55,12 +53,16 @@ impl Source for Memory {
     fn searches(&self, field: &str) -> bool {
         field != "postcode"
     }
-    fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
+    fn find<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Hits>, SourceError>> {
         Box::pin(async move {
-            self.spoil(Some(field)).await?;
-            let has = |values: &HashMap<String, String>| values.get(field).is_some_and(|held| held == value);
-            let hits = self.records.iter().filter(|(_, (_, _, values))| has(values));
-            Ok(Hits { ids: hits.map(|(id, _)| RecordId::new(id.as_str())).collect(), more: false })
+            let mut all = Vec::new();
+            for Query { field, value } in queries {
+                self.spoil(Some(field)).await?;
+                let has = |(_, _, values): &Held| values.get(field).is_some_and(|held| held == value);
+                let hits = self.records.iter().filter(|(_, held)| has(held));
+                all.push(Hits::of(hits.map(|(id, _)| RecordId::new(id.as_str())).collect()));
+            }
+            Ok(all)
         })
     }
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
@@ -75,10 +77,7 @@ impl Source for Memory {
             }))
         })
     }
-    fn accounts_of<'a>(
-        &'a self,
-        customer: &'a CustomerId,
-    ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
+    fn accounts_of<'a>(&'a self, customer: &'a CustomerId) -> BoxFuture<'a, Result<Hits, SourceError>> {
         Box::pin(async move {
             self.spoil(None).await?;
             let theirs = |(owner, authorised, _): &Held| {
@@ -86,7 +85,7 @@ impl Source for Memory {
                 self.lies_about_accounts || owner == customer || authorised.iter().any(|id| id == customer)
             };
             let found = self.records.iter().filter(|(_, record)| theirs(record));
-            Ok(found.map(|(id, _)| RecordId::new(id.as_str())).collect())
+            Ok(Hits::of(found.map(|(id, _)| RecordId::new(id.as_str())).collect()))
         })
     }
 }
@@ -247,6 +246,50 @@ async fn a_source_that_cannot_be_read_is_not_taken_for_a_missing_record() {
     }
     let missing = lookup(vec![bank()]).refresh(&grant("cus_1"), &RecordId::new("acc_9")).await;
     assert_eq!(missing, Err(ReadError::NotTheirs));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_verified_waits_equally_long_whatever_there_is() {
+    let hanging = || Memory { spoilt: Some((None, Spoilt::Hangs)), name: "slow", ..Memory::default() };
+    let most = |sources| {
+        let settings = LookupSettings { unverified_ms: 40, ..settings() };
+        let sources = Vec::into_iter(sources).map(|source| Arc::new(source) as Arc<dyn Source>).collect();
+        Lookup::new(settings, sources, Arc::new(FixedClock::at(Timestamp::from_millis(7))))
+    };
+    let mut took = Vec::new();
+    for (sources, given) in [
+        (vec![bank()], example()),
+        (vec![bank()], fields(&[("account_number", &["ABC99999"])])),
+        (vec![bank()], fields(&[])),
+        // It would have answered with an error after 50 ms; what is there by then is told.
+        (vec![hanging(), bank()], example()),
+    ] {
+        let (begun, slow) = (Instant::now(), sources.len() > 1);
+        let facts = most(sources).find_evenly("t1", &given).await;
+        took.push(begun.elapsed());
+        assert_eq!(slow, facts.sources.first().is_some_and(|source| source.status == SourceStatus::TimedOut));
+    }
+    assert!(took.iter().all(|one| *one == took[0] && one.as_millis() >= 40), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_customer_is_shown_as_every_source_has_them() {
+    let other = Memory { name: "cards", ..Memory::default() }.with("k1", "cus_1", &[], &[]).with(
+        "k2",
+        "cus_3",
+        &[],
+        &[],
+    );
+    let person = BTreeMap::from([("status".to_owned(), super::super::agreement::Kind::Exact)]);
+    let settings = LookupSettings { person, ..settings() };
+    let sources: Vec<Arc<dyn Source>> = vec![Arc::new(bank()), Arc::new(other)];
+    let lookup = Lookup::new(settings, sources, Arc::new(FixedClock::at(Timestamp::from_millis(7))));
+    let mut facts = lookup.find("t1", &example()).await;
+    lookup.read(&grant("cus_1"), &mut facts, &example()).await;
+    let customer = facts.customer.unwrap();
+    let told: Vec<_> = customer.values["status"][0].sources.iter().map(|from| from.record.as_str()).collect();
+    // acc_204 names cus_3 as its owner: what cus_1 may do there is no part of who cus_1 is.
+    assert_eq!((told, customer.conflicts.len()), (vec!["acc_001", "k1"], 0));
 }
 
 #[test]

@@ -1,24 +1,32 @@
 //! Candidates by how well they agree, from what every source said about every field.
 
 use super::agreement::Kind;
-use super::facts::{Candidate, Match};
+use super::ask::numbered;
+use super::facts::{Candidate, Match, Origin};
 use super::index::{Index, Question};
 use super::lookup::Fields;
-use super::weights::Matching;
-use crate::base::RecordId;
-use std::collections::BTreeMap;
+use super::weights::{Matching, Unit};
+use crate::base::{CustomerId, RecordId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The records of a source that Prokura indexes itself.
 pub struct Indexed {
     pub index: Index,
     /// By row.
     pub ids: Vec<RecordId>,
+    /// By row, where they are not the ids themselves.
+    owners: Option<Vec<CustomerId>>,
+    /// The rows in the order of their ids.
+    by_id: Vec<u32>,
 }
 
 /// How one record agrees with what was said of one field.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Compared {
     pub id: RecordId,
+    /// Whose record it is, where that is known.
+    pub owner: Option<CustomerId>,
+    pub source: String,
     pub field: String,
     /// The said value that agrees best.
     pub value: String,
@@ -32,8 +40,35 @@ pub struct Compared {
 const NOT_FOUND: &str = "is not the record's";
 
 impl Indexed {
+    /// `ids` and, where they are others, `owners` by row.
+    pub fn new(index: Index, ids: Vec<RecordId>, owners: Option<Vec<CustomerId>>) -> Self {
+        let mut by_id: Vec<u32> = (0..ids.len() as u32).collect();
+        by_id.sort_unstable_by_key(|row| ids.get(*row as usize));
+        Self { index, ids, owners, by_id }
+    }
+
+    pub fn row(&self, id: &RecordId) -> Option<u32> {
+        let at = self.by_id.binary_search_by_key(&Some(id), |row| self.ids.get(*row as usize)).ok()?;
+        self.by_id.get(at).copied()
+    }
+
+    fn owner(&self, row: usize) -> Option<CustomerId> {
+        match &self.owners {
+            Some(owners) => owners.get(row).cloned(),
+            None => self.ids.get(row).map(|id| CustomerId::new(id.as_str())),
+        }
+    }
+
+    /// A number for the value that each record has in a field; see `ask`. `None` where a record, or the field, is not
+    /// of this source.
+    pub fn numbered(&self, field: &str, records: &[RecordId]) -> Option<Vec<Option<usize>>> {
+        let (column, _) = self.index.column(field)?;
+        let rows: Vec<u32> = records.iter().map(|id| self.row(id)).collect::<Option<_>>()?;
+        Some(numbered(rows.into_iter().map(|row| self.index.value(column, row))))
+    }
+
     /// How the best records agree with what was said.
-    pub fn compare(&self, fields: &Fields, matching: &Matching) -> Vec<Compared> {
+    pub fn compare(&self, source: &str, fields: &Fields, matching: &Matching) -> Vec<Compared> {
         let (question, said) = asked(&self.index, fields);
         let mut all = Vec::new();
         for found in self.index.search(&question, matching, matching.candidates) {
@@ -43,6 +78,8 @@ impl Indexed {
                 let level = usize::from(agreement.level);
                 all.push(Compared {
                     id: id.clone(),
+                    owner: self.owner(found.row as usize),
+                    source: source.to_owned(),
                     field: (*field).to_owned(),
                     value: values.get(agreement.said).map_or_else(String::new, |value| (*value).to_owned()),
                     agreement: kind.levels().get(level).copied().unwrap_or_default(),
@@ -85,6 +122,7 @@ pub fn asked<'a>(index: &Index, fields: &'a Fields) -> (Question, Texts<'a>) {
 /// A source that only says which records have a value: those it lists have it, and those it lists for one field do not
 /// have what was asked of another.
 pub fn listed<'a>(
+    source: &str,
     hits: impl Iterator<Item = (&'a str, &'a str, &'a [RecordId])> + Clone,
     matching: &Matching,
 ) -> Vec<Compared> {
@@ -103,6 +141,8 @@ pub fn listed<'a>(
             let (agrees, value) = found.get(field).map_or((false, *value), |value| (true, *value));
             all.push(Compared {
                 id: id.clone(),
+                owner: None,
+                source: source.to_owned(),
                 field: (*field).to_owned(),
                 value: value.to_owned(),
                 agreement: if agrees { "agrees" } else { NOT_FOUND },
@@ -114,33 +154,67 @@ pub fn listed<'a>(
     all
 }
 
-/// The candidates, best first, ties by id. Where several sources know a record, a field counts once, at its best.
-pub fn candidates(compared: Vec<Compared>, matching: &Matching, records: f64) -> Vec<Candidate> {
-    let mut by_record: BTreeMap<RecordId, BTreeMap<String, Compared>> = BTreeMap::new();
-    for one in compared {
-        let fields = by_record.entry(one.id.clone()).or_default();
-        match fields.get(&one.field) {
-            Some(known) if known.weight >= one.weight => {}
-            _ => drop(fields.insert(one.field.clone(), one)),
+/// All that was compared of one record, or of one customer.
+#[derive(Default)]
+struct Evidence {
+    /// By field, at its best.
+    fields: BTreeMap<String, Compared>,
+    records: BTreeSet<Origin>,
+    /// Fields in which one source agrees with what was said and another does not.
+    conflicts: BTreeSet<String>,
+}
+
+impl Evidence {
+    fn add(&mut self, one: Compared, person: &BTreeMap<String, Kind>) {
+        self.records.insert(Origin { source: one.source.clone(), record: one.id.clone() });
+        match self.fields.get(&one.field) {
+            Some(known) => {
+                if known.agrees != one.agrees && known.source != one.source && person.contains_key(&one.field)
+                {
+                    self.conflicts.insert(one.field.clone());
+                }
+                if one.weight > known.weight {
+                    self.fields.insert(one.field.clone(), one);
+                }
+            }
+            None => drop(self.fields.insert(one.field.clone(), one)),
         }
     }
-    let mut scored: Vec<(f64, RecordId, Vec<Compared>)> = by_record
-        .into_iter()
-        .map(|(id, fields)| {
-            let fields: Vec<Compared> = fields.into_values().collect();
-            (fields.iter().map(|one| one.weight).sum(), id, fields)
-        })
-        .collect();
+
+    fn score(&self) -> f64 {
+        self.fields.values().map(|one| one.weight).sum()
+    }
+}
+
+/// The candidates, best first, ties by id. Where several sources know a record, or a customer, a field counts once, at
+/// its best. `person` are the fields that are the same in all records of a customer.
+pub fn candidates(
+    compared: Vec<Compared>,
+    matching: &Matching,
+    records: f64,
+    person: &BTreeMap<String, Kind>,
+) -> Vec<Candidate> {
+    let mut by_id: BTreeMap<RecordId, Evidence> = BTreeMap::new();
+    for one in compared {
+        let owner = one.owner.as_ref().filter(|_| matching.unit == Unit::Customer);
+        let id = owner.map_or_else(|| one.id.clone(), |owner| RecordId::new(owner.as_str()));
+        by_id.entry(id).or_default().add(one, person);
+    }
+    let mut scored: Vec<(f64, RecordId, Evidence)> =
+        by_id.into_iter().map(|(id, evidence)| (evidence.score(), id, evidence)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     scored.truncate(matching.candidates);
     let scores: Vec<f64> = scored.iter().map(|(score, ..)| *score).collect();
     let probabilities = matching.probabilities(&scores, records);
     let told = scored.into_iter().zip(probabilities);
-    told.map(|((score, id, fields), probability)| candidate(id, score, probability, fields)).collect()
+    let of_customer = matching.unit == Unit::Customer;
+    told.map(|((score, id, found), probability)| candidate(id, score, probability, found, of_customer))
+        .collect()
 }
 
-fn candidate(id: RecordId, score: f64, probability: f64, mut fields: Vec<Compared>) -> Candidate {
+fn candidate(id: RecordId, score: f64, probability: f64, found: Evidence, of_customer: bool) -> Candidate {
     let two = |value: f64| (value * 100.0).round() / 100.0;
+    let mut fields: Vec<Compared> = found.fields.into_values().collect();
     fields.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
     let words: Vec<String> = fields
         .iter()
@@ -151,12 +225,15 @@ fn candidate(id: RecordId, score: f64, probability: f64, mut fields: Vec<Compare
         value: one.value,
         weight: two(one.weight),
         agreement: Some(one.agreement.to_owned()),
+        source: of_customer.then_some(one.source),
     };
     let (matched, against): (Vec<_>, Vec<_>) = fields.into_iter().partition(|one| one.agrees);
     Candidate {
         id,
         score: two(score),
         matched: matched.into_iter().map(told).collect(),
+        records: found.records.into_iter().filter(|_| of_customer).collect(),
+        conflicts: found.conflicts.into_iter().filter(|_| of_customer).collect(),
         against: against.into_iter().map(told).collect(),
         probability: Some((probability * 1e6).round() / 1e6),
         explanation: words.join(", "),
@@ -186,6 +263,7 @@ mod tests {
         let field =
             FieldWeights { kind: Kind::Exact, rarity: false, m: vec![0.9, 0.1], u: vec![0.001, 0.999] };
         Matching {
+            unit: Unit::Record,
             identify: 0.9,
             candidates: 10,
             records: None,
@@ -200,7 +278,8 @@ mod tests {
             hits.iter().map(|(.., ids)| ids.iter().map(|id| RecordId::new(*id)).collect()).collect();
         let hits: Vec<_> =
             hits.iter().zip(&ids).map(|((field, value, _), ids)| (*field, *value, ids.as_slice())).collect();
-        let candidates = candidates(listed(hits.into_iter(), &matching()), &matching(), records);
+        let candidates =
+            candidates(listed("s", hits.into_iter(), &matching()), &matching(), records, &BTreeMap::new());
         let selected = select(&candidates, &matching(), 5);
         (candidates, selected)
     }
@@ -226,7 +305,8 @@ mod tests {
         let text = serde_json::to_string(&candidates[0]).unwrap();
         assert!(text.contains("\"score\":9.81"), "{text}");
         assert_eq!(serde_json::from_str::<Candidate>(&text).unwrap(), candidates[0]);
-        let whole = Match { field: "iban".into(), value: "X".into(), weight: 5.0, agreement: None };
+        let whole =
+            Match { field: "iban".into(), value: "X".into(), weight: 5.0, agreement: None, source: None };
         assert_eq!(
             serde_json::to_string(&whole).unwrap(),
             "{\"field\":\"iban\",\"value\":\"X\",\"weight\":5}"

@@ -7,9 +7,11 @@
 //! value of a record or message into an error.
 
 pub mod agreement;
+pub mod ask;
 pub mod error;
 pub mod facts;
 pub mod fit;
+pub mod identity;
 pub mod index;
 pub mod lookup;
 pub mod matching;
@@ -18,6 +20,7 @@ pub mod settings;
 pub mod source;
 pub mod weights;
 
+pub use ask::Ask;
 pub use error::{ReadError, RecordsError, SourceError};
 pub use facts::{Basis, Candidate, Facts, Match, Record, Relation, SourceReport, SourceStatus};
 pub use lookup::{Fields, Lookup, Question};

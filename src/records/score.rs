@@ -35,6 +35,7 @@ pub fn candidates(hits: &[Hit]) -> Vec<Candidate> {
                     value: hit.value.clone(),
                     weight: hit.weight.into(),
                     agreement: None,
+                    source: None,
                 })
                 .collect();
             matched.sort_by(|a, b| b.weight.total_cmp(&a.weight).then_with(|| a.field.cmp(&b.field)));
@@ -43,6 +44,8 @@ pub fn candidates(hits: &[Hit]) -> Vec<Candidate> {
                 id: id.clone(),
                 score,
                 matched,
+                records: vec![],
+                conflicts: vec![],
                 against: vec![],
                 probability: None,
                 explanation: String::new(),

@@ -19,6 +19,12 @@ pub struct LookupSettings {
     pub max_records: usize,
     /// Weight by field id.
     pub weights: BTreeMap<String, u32>,
+    /// Fields that tell records of a customer apart, and that the customer knows: what may be asked for, best first.
+    pub ask: Vec<String>,
+    /// A look-up for somebody whom nobody verified takes so long, whatever it finds.
+    pub unverified_ms: u64,
+    /// Fields that describe the person, and how their values are compared: what several sources have of one customer.
+    pub person: BTreeMap<String, Kind>,
     /// Weights that were estimated: with them a record need not have a value exactly as it was said.
     pub matching: Option<Matching>,
 }
@@ -33,7 +39,21 @@ pub struct Written {
     deadline_ms: Spanned<i64>,
     max_records: Spanned<i64>,
     weights: Spanned<BTreeMap<String, Spanned<i64>>>,
+    #[serde(default = "askable")]
+    ask: Vec<String>,
+    #[serde(default = "half_a_second")]
+    unverified_ms: Spanned<i64>,
+    #[serde(default)]
+    person: BTreeMap<String, Kind>,
     matching: Option<Spanned<Matching>>,
+}
+
+fn askable() -> Vec<String> {
+    ["iban", "account_number", "date_of_birth", "postcode"].map(str::to_owned).to_vec()
+}
+
+fn half_a_second() -> Spanned<i64> {
+    Spanned::new(0..0, 500)
 }
 
 impl LookupSettings {
@@ -80,6 +100,9 @@ impl Written {
             parallel: number("parallel", &raw.parallel, 1..=256) as usize,
             deadline_ms: number("deadline_ms", &raw.deadline_ms, 1..=60_000).into(),
             max_records: number("max_records", &raw.max_records, 1..=1000) as usize,
+            ask: raw.ask,
+            unverified_ms: number("unverified_ms", &raw.unverified_ms, 0..=60_000).into(),
+            person: raw.person,
             weights: raw
                 .weights
                 .get_ref()

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Matching {
+    /// What is looked for: a record, or a customer, whom several sources may have.
+    #[serde(default, skip_serializing_if = "Unit::is_record")]
+    pub unit: Unit,
     /// From this probability on a record is taken for the one that was meant: 0.5 to 1.
     pub identify: f64,
     /// So many of the best records are compared in all fields and told.
@@ -24,6 +27,21 @@ pub struct Matching {
     #[serde(default = "one")]
     pub slope: f64,
     pub fields: BTreeMap<String, FieldWeights>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    #[default]
+    Record,
+    Customer,
+}
+
+impl Unit {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    const fn is_record(&self) -> bool {
+        matches!(self, Self::Record)
+    }
 }
 
 const fn fifty() -> usize {
@@ -133,6 +151,7 @@ mod tests {
     fn matching() -> Matching {
         let exact = FieldWeights { kind: Kind::Exact, rarity: true, m: vec![0.9, 0.1], u: vec![0.01, 0.99] };
         Matching {
+            unit: Unit::Record,
             identify: 0.95,
             candidates: 50,
             records: None,

@@ -151,3 +151,127 @@ fn the_examples_are_look_ups_of_their_own() {
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!(told["selected"], json!(["en.GB.1"]));
 }
+
+/// A CRM and a card system with records of their own about the same customers.
+const TWO: &str = r#"
+[lookup]
+threshold = 5
+max_queries = 200
+parallel = 16
+deadline_ms = 4000
+max_records = 20
+ask = ["postcode", "card_last4", "date_of_birth"]
+person = { last_name = "name", postcode = "identifier" }
+
+[lookup.weights]
+last_name = 5
+
+[[sources.file]]
+name = "crm"
+path = "crm.csv"
+format = "csv"
+find = { last_name = "name", date_of_birth = "born", postcode = "plz" }
+form = { id = "id", owner = "customer", authorised = "authorised", system = [], free_text = [] }
+
+[[sources.file]]
+name = "cards"
+path = "cards.csv"
+format = "csv"
+find = { last_name = "name", card_last4 = "last4", postcode = "plz" }
+form = { id = "id", owner = "customer", authorised = "authorised", system = [], free_text = [] }
+
+[lookup.matching]
+unit = "UNIT"
+identify = 0.9
+candidates = 10
+present = 0.9
+
+[lookup.matching.fields]
+last_name = { kind = "name", m = [0.9, 0.03, 0.02, 0.01, 0.01, 0.01, 0.01, 0.01], u = [0.01, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.984] }
+date_of_birth = { kind = "date", m = [0.9, 0.02, 0.02, 0.02, 0.01, 0.01, 0.02], u = [0.0001, 0.0001, 0.001, 0.001, 0.001, 0.001, 0.9958] }
+postcode = { kind = "identifier", m = [0.9, 0.02, 0.02, 0.02, 0.01, 0.01, 0.02], u = [0.0001, 0.0001, 0.001, 0.001, 0.001, 0.001, 0.9958] }
+card_last4 = { kind = "identifier", m = [0.9, 0.02, 0.02, 0.02, 0.01, 0.01, 0.02], u = [0.0001, 0.0001, 0.001, 0.001, 0.001, 0.001, 0.9958] }
+"#;
+
+fn two(folder: &Path, unit: &str, values: &[&str]) -> Value {
+    let (mut crm, mut cards) =
+        ("id,customer,name,born,plz\n".to_owned(), "id,customer,name,last4,plz\n".to_owned());
+    for n in 0..120 {
+        let name = ["Huber", "Müller", "Aydin", "Wolff"][n % 4];
+        let born = format!("{}-{:02}-{:02}", 1940 + n % 60, n % 12 + 1, n % 12 + 1);
+        crm.push_str(&format!("p{n},c{n},{name},{born},{:05}\n", 10_000 + n * 37));
+        // Customer 5 has moved, and the card system knows.
+        let plz = if n == 5 { 99_999 } else { 10_000 + n * 37 };
+        cards.push_str(&format!("k{n},c{n},{name},{:04},{plz:05}\n", 1000 + n * 13));
+    }
+    std::fs::write(folder.join("crm.csv"), crm).unwrap();
+    std::fs::write(folder.join("cards.csv"), cards).unwrap();
+    std::fs::write(folder.join("two.toml"), TWO.replace("UNIT", unit)).unwrap();
+    let told = prokura(folder, &[&["lookup", "--config", "two.toml"], values].concat());
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    serde_json::from_slice(&told.stdout).unwrap()
+}
+
+#[test]
+fn what_several_systems_know_of_a_customer_adds_up_and_conflicts_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // The CRM has the date, the card system the digits: neither alone says who it is.
+    let said = ["date_of_birth=6.6.1945", "card_last4=1065", "last_name=Mueller", "postcode=10185"];
+    let told = two(folder, "customer", &said);
+    assert_eq!(told["selected"], json!(["c5"]), "{told}");
+    let best = &told["candidates"][0];
+    assert_eq!(
+        best["records"],
+        json!([{"source": "cards", "record": "k5"}, {"source": "crm", "record": "p5"}])
+    );
+    let of = |field: &str| {
+        let matched = best["matched"].as_array().unwrap().iter().find(|one| one["field"] == field);
+        matched.unwrap()["source"].clone()
+    };
+    assert_eq!(
+        (of("date_of_birth"), of("card_last4"), of("postcode")),
+        (json!("crm"), json!("cards"), json!("crm"))
+    );
+    assert_eq!(best["conflicts"], json!(["postcode"]));
+    // Looked for as records, they stay apart.
+    let told = two(folder, "record", &said);
+    assert!(told["candidates"].as_array().unwrap().iter().all(|one| one.get("records").is_none()), "{told}");
+}
+
+#[test]
+fn where_several_are_left_the_field_that_splits_them_best_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Customers 5 and 65 were born on one day of one month, and have one name.
+    let told = two(folder, "record", &["last_name=Müller", "date_of_birth=6.6.1945"]);
+    assert_eq!(told["selected"], json!(["p5", "p65"]), "{told}");
+    assert_eq!(told["ask"], json!({"field": "postcode", "count": 2, "bits": 1.0}));
+    assert!(!told.to_string().contains("10185"), "a record's postcode must not leave: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_searches_go_to_a_system_in_one_request() {
+    let stage = crate::stage::Stage::new().await;
+    let text = std::fs::read_to_string(super::root().join("config/sources.toml")).unwrap();
+    let sources = text
+        .replace("[[http]]", "[[sources.http]]")
+        .replace("[http.", "[sources.http.")
+        .replace("http://127.0.0.1:4380", &format!("http://{}", stage.bank))
+        .replace("# [sources.http.batch]\n# path", "[sources.http.batch]\npath")
+        .replace("# most = 50\n# answers", "most = 50\nanswers");
+    let lookup = CONFIG
+        .split("[[sources.file]]")
+        .next()
+        .unwrap()
+        .replace("last_name = 5", "last_name = 2\niban = 5\naccount_number = 5");
+    let config = format!("{lookup}[outbound]\nhosts = [\"{}\"]\n\n{sources}", stage.bank);
+    std::fs::write(stage.directory.path().join("batch.toml"), config).unwrap();
+    let values = ["last_name=Müller", "account_number=ABCO1234", "account_number=ABC01234", "iban=x"];
+    let ask = [&["lookup", "--config", "batch.toml"][..], &values].concat();
+    let told = prokura(stage.directory.path(), &ask);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["selected"], &told["sources"][0]["status"]), (&json!(["acc_001"]), &json!("answered")));
+    assert_eq!(stage.orders().len(), 1, "one search carries all four values");
+}

@@ -128,7 +128,8 @@ fn engine_with(bank: SocketAddr, store: Arc<dyn Store>, models: Arc<Live>) -> Ca
     assert!(Arc::make_mut(&mut pack.tools).set_system("core_bank", &url));
     let outbound = Outbound::new([bank.to_string()]).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sources = pack.sources.open(&root().join("config"), &outbound, &pack.lookup.kinds()).unwrap();
+    let kinds = pack.lookup.kinds();
+    let sources = pack.sources.open(&root().join("config"), &outbound, &kinds, &clock).unwrap();
     let tools = Arc::clone(&pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
     Cases::new(Parts {

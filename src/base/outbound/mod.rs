@@ -1,4 +1,4 @@
-//! The one HTTP client: allow-listed hosts, own name resolution with the address pinned, no
+//! The one HTTP client, and the one place where other connections are opened: allow-listed hosts, own name resolution with the address pinned, no
 //! redirects, no proxies, caps on size and time.
 
 pub mod hub;
@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// What may be asked of the outside. Cloning shares connections.
 #[derive(Clone)]
@@ -17,7 +18,11 @@ pub struct Outbound {
     client: reqwest::Client,
     /// Speaks HTTP/2 from the first byte, so that many requests share a connection.
     http2: reqwest::Client,
+    pinned: Pinned,
 }
+
+/// A connection is given up after so long.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// One request; nothing but these leaves.
 #[derive(Clone, Debug)]
@@ -73,13 +78,13 @@ impl Outbound {
     pub fn new(hosts: impl IntoIterator<Item = String>) -> Result<Self, OutboundError> {
         // A second initialisation in the same process is not an error: the provider is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let pinned = Arc::new(Pinned::default());
+        let pinned = Pinned::default();
         let builder = || {
             reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .connect_timeout(Duration::from_secs(2))
-                .dns_resolver(Arc::clone(&pinned))
+                .connect_timeout(CONNECT)
+                .dns_resolver(Arc::new(pinned.clone()))
                 .user_agent(concat!("prokura/", env!("CARGO_PKG_VERSION")))
         };
         let built = |builder: reqwest::ClientBuilder| {
@@ -89,12 +94,32 @@ impl Outbound {
             allowed: Arc::new(hosts.into_iter().collect()),
             client: built(builder())?,
             http2: built(builder().http2_prior_knowledge())?,
+            pinned,
         })
     }
 
     /// Whether a request to this address could be sent: what is wrong with it otherwise.
     pub fn check(&self, url: &str) -> Result<(), OutboundError> {
         self.target(url).map(drop)
+    }
+
+    /// Whether a connection to this place could be opened.
+    pub fn check_host(&self, host: &str, port: u16) -> Result<(), OutboundError> {
+        let host = format!("{host}:{port}");
+        if self.allowed.contains(&host) { Ok(()) } else { Err(OutboundError::NotAllowed { host }) }
+    }
+
+    /// A connection for a protocol that is not HTTP, to a place on the list. Addresses are pinned as for HTTP.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, OutboundError> {
+        self.check_host(host, port)?;
+        let unreachable = || OutboundError::Unreachable { host: format!("{host}:{port}") };
+        let addresses = self.pinned.of(host).await.map_err(|_| unreachable())?;
+        let addresses: Vec<SocketAddr> =
+            addresses.into_iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(addresses.as_slice())).await;
+        let stream = stream.map_err(|_| unreachable())?.map_err(|_| unreachable())?;
+        stream.set_nodelay(true).map_err(|_| unreachable())?;
+        Ok(stream)
     }
 
     /// The address, and its host as the list has it.
@@ -180,29 +205,29 @@ fn scheme_and_host(url: &str) -> String {
 
 /// Resolves a name once and keeps the addresses for the life of the process, so that a name server
 /// cannot move an allowed name to another machine between two calls.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Pinned {
     addresses: Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>,
 }
 
+impl Pinned {
+    async fn of(&self, name: &str) -> std::io::Result<Vec<SocketAddr>> {
+        let known = self.addresses.lock().ok().and_then(|pinned| pinned.get(name).cloned());
+        if let Some(found) = known {
+            return Ok(found);
+        }
+        let found: Vec<_> = tokio::net::lookup_host((name, 0)).await?.collect();
+        if let Ok(mut pinned) = self.addresses.lock() {
+            pinned.insert(name.to_owned(), found.clone());
+        }
+        Ok(found)
+    }
+}
+
 impl Resolve for Pinned {
     fn resolve(&self, name: Name) -> Resolving {
-        let addresses = Arc::clone(&self.addresses);
-        Box::pin(async move {
-            let name = name.as_str().to_owned();
-            let known = addresses.lock().ok().and_then(|pinned| pinned.get(&name).cloned());
-            let found = match known {
-                Some(found) => found,
-                None => {
-                    let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-                    if let Ok(mut pinned) = addresses.lock() {
-                        pinned.insert(name, found.clone());
-                    }
-                    found
-                }
-            };
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
+        let pinned = self.clone();
+        Box::pin(async move { Ok(Box::new(pinned.of(name.as_str()).await?.into_iter()) as Addrs) })
     }
 }
 

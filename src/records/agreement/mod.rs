@@ -51,66 +51,54 @@ impl Kind {
 
     /// What somebody said, ready to be compared. `None` where nothing of it can be.
     pub fn said(self, text: &str) -> Option<Said> {
-        let said = match self {
-            Self::Exact => Said::Exact(fold::plain(text)),
-            Self::Amount => Said::Exact(amount(text)),
-            Self::Name => Said::Name(Name::said(text)?),
-            Self::Place => Said::Name(Name::place(text)?),
-            Self::Identifier => Said::Identifier(Identifier::said(text)?),
-            Self::Phone => Said::Identifier(Identifier::phone(text)?),
-            Self::Email => Said::Identifier(Identifier::email(text)?),
-            Self::Date => Said::Date(DateSaid::read(text)?),
-        };
-        Some(said).filter(|said| !matches!(said, Said::Exact(text) if text.is_empty()))
+        self.read(text, Name::said, Identifier::said, DateSaid::read)
     }
 
     /// What a record holds, ready to be compared. `None` where the record holds nothing of this kind.
     pub fn kept(self, text: &str) -> Option<Kept> {
-        let kept = match self {
-            Self::Exact => Kept::Exact(fold::plain(text)),
-            Self::Amount => Kept::Exact(amount(text)),
-            Self::Name => Kept::Name(Name::kept(text)?),
-            Self::Place => Kept::Name(Name::place(text)?),
-            Self::Identifier => Kept::Identifier(Identifier::kept(text)?),
-            Self::Phone => Kept::Identifier(Identifier::phone(text)?),
-            Self::Email => Kept::Identifier(Identifier::email(text)?),
-            Self::Date => Kept::Date(Day::kept(text)?),
-        };
-        Some(kept).filter(|kept| !matches!(kept, Kept::Exact(text) if text.is_empty()))
+        self.read(text, Name::kept, Identifier::kept, Day::kept)
+    }
+
+    fn read<D>(
+        self,
+        text: &str,
+        name: fn(&str) -> Option<Name>,
+        identifier: fn(&str) -> Option<Identifier>,
+        date: fn(&str) -> Option<D>,
+    ) -> Option<Value<D>> {
+        let some = |text: String| (!text.is_empty()).then_some(Value::Exact(text));
+        match self {
+            Self::Exact => some(fold::plain(text)),
+            Self::Amount => some(amount(text)),
+            Self::Name => name(text).map(Value::Name),
+            Self::Place => Name::place(text).map(Value::Name),
+            Self::Identifier => identifier(text).map(Value::Identifier),
+            Self::Phone => Identifier::phone(text).map(Value::Identifier),
+            Self::Email => Identifier::email(text).map(Value::Identifier),
+            Self::Date => date(text).map(Value::Date),
+        }
     }
 }
 
-/// A said value, read in every way that makes sense.
+/// A value in the form in which it is compared. What is said may be a date in parts; what a record holds is one day.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Said {
+pub enum Value<D> {
     Exact(String),
     Name(Name),
     Identifier(Identifier),
-    Date(DateSaid),
+    Date(D),
 }
 
+/// A said value, read in every way that makes sense.
+pub type Said = Value<DateSaid>;
+
 /// A record's value.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Kept {
-    Exact(String),
-    Name(Name),
-    Identifier(Identifier),
-    Date(Day),
-}
+pub type Kept = Value<Day>;
 
 impl Said {
     /// What an index finds records' values by.
     pub fn keys(&self) -> Vec<u64> {
-        let mut keys = Vec::new();
-        match self {
-            Self::Exact(text) => keys.push(key("e", text)),
-            Self::Name(name) => name_keys(name, &mut keys),
-            Self::Identifier(identifier) => {
-                identifier.readings().iter().for_each(|reading| pieces(reading, &mut keys));
-            }
-            Self::Date(said) => day_keys(&said.days, &said.months, &said.years, &mut keys),
-        }
-        distinct(keys)
+        self.keys_with(|said, keys| day_keys(&said.days, &said.months, &said.years, keys))
     }
 
     /// How well they agree; values of different kinds disagree.
@@ -122,6 +110,30 @@ impl Said {
             (Self::Date(said), Kept::Date(kept)) => said.level(kept),
             _ => Level::MAX,
         }
+    }
+}
+
+impl Kept {
+    /// What an index finds it by.
+    pub fn keys(&self) -> Vec<u64> {
+        self.keys_with(|Day { year, month, day }, keys| day_keys(&[*day], &[*month], &[*year], keys))
+    }
+}
+
+impl<D> Value<D> {
+    fn keys_with(&self, date: impl Fn(&D, &mut Vec<u64>)) -> Vec<u64> {
+        let mut keys = Vec::new();
+        match self {
+            Self::Exact(text) => keys.push(key("e", text)),
+            Self::Name(name) => name_keys(name, &mut keys),
+            Self::Identifier(identifier) => {
+                identifier.readings().iter().for_each(|reading| pieces(reading, &mut keys));
+            }
+            Self::Date(of) => date(of, &mut keys),
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 }
 
@@ -159,28 +171,6 @@ fn day_keys(days: &[u8], months: &[u8], years: &[u16], keys: &mut Vec<u64>) {
 fn key(kind: &str, text: &str) -> u64 {
     let bytes = kind.bytes().chain([0]).chain(text.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn distinct(mut keys: Vec<u64>) -> Vec<u64> {
-    keys.sort_unstable();
-    keys.dedup();
-    keys
-}
-
-impl Kept {
-    /// What an index finds it by.
-    pub fn keys(&self) -> Vec<u64> {
-        let mut keys = Vec::new();
-        match self {
-            Self::Exact(text) => keys.push(key("e", text)),
-            Self::Name(name) => name_keys(name, &mut keys),
-            Self::Identifier(identifier) => {
-                identifier.readings().iter().for_each(|reading| pieces(reading, &mut keys));
-            }
-            Self::Date(Day { year, month, day }) => day_keys(&[*day], &[*month], &[*year], &mut keys),
-        }
-        distinct(keys)
-    }
 }
 
 /// Digits with one point before the last two, where the text has cents.

@@ -2,9 +2,9 @@
 
 use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
-use super::{Entry, FileSource, HttpSource, Source, record_id};
+use super::{Entry, FileSource, Guarded, HttpSource, Limits, Source, SqlSource, record_id};
 use crate::base::outbound::Outbound;
-use crate::base::{CustomerId, Finding};
+use crate::base::{Clock, CustomerId, Finding};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Spanned;
 
-/// All declared sources, in the order in which a record is looked for: HTTP first, then files.
+/// All declared sources, in the order in which a record is looked for: HTTP first, then tables, then files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDeclarations {
     #[serde(default)]
     pub http: Vec<HttpDeclaration>,
+    #[serde(default)]
+    pub sql: Vec<SqlDeclaration>,
     #[serde(default)]
     pub file: Vec<FileDeclaration>,
 }
@@ -40,7 +42,54 @@ pub struct HttpDeclaration {
     pub account_id: String,
     /// Path with `{value}`, by field.
     pub find: BTreeMap<String, Spanned<String>>,
+    pub batch: Option<Batch>,
+    #[serde(default)]
+    pub limits: Limits,
     pub form: Form,
+}
+
+/// How several searches go in one request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    pub path: Spanned<String>,
+    /// Searches a request.
+    pub most: Spanned<usize>,
+    /// JSON pointer to the list of results.
+    pub answers: String,
+    /// The system's name of a field, where it is another.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlDeclaration {
+    pub name: Spanned<String>,
+    /// `postgres://USER@HOST:PORT/DATABASE` or `sqlite:FILE`.
+    pub url: Spanned<String>,
+    pub password_file: Option<PathBuf>,
+    /// PEM; the authorities that a server's certificate may come from.
+    pub certificate: Option<PathBuf>,
+    /// A table or view, with or without its schema.
+    pub table: String,
+    pub timeout_ms: Spanned<u64>,
+    /// Fields whose values have no spaces in the table.
+    #[serde(default)]
+    pub compact: BTreeSet<String>,
+    #[serde(default)]
+    pub indexed: bool,
+    #[serde(default = "five_minutes")]
+    pub reload_s: u64,
+    /// Column by field.
+    pub find: BTreeMap<String, String>,
+    #[serde(default)]
+    pub limits: Limits,
+    pub form: Form,
+}
+
+const fn five_minutes() -> u64 {
+    300
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -96,7 +145,7 @@ impl SourceDeclarations {
             findings.push(Finding::at(file, text, at, message));
         };
         let mut names = BTreeSet::new();
-        for name in declared.http.iter().map(|s| &s.name).chain(declared.file.iter().map(|s| &s.name)) {
+        for name in declared.names() {
             if name.get_ref().is_empty() || !names.insert(name.get_ref().as_str()) {
                 wrong(name.span().start, "name", name.get_ref(), "a name that no other source has");
             }
@@ -106,10 +155,6 @@ impl SourceDeclarations {
             if !(url.starts_with("http://") || url.starts_with("https://")) || url.ends_with('/') {
                 let allowed = "http:// or https:// and a host, without a slash at the end";
                 wrong(source.base_url.span().start, "base_url", url, allowed);
-            }
-            let timeout = source.timeout_ms.get_ref();
-            if !(1..=60_000).contains(timeout) {
-                wrong(source.timeout_ms.span().start, "timeout_ms", &timeout.to_string(), "1 to 60000");
             }
             let paths = source.find.iter().map(|(field, path)| (field.as_str(), path, "{value}"));
             let fixed =
@@ -121,13 +166,30 @@ impl SourceDeclarations {
                     wrong(path.span().start, field, text, &allowed);
                 }
             }
+            if let Some(Batch { path, most, .. }) = &source.batch {
+                if !path.get_ref().starts_with('/') {
+                    wrong(path.span().start, "path", path.get_ref(), "a path that starts with /");
+                }
+                if !(2..=1000).contains(most.get_ref()) {
+                    wrong(most.span().start, "most", &most.get_ref().to_string(), "2 to 1000");
+                }
+            }
         }
-        let forms = declared
-            .http
-            .iter()
-            .map(|source| &source.form)
-            .chain(declared.file.iter().map(|source| &source.form));
-        for form in forms {
+        for source in &declared.sql {
+            if let Err(allowed) = super::sql::Place::read(source) {
+                wrong(source.url.span().start, "url", &super::sql::shown(source.url.get_ref()), allowed);
+            }
+        }
+        for (name, timeout, limits) in declared.asked() {
+            if !(1..=60_000).contains(timeout.get_ref()) {
+                let given = timeout.get_ref().to_string();
+                wrong(timeout.span().start, "timeout_ms", &given, "1 to 60000");
+            }
+            for (limit, value, allowed) in limits.faults() {
+                wrong(name.span().start, &format!("limits.{limit}"), &value.to_string(), allowed);
+            }
+        }
+        for form in declared.forms() {
             for member in &form.members {
                 let root = member.split(['.', '[']).next().unwrap_or_default();
                 if !form.system.iter().any(|field| field == root) {
@@ -143,9 +205,24 @@ impl SourceDeclarations {
 
     /// The names that a plan may use of a record, as dotted names.
     pub fn shape_paths(&self) -> BTreeSet<&str> {
-        let forms =
-            self.http.iter().map(|source| &source.form).chain(self.file.iter().map(|source| &source.form));
-        forms.flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
+        self.forms().flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let asked = self.asked().map(|(name, ..)| name);
+        asked.chain(self.file.iter().map(|source| &source.name))
+    }
+
+    /// Name, time and limits of those that are systems.
+    fn asked(&self) -> impl Iterator<Item = (&Spanned<String>, &Spanned<u64>, &Limits)> {
+        let http = self.http.iter().map(|source| (&source.name, &source.timeout_ms, &source.limits));
+        http.chain(self.sql.iter().map(|source| (&source.name, &source.timeout_ms, &source.limits)))
+    }
+
+    fn forms(&self) -> impl Iterator<Item = &Form> {
+        let http = self.http.iter().map(|source| &source.form);
+        let sql = self.sql.iter().map(|source| &source.form);
+        http.chain(sql).chain(self.file.iter().map(|source| &source.form))
     }
 
     /// Points an HTTP source to another address; `false` when there is none of that name.
@@ -158,16 +235,25 @@ impl SourceDeclarations {
     }
 
     /// The sources, ready to be asked. Paths of files are relative to `folder`; files are read here.
-    /// Those of files are indexed by the fields of `kinds`.
+    /// Files, and tables that ask for it, are indexed by the fields of `kinds`.
     pub fn open(
         &self,
         folder: &Path,
         outbound: &Outbound,
         kinds: &BTreeMap<String, Kind>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Vec<Arc<dyn Source>>, RecordsError> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        let guarded = |source, limits: &Limits| {
+            Arc::new(Guarded::new(source, limits.clone(), Arc::clone(clock))) as Arc<dyn Source>
+        };
         for declared in &self.http {
-            sources.push(Arc::new(HttpSource::new(declared.clone(), outbound.clone())));
+            let source = HttpSource::new(declared.clone(), outbound.clone());
+            sources.push(guarded(Arc::new(source), &declared.limits));
+        }
+        for declared in &self.sql {
+            let source = SqlSource::open(declared, folder, outbound, kinds)?;
+            sources.push(guarded(source, &declared.limits));
         }
         for declared in &self.file {
             sources.push(Arc::new(FileSource::open(declared, folder, kinds)?));

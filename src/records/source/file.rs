@@ -2,10 +2,9 @@
 
 use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
-use super::super::index::Index;
 use super::super::matching::Indexed;
 use super::declare::{FileDeclaration, FileFormat};
-use super::{Entry, Hits, Source, csv, record_id};
+use super::{Entry, Hits, Query, Source, csv, indexed, text_of};
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -50,7 +49,8 @@ impl FileSource {
             exact: HashMap::new(),
             indexed: None,
         };
-        source.indexed = indexed(declared, kinds, &objects);
+        source.indexed =
+            indexed(&declared.find, &declared.form, kinds, objects.iter().map(|(_, object)| object));
         for (line, object) in objects {
             let form = &declared.form;
             let entry = form.entry(&object).map_err(|_| {
@@ -95,10 +95,15 @@ impl Source for FileSource {
         self.searched.contains(field)
     }
 
-    fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
-        let key = (field.to_owned(), self.comparable(field, value));
-        let ids = self.exact.get(&key).cloned().unwrap_or_default();
-        Box::pin(async move { Ok(Hits { ids, more: false }) })
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn find<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Hits>, SourceError>> {
+        let key = |query: &Query| (query.field.clone(), self.comparable(&query.field, &query.value));
+        let ids = |query| self.exact.get(&key(query)).cloned().unwrap_or_default();
+        let found = queries.iter().map(|query| Hits::of(ids(query))).collect();
+        Box::pin(async move { Ok(found) })
     }
 
     fn indexed(&self) -> Option<Arc<Indexed>> {
@@ -109,58 +114,21 @@ impl Source for FileSource {
         Box::pin(async move { Ok(self.entries.get(id).cloned()) })
     }
 
-    fn accounts_of<'a>(
-        &'a self,
-        customer: &'a CustomerId,
-    ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
+    fn accounts_of<'a>(&'a self, customer: &'a CustomerId) -> BoxFuture<'a, Result<Hits, SourceError>> {
         let theirs = |entry: &&Entry| entry.owner == *customer || entry.authorised.contains(customer);
-        Box::pin(
-            async move { Ok(self.entries.values().filter(theirs).map(|entry| entry.id.clone()).collect()) },
-        )
+        let ids = self.entries.values().filter(theirs).map(|entry| entry.id.clone());
+        Box::pin(std::future::ready(Ok(Hits::of(ids.collect()))))
     }
 }
 
 /// A path whose first part is `$NAME` begins with what that variable of the environment holds.
-fn named_folder(path: &Path) -> Result<PathBuf, RecordsError> {
+pub fn named_folder(path: &Path) -> Result<PathBuf, RecordsError> {
     let mut parts = path.components();
     let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
     let Some(name) = first.strip_prefix('$') else { return Ok(path.to_owned()) };
     match std::env::var_os(name) {
         Some(folder) => Ok(Path::new(&folder).join(parts.as_path())),
         None => Err(RecordsError::Variable { path: path.to_owned(), name: name.to_owned() }),
-    }
-}
-
-/// The records by the fields that have a kind; nothing where no field has.
-fn indexed(
-    declared: &FileDeclaration,
-    kinds: &BTreeMap<String, Kind>,
-    objects: &Objects,
-) -> Option<Arc<Indexed>> {
-    let columns: Vec<(String, Kind)> =
-        declared.find.keys().filter_map(|field| Some((field.clone(), *kinds.get(field)?))).collect();
-    let known: Vec<_> = objects
-        .iter()
-        .filter_map(|(_, object)| Some((object.get(&declared.form.id).and_then(record_id)?, object)))
-        .collect();
-    let texts: Vec<Vec<Option<String>>> = known
-        .iter()
-        .map(|(_, object)| {
-            let columns = columns.iter().filter_map(|(field, _)| declared.find.get(field));
-            columns.map(|column| object.get(column).and_then(text_of)).collect()
-        })
-        .collect();
-    let rows: Vec<Vec<Option<&str>>> =
-        texts.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
-    let ids = known.into_iter().map(|(id, _)| id).collect();
-    (!columns.is_empty()).then(|| Arc::new(Indexed { index: Index::new(&columns, &rows), ids }))
-}
-
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 
@@ -215,13 +183,17 @@ mod tests {
     }
 
     async fn check(source: &FileSource) {
+        let found = async |field: &str, value: &str| {
+            let query = Query { field: field.to_owned(), value: value.to_owned() };
+            source.find(&[query]).await.unwrap().remove(0)
+        };
         let ids = |hits: Hits| hits.ids.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
-        assert_eq!(ids(source.find("iban", "de12 3456").await.unwrap()), ["a1"]);
-        assert_eq!(ids(source.find("last_name", "VON  BERG").await.unwrap()), ["a1", "a2"]);
-        assert!(source.find("last_name", "vonberg").await.unwrap().ids.is_empty());
+        assert_eq!(ids(found("iban", "de12 3456").await), ["a1"]);
+        assert_eq!(ids(found("last_name", "VON  BERG").await), ["a1", "a2"]);
+        assert!(found("last_name", "vonberg").await.ids.is_empty());
         let entry = source.entry(&RecordId::new("a2")).await.unwrap().unwrap();
         assert_eq!(entry.authorised, [CustomerId::new("c1"), CustomerId::new("c9")]);
-        assert_eq!(source.accounts_of(&CustomerId::new("c1")).await.unwrap().len(), 2);
+        assert_eq!(source.accounts_of(&CustomerId::new("c1")).await.unwrap().ids.len(), 2);
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! A source that is asked over HTTP, through the one client.
 
 use super::super::error::SourceError;
-use super::declare::HttpDeclaration;
-use super::{Entry, Hits, Source, record_id};
+use super::declare::{Batch, HttpDeclaration};
+use super::{Entry, Hits, Query, Source, record_id};
 use crate::base::outbound::{Method, Outbound, OutboundError, Request, path_segment};
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 pub struct HttpSource {
@@ -21,11 +21,20 @@ impl HttpSource {
 
     /// The JSON at a path; `None` for 404.
     async fn get(&self, path: String) -> Result<Option<Value>, SourceError> {
+        self.send(Method::Get, &path, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<Value>,
+    ) -> Result<Option<Value>, SourceError> {
         let request = Request {
-            method: Method::Get,
+            method,
             url: format!("{}{path}", self.declared.base_url.get_ref()),
             headers: vec![("Accept".to_owned(), "application/json".to_owned())],
-            json: None,
+            json,
             timeout: self.timeout(),
             max_bytes: self.declared.max_bytes,
             http2: false,
@@ -40,6 +49,42 @@ impl HttpSource {
             404 => Ok(None),
             _ => Err(SourceError::Refused),
         }
+    }
+
+    /// The records with one value, by the path that the field has.
+    async fn one(&self, Query { field, value }: &Query) -> Result<Hits, SourceError> {
+        let Some(path) = self.declared.find.get(field) else { return Ok(Hits::default()) };
+        let Some(slot) = path_segment(value) else { return Ok(Hits::default()) };
+        let path = path.get_ref().replace("{value}", &slot);
+        // A search that is not there is a wrong declaration, not an empty result.
+        let answer = self.get(path).await?.ok_or(SourceError::Refused)?;
+        self.hits(&answer)
+    }
+
+    /// The records with each of several values, in one request.
+    async fn several(&self, batch: &Batch, queries: &[Query]) -> Result<Vec<Hits>, SourceError> {
+        let named = |query: &Query| {
+            let name = batch.names.get(&query.field).unwrap_or(&query.field);
+            json!({"field": name, "value": query.value})
+        };
+        let body = json!({"queries": queries.iter().map(named).collect::<Vec<_>>()});
+        let answer = self.send(Method::Post, batch.path.get_ref(), Some(body)).await?;
+        let answer = answer.ok_or(SourceError::Refused)?;
+        let all = answer.pointer(&batch.answers).and_then(Value::as_array).ok_or(SourceError::Garbage)?;
+        // Fewer answers than queries would give one query's records to another.
+        if all.len() != queries.len() {
+            return Err(SourceError::Garbage);
+        }
+        all.iter().map(|one| self.hits(one)).collect()
+    }
+
+    fn hits(&self, answer: &Value) -> Result<Hits, SourceError> {
+        let list =
+            answer.pointer(&self.declared.ids).and_then(Value::as_array).ok_or(SourceError::Garbage)?;
+        let ids =
+            list.iter().map(|id| record_id(id).ok_or(SourceError::Garbage)).collect::<Result<_, _>>()?;
+        let more = self.declared.more.as_deref().and_then(|more| answer.pointer(more));
+        Ok(Hits { more: more == Some(&Value::Bool(true)), ..Hits::of(ids) })
     }
 }
 
@@ -56,19 +101,18 @@ impl Source for HttpSource {
         self.declared.find.contains_key(field)
     }
 
-    fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>> {
+    fn at_once(&self) -> usize {
+        self.declared.batch.as_ref().map_or(1, |batch| *batch.most.get_ref())
+    }
+
+    fn find<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Hits>, SourceError>> {
         Box::pin(async move {
-            let Some(path) = self.declared.find.get(field) else { return Ok(Hits::default()) };
-            let Some(slot) = path_segment(value) else { return Ok(Hits::default()) };
-            let path = path.get_ref().replace("{value}", &slot);
-            // A search that is not there is a wrong declaration, not an empty result.
-            let answer = self.get(path).await?.ok_or(SourceError::Refused)?;
-            let list =
-                answer.pointer(&self.declared.ids).and_then(Value::as_array).ok_or(SourceError::Garbage)?;
-            let ids =
-                list.iter().map(|id| record_id(id).ok_or(SourceError::Garbage)).collect::<Result<_, _>>()?;
-            let more = self.declared.more.as_deref().and_then(|more| answer.pointer(more));
-            Ok(Hits { ids, more: more == Some(&Value::Bool(true)) })
+            match (&self.declared.batch, queries) {
+                (Some(batch), queries) => self.several(batch, queries).await,
+                (None, queries) => {
+                    futures::future::try_join_all(queries.iter().map(|one| self.one(one))).await
+                }
+            }
         })
     }
 
@@ -83,21 +127,16 @@ impl Source for HttpSource {
         })
     }
 
-    fn accounts_of<'a>(
-        &'a self,
-        customer: &'a CustomerId,
-    ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>> {
+    fn accounts_of<'a>(&'a self, customer: &'a CustomerId) -> BoxFuture<'a, Result<Hits, SourceError>> {
         Box::pin(async move {
-            let Some(slot) = path_segment(customer.as_str()) else { return Ok(vec![]) };
+            let Some(slot) = path_segment(customer.as_str()) else { return Ok(Hits::default()) };
             let path = self.declared.accounts_of.get_ref().replace("{customer}", &slot);
-            let Some(answer) = self.get(path).await? else { return Ok(vec![]) };
+            let Some(answer) = self.get(path).await? else { return Ok(Hits::default()) };
             let list = answer.pointer(&self.declared.accounts).and_then(Value::as_array);
-            list.ok_or(SourceError::Garbage)?
-                .iter()
-                .map(|account| {
-                    account.get(&self.declared.account_id).and_then(record_id).ok_or(SourceError::Garbage)
-                })
-                .collect()
+            let ids = list.ok_or(SourceError::Garbage)?.iter().map(|account| {
+                account.get(&self.declared.account_id).and_then(record_id).ok_or(SourceError::Garbage)
+            });
+            Ok(Hits::of(ids.collect::<Result<_, _>>()?))
         })
     }
 }
@@ -135,15 +174,23 @@ mod tests {
         HttpSource::new(declared.http.remove(0), Outbound::new([address.to_owned()]).unwrap())
     }
 
+    fn query(field: &str, value: &str) -> Query {
+        Query { field: field.to_owned(), value: value.to_owned() }
+    }
+
+    async fn one(source: &HttpSource, field: &str, value: &str) -> Result<Hits, SourceError> {
+        Ok(source.find(&[query(field, value)]).await?.remove(0))
+    }
+
     async fn found(bytes: &'static str) -> Result<Hits, SourceError> {
-        source(&answering(bytes).0).find("last_name", "Huber").await
+        one(&source(&answering(bytes).0), "last_name", "Huber").await
     }
 
     #[tokio::test]
     async fn a_value_stays_one_value() {
         let ok = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 27\r\n\r\n{\"ids\":[\"a\"],\"more\":true}  ";
         let (address, requests) = answering(ok);
-        let hits = source(&address).find("branch", "Müller & Söhne?x=1#/../y").await.unwrap();
+        let hits = one(&source(&address), "branch", "Müller & Söhne?x=1#/../y").await.unwrap();
         assert_eq!((hits.ids, hits.more), (vec![RecordId::new("a")], true));
         let line = requests.recv().unwrap();
         assert_eq!(line, "GET /accounts?branch=M%C3%BCller%20%26%20S%C3%B6hne%3Fx%3D1%23%2F..%2Fy HTTP/1.1");
@@ -161,6 +208,29 @@ mod tests {
         assert_eq!(found(cut).await, Err(SourceError::TimedOut));
         let elsewhere = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(found(elsewhere).await, Err(SourceError::Refused));
+    }
+
+    #[tokio::test]
+    async fn several_searches_go_in_one_request_and_come_back_in_their_order() {
+        let text = include_str!("../../../config/sources.toml");
+        let section = "[http.batch]\npath = \"/accounts/search\"\nmost = 50\nanswers = \"/answers\"\nnames = { iban = \"IBAN\" }\n";
+        let text = &text.replace("[http.limits]", &format!("{section}[http.limits]"));
+        let batched = |bytes| {
+            let (address, requests) = answering(bytes);
+            let mut declared = SourceDeclarations::parse("sources.toml", text).unwrap();
+            declared.set_base_url("core_bank", &format!("http://{address}"));
+            (HttpSource::new(declared.http.remove(0), Outbound::new([address]).unwrap()), requests)
+        };
+        let queries = [query("iban", "DE1"), query("branch", "x\"y")];
+        let two = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 50\r\n\r\n{\"answers\":[{\"ids\":[\"a\"]},{\"ids\":[],\"more\":true}]}";
+        let (source, requests) = batched(two);
+        assert_eq!(source.at_once(), 50);
+        let found = source.find(&queries).await.unwrap();
+        assert_eq!(found[0], Hits::of(vec![RecordId::new("a")]));
+        assert_eq!(found[1], Hits { more: true, ..Hits::default() });
+        assert_eq!(requests.recv().unwrap(), "POST /accounts/search HTTP/1.1");
+        let one = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 27\r\n\r\n{\"answers\":[{\"ids\":[\"a\"]}]}";
+        assert_eq!(batched(one).0.find(&queries).await, Err(SourceError::Garbage));
     }
 
     #[tokio::test]

@@ -3,17 +3,24 @@
 pub mod csv;
 pub mod declare;
 pub mod file;
+pub mod guard;
 pub mod http;
+pub mod sql;
 
-pub use declare::{FileDeclaration, Form, HttpDeclaration, SourceDeclarations};
+pub use declare::{FileDeclaration, Form, HttpDeclaration, SourceDeclarations, SqlDeclaration};
 pub use file::FileSource;
+pub use guard::{Guarded, Limits};
 pub use http::HttpSource;
+pub use sql::SqlSource;
 
+use super::agreement::Kind;
 use super::error::SourceError;
+use super::index::Index;
 use super::matching::Indexed;
-use crate::base::{CustomerId, RecordId};
+use crate::base::{CustomerId, RecordId, Timestamp};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,22 +34,37 @@ pub trait Source: Send + Sync {
     /// Whether it can be searched by this field.
     fn searches(&self, field: &str) -> bool;
 
-    /// The records whose field has exactly this value.
-    fn find<'a>(&'a self, field: &'a str, value: &'a str) -> BoxFuture<'a, Result<Hits, SourceError>>;
+    /// How many queries one request may carry.
+    fn at_once(&self) -> usize {
+        1
+    }
+
+    /// For each query, of which there are `at_once` at most, the records whose field has exactly its value.
+    fn find<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Hits>, SourceError>>;
 
     /// The records of a source that Prokura indexes itself: values need not be exactly as they were said.
     fn indexed(&self) -> Option<Arc<Indexed>> {
         None
     }
 
+    /// Reads again what it holds in memory, and tells after how long that is to be done again; `None` where it holds
+    /// nothing that changes.
+    fn reload(&self) -> BoxFuture<'_, Option<Duration>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// One record; `None` when the source says that there is none.
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>>;
 
     /// The accounts that the customer owns or is registered to act for.
-    fn accounts_of<'a>(
-        &'a self,
-        customer: &'a CustomerId,
-    ) -> BoxFuture<'a, Result<Vec<RecordId>, SourceError>>;
+    fn accounts_of<'a>(&'a self, customer: &'a CustomerId) -> BoxFuture<'a, Result<Hits, SourceError>>;
+}
+
+/// One value of one field to search for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Query {
+    pub field: String,
+    pub value: String,
 }
 
 /// What a search found.
@@ -51,6 +73,16 @@ pub struct Hits {
     pub ids: Vec<RecordId>,
     /// The source has more than it listed.
     pub more: bool,
+    /// When the source said so, where it was not asked now.
+    pub cached_at: Option<Timestamp>,
+    /// It was asked now and failed; what it said before stands in.
+    pub stale: bool,
+}
+
+impl Hits {
+    pub fn of(ids: Vec<RecordId>) -> Self {
+        Self { ids, ..Self::default() }
+    }
 }
 
 /// One record as its source has it, whoever asks.
@@ -61,6 +93,43 @@ pub struct Entry {
     pub authorised: Vec<CustomerId>,
     pub fields: Map<String, Value>,
     pub notes: Map<String, Value>,
+}
+
+/// Records by the fields that have a kind; nothing where no field has. `find` has the column of every field.
+fn indexed<'a>(
+    find: &BTreeMap<String, String>,
+    form: &Form,
+    kinds: &BTreeMap<String, Kind>,
+    records: impl Iterator<Item = &'a Map<String, Value>>,
+) -> Option<Arc<Indexed>> {
+    let columns: Vec<(String, Kind)> =
+        find.keys().filter_map(|field| Some((field.clone(), *kinds.get(field)?))).collect();
+    if columns.is_empty() {
+        return None;
+    }
+    let (mut ids, mut owners, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    for record in records {
+        let id = record.get(&form.id).and_then(text_of).map(Value::String);
+        let Some(id) = id.as_ref().and_then(record_id) else { continue };
+        let owner = record.get(&form.owner).and_then(text_of).unwrap_or_default();
+        owners.push(CustomerId::new(owner));
+        ids.push(id);
+        let columns = columns.iter().filter_map(|(field, _)| find.get(field));
+        let row: Vec<Option<String>> = columns.map(|column| record.get(column).and_then(text_of)).collect();
+        texts.push(row);
+    }
+    let rows: Vec<Vec<Option<&str>>> =
+        texts.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
+    let owners = (form.owner != form.id).then_some(owners);
+    Some(Arc::new(Indexed::new(Index::new(&columns, &rows), ids, owners)))
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// An id as a source may give it: 1 to 128 bytes without control characters.

@@ -1,11 +1,19 @@
-//! A tool that keeps failing is left alone for a while, then tried once.
+//! A tool or a source that keeps failing is left alone for a while, then tried once.
 
-use crate::base::Timestamp;
-use crate::planning::BreakerSettings;
+use super::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// One tool's breaker.
+/// When a breaker opens, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BreakerSettings {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// Milliseconds until one call is let through again.
+    pub open_ms: u64,
+}
+
+/// One breaker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// Calls go through; so many in a row failed.
@@ -46,7 +54,7 @@ fn later(now: Timestamp, settings: BreakerSettings) -> Timestamp {
     now.plus_millis(i64::try_from(settings.open_ms).unwrap_or(i64::MAX))
 }
 
-/// The breakers of all tools.
+/// Breakers by name, all with the same settings.
 pub struct Breakers {
     settings: BreakerSettings,
     states: Mutex<HashMap<String, State>>,
@@ -57,10 +65,10 @@ impl Breakers {
         Self { settings, states: Mutex::new(HashMap::new()) }
     }
 
-    /// Whether the tool may be called now. Who is let through must tell what came of it.
-    pub fn admit(&self, tool: &str, now: Timestamp) -> bool {
+    /// Whether it may be called now. Who is let through must tell what came of it.
+    pub fn admit(&self, name: &str, now: Timestamp) -> bool {
         let mut admitted = false;
-        self.change(tool, |state| {
+        self.change(name, |state| {
             let next;
             (admitted, next) = state.admit(now, self.settings);
             next
@@ -69,18 +77,18 @@ impl Breakers {
     }
 
     /// The system answered, be it with a refusal.
-    pub fn answered(&self, tool: &str) {
-        self.change(tool, |_| State::START);
+    pub fn answered(&self, name: &str) {
+        self.change(name, |_| State::START);
     }
 
-    pub fn failed(&self, tool: &str, now: Timestamp) {
-        self.change(tool, |state| state.failed(now, self.settings));
+    pub fn failed(&self, name: &str, now: Timestamp) {
+        self.change(name, |state| state.failed(now, self.settings));
     }
 
-    fn change(&self, tool: &str, change: impl FnOnce(State) -> State) {
+    fn change(&self, name: &str, change: impl FnOnce(State) -> State) {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.get(tool).copied().unwrap_or(State::START);
-        states.insert(tool.to_owned(), change(state));
+        let state = states.get(name).copied().unwrap_or(State::START);
+        states.insert(name.to_owned(), change(state));
     }
 }
 

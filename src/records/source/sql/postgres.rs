@@ -1,0 +1,307 @@
+//! A table of a PostgreSQL server.
+
+use super::super::super::error::SourceError;
+use super::{MOST, Row, iso_date, quoted, quoted_table};
+use crate::base::outbound::{Outbound, OutboundError};
+use crate::records::source::SqlDeclaration;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Reading a whole table may take so long.
+const WHOLE: Duration = Duration::from_secs(600);
+
+/// Where a server is and who asks.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Server {
+    config: Config,
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    /// # Errors
+    /// What is allowed.
+    pub fn read(url: &str, certificate: bool) -> Result<Self, &'static str> {
+        const FORM: &str =
+            "postgres://USER@HOST:PORT/DATABASE, or sqlite:FILE; the password stands in `password_file`";
+        let mut config: Config = url.parse().map_err(|_| FORM)?;
+        let [Host::Tcp(host)] = config.get_hosts() else { return Err(FORM) };
+        let (host, port) = (host.clone(), config.get_ports().first().copied().unwrap_or(5432));
+        if config.get_user().is_none() || config.get_dbname().is_none() || config.get_password().is_some() {
+            return Err(FORM);
+        }
+        let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        let plain = config.get_ssl_mode() == SslMode::Disable || (here && !certificate);
+        if !plain && !certificate {
+            return Err("a `certificate` beside it, or ?sslmode=disable where the network is trusted");
+        }
+        config.ssl_mode(if plain { SslMode::Disable } else { SslMode::Require });
+        config.application_name("prokura");
+        Ok(Self { config, host, port })
+    }
+}
+
+/// A column's type, as the server has it.
+type ColumnKinds = HashMap<String, String>;
+
+pub struct Postgres {
+    server: Server,
+    source: String,
+    table: String,
+    id: String,
+    owner: String,
+    authorised: String,
+    timeout: Duration,
+    tls: Option<MakeRustlsConnect>,
+    outbound: Outbound,
+    /// Connections that nobody uses now. How many there are follows from the source's cap.
+    idle: Mutex<Vec<Client>>,
+    kinds: OnceCell<ColumnKinds>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+    kind: String,
+}
+
+impl Postgres {
+    /// # Errors
+    /// What is wrong with the files, or the list of hosts.
+    pub fn new(
+        mut server: Server,
+        declared: &SqlDeclaration,
+        folder: &Path,
+        outbound: &Outbound,
+    ) -> Result<Self, String> {
+        outbound.check_host(&server.host, server.port).map_err(|problem| problem.to_string())?;
+        if let Some(file) = &declared.password_file {
+            let file = folder.join(file);
+            let password = std::fs::read_to_string(&file);
+            let password = password.map_err(|error| format!("{}: {error}", file.display()))?;
+            server.config.password(password.trim_end_matches(['\r', '\n']));
+        }
+        // Whatever the rights of the user are, nothing is written.
+        server.config.options("-c default_transaction_read_only=on -c DateStyle=ISO");
+        let certificate =
+            declared.certificate.as_ref().filter(|_| server.config.get_ssl_mode() == SslMode::Require);
+        let tls = certificate.map(|file| tls(&folder.join(file))).transpose()?;
+        Ok(Self {
+            server,
+            source: declared.name.get_ref().clone(),
+            table: quoted_table(&declared.table),
+            id: declared.form.id.clone(),
+            owner: declared.form.owner.clone(),
+            authorised: declared.form.authorised.clone(),
+            timeout: Duration::from_millis(*declared.timeout_ms.get_ref()),
+            tls,
+            outbound: outbound.clone(),
+            idle: Mutex::default(),
+            kinds: OnceCell::new(),
+        })
+    }
+
+    /// Rows whose column has one of these values; texts whatever the case of their letters.
+    pub async fn with_value(&self, column: &str, values: Vec<String>) -> Result<Vec<Row>, SourceError> {
+        let kind = self.kind(column).await?;
+        let name = quoted(column);
+        let (condition, values) = if is_text(&kind) {
+            let places: Vec<String> = (1..=values.len()).map(|number| format!("lower(${number})")).collect();
+            (format!("lower({name}::text) IN ({})", places.join(", ")), values)
+        } else {
+            let date = values.first().filter(|_| kind == "date").map(|value| iso_date(value));
+            let value = match date {
+                // What is no date is no row's date.
+                Some(None) => return Ok(vec![]),
+                Some(Some(date)) => date,
+                None => values.into_iter().next().unwrap_or_default(),
+            };
+            (format!("{name} = CAST($1 AS {kind})"), vec![value])
+        };
+        let order = quoted(&self.id);
+        self.rows(&format!("WHERE {condition} ORDER BY {order} LIMIT {}", MOST + 1), &values).await
+    }
+
+    pub async fn exactly(&self, column: &str, value: String) -> Result<Vec<Row>, SourceError> {
+        let condition = self.equals(column).await?;
+        self.rows(&format!("WHERE {condition} LIMIT 2"), &[value]).await
+    }
+
+    pub async fn of_customer(&self, customer: String) -> Result<Vec<Row>, SourceError> {
+        let mut condition = self.equals(&self.owner).await?;
+        let column = quoted(&self.authorised);
+        match self.kinds().await?.get(&self.authorised).map(String::as_str) {
+            None => {}
+            Some("jsonb" | "json") => condition += &format!(" OR {column}::jsonb ? $1"),
+            Some(list) if list.ends_with("[]") => condition += &format!(" OR $1 = ANY({column}::text[])"),
+            Some(_) => {
+                condition += &format!(" OR $1 = ANY(string_to_array(replace({column}::text, ' ', ''), ';'))");
+            }
+        }
+        let order = quoted(&self.id);
+        self.rows(&format!("WHERE {condition} ORDER BY {order} LIMIT {}", MOST + 1), &[customer]).await
+    }
+
+    /// The whole table, on a connection of its own.
+    pub async fn all(&self) -> Result<Vec<Row>, SourceError> {
+        let client = self.connected(WHOLE).await?;
+        self.query(&client, &format!("SELECT to_jsonb(t)::text FROM {} t", self.table), &[]).await
+    }
+
+    /// The type of a column.
+    async fn kind(&self, column: &str) -> Result<String, SourceError> {
+        let kinds = self.kinds().await?;
+        kinds.get(column).cloned().ok_or_else(|| {
+            tracing::warn!(source = self.source, column, "the table has no such column");
+            SourceError::Refused
+        })
+    }
+
+    /// `$1` is a text; what the column has decides how it is compared, so that an index on it is of use.
+    async fn equals(&self, column: &str) -> Result<String, SourceError> {
+        let kind = self.kind(column).await?;
+        Ok(format!("{} = CAST($1 AS {kind})", quoted(column)))
+    }
+
+    async fn kinds(&self) -> Result<&ColumnKinds, SourceError> {
+        let read = || async {
+            const SQL: &str = "SELECT jsonb_build_object('name', a.attname, 'kind', format_type(a.atttypid, NULL))::text \
+                 FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+            let columns: Vec<Column> = self.with_client(SQL, std::slice::from_ref(&self.table)).await?;
+            if columns.is_empty() {
+                tracing::warn!(source = self.source, "there is no such table, or it must not be seen");
+                return Err(SourceError::Refused);
+            }
+            Ok(columns.into_iter().map(|column| (column.name, column.kind)).collect())
+        };
+        self.kinds.get_or_try_init(read).await
+    }
+
+    async fn rows(&self, rest: &str, values: &[String]) -> Result<Vec<Row>, SourceError> {
+        self.with_client(&format!("SELECT to_jsonb(t)::text FROM {} t {rest}", self.table), values).await
+    }
+
+    async fn with_client<T: for<'de> Deserialize<'de>>(
+        &self,
+        sql: &str,
+        values: &[String],
+    ) -> Result<Vec<T>, SourceError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = {
+            let mut idle = idle();
+            idle.retain(|client| !client.is_closed());
+            idle.pop()
+        };
+        let client = match known {
+            Some(client) => client,
+            None => self.connected(self.timeout).await?,
+        };
+        // A query that is given up takes its connection with it: nobody else gets its answer.
+        let answer = self.query(&client, sql, values).await;
+        if !client.is_closed() {
+            idle().push(client);
+        }
+        answer
+    }
+
+    async fn query<T: for<'de> Deserialize<'de>>(
+        &self,
+        client: &Client,
+        sql: &str,
+        values: &[String],
+    ) -> Result<Vec<T>, SourceError> {
+        let typed: Vec<_> = values
+            .iter()
+            .map(|value| (value as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT))
+            .collect();
+        let rows = match client.query_typed(sql, &typed).await {
+            Ok(rows) => rows,
+            Err(error) => return self.failed(&error).map(|()| vec![]),
+        };
+        let parsed = |row: &tokio_postgres::Row| {
+            let text: &str = row.try_get(0).map_err(|_| SourceError::Garbage)?;
+            serde_json::from_str(text).map_err(|_| SourceError::Garbage)
+        };
+        rows.iter().map(parsed).collect()
+    }
+
+    /// What an error means: nothing found where a value cannot be one of the column's, for that is all it says.
+    fn failed(&self, error: &tokio_postgres::Error) -> Result<(), SourceError> {
+        let code = error.code().map(|code| code.code().to_owned());
+        match code.as_deref() {
+            // Class 22: data exception. 57014: cancelled, which is what the server does when its time is over.
+            Some(code) if code.starts_with("22") => return Ok(()),
+            Some("57014") => return Err(SourceError::TimedOut),
+            _ => {}
+        }
+        // The message may repeat a value; the code does not.
+        tracing::warn!(source = self.source, sqlstate = code, "PostgreSQL did not answer a query");
+        Err(SourceError::Refused)
+    }
+
+    async fn connected(&self, statement: Duration) -> Result<Client, SourceError> {
+        let Server { config, host, port } = &self.server;
+        let stream = self.outbound.connect(host, *port).await.map_err(|error| match error {
+            OutboundError::NoAnswer { .. } => SourceError::TimedOut,
+            _ => SourceError::Refused,
+        })?;
+        let failed = |error: tokio_postgres::Error| match self.failed(&error) {
+            Err(error) => error,
+            Ok(()) => SourceError::Refused,
+        };
+        let client = match &self.tls {
+            None => {
+                let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
+                tokio::spawn(connection);
+                client
+            }
+            Some(tls) => {
+                let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host);
+                let connect = connect.map_err(|_| SourceError::Refused)?;
+                let (client, connection) = config.connect_raw(stream, connect).await.map_err(failed)?;
+                tokio::spawn(connection);
+                client
+            }
+        };
+        let limit = format!("SET statement_timeout = {}", statement.as_millis());
+        client.batch_execute(&limit).await.map_err(failed)?;
+        Ok(client)
+    }
+}
+
+fn is_text(kind: &str) -> bool {
+    matches!(kind, "text" | "character varying" | "character" | "bpchar" | "citext" | "name")
+}
+
+/// TLS 1.2 or 1.3 with the authorities of a PEM file and no others.
+fn tls(file: &Path) -> Result<MakeRustlsConnect, String> {
+    let wrong = |problem: String| format!("{}: {problem}", file.display());
+    let mut roots = rustls::RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate (PEM)".to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
