@@ -228,7 +228,7 @@ free_text = []
 
 [lookup.matching]
 identify = 0.99
-candidates = 50
+candidates = 100
 present = 0.8
 slope = 1.0
 
@@ -268,13 +268,14 @@ def million(given):
         "seconds": round(seconds, 1), "seconds_of_start": round(start, 1), "seconds_of_fit": round(fit_seconds, 1),
         "present": fitted["present"],
     }
+    print("million", told, flush=True)
     for peer in ("splink", "recordlinkage") if given.peers else ():
         asked = [given.peers, ROOT / "bench/lookup_peers.py", peer, folder / "records.csv", folder / "test.jsonl"]
         done = subprocess.run(asked, stdout=subprocess.PIPE, text=True)
         told[peer] = json.loads(done.stdout) if done.returncode == 0 else None
         if told[peer] is None:
             print("skipped", peer, "(see above)", flush=True)
-    print("million", told, flush=True)
+        print(peer, told[peer], flush=True)
     return told
 
 

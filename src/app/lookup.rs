@@ -12,7 +12,7 @@ use crate::records::fit::{Example, Label, fit};
 use crate::records::matching::asked;
 use crate::records::settings::Written;
 use crate::records::source::csv;
-use crate::records::weights::Matching;
+use crate::records::weights::{Matching, Unit};
 use crate::records::{self, Fields, LookupSettings, Question, SourceDeclarations};
 use serde::Deserialize;
 use serde_json::json;
@@ -253,6 +253,9 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
 fn written(matching: &Matching, section: &str) -> String {
     let mut text =
         format!("[{section}]\nidentify = {:?}\ncandidates = {}\n", matching.identify, matching.candidates);
+    if matching.unit == Unit::Customer {
+        text.push_str("unit = \"customer\"\n");
+    }
     text.extend(matching.records.map(|records| format!("records = {records}\n")));
     text.push_str(&format!("present = {:?}\nslope = {:?}\n", matching.present, matching.slope));
     for (name, field) in &matching.fields {

@@ -81,6 +81,14 @@ impl Breakers {
         self.change(name, |_| State::START);
     }
 
+    /// Who was let through went before there was an answer: somebody else may try.
+    pub fn gave_up(&self, name: &str, now: Timestamp) {
+        self.change(name, |state| match state {
+            State::HalfOpen { .. } => State::Open { until: now },
+            other => other,
+        });
+    }
+
     pub fn failed(&self, name: &str, now: Timestamp) {
         self.change(name, |state| state.failed(now, self.settings));
     }
@@ -130,5 +138,7 @@ mod tests {
         assert!(breakers.admit("t", at(210)));
         assert!(!breakers.admit("t", at(309)));
         assert!(breakers.admit("t", at(310)));
+        breakers.gave_up("t", at(320));
+        assert!(breakers.admit("t", at(320)) && !breakers.admit("t", at(321)));
     }
 }

@@ -35,13 +35,17 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
             "basis": facts.basis,
             "complete": facts.complete(),
             "cached": facts.cached(),
-            "conflicts": facts.customer.as_ref().map_or(&[][..], |customer| &customer.conflicts),
             "differs": differing(&facts),
         },
         "records": records,
         "identity": {"verified": assurance != "none", "assurance": assurance},
         "calls": calls,
     });
+    if let Some(Value::Object(told)) = view.get_mut("facts")
+        && let Some(conflicts) = conflicts(&facts)
+    {
+        told.insert("conflicts".to_owned(), json!(conflicts));
+    }
     if let Value::Object(members) = &mut view {
         if let Some(reading) = &state.reading {
             members.insert("reading".to_owned(), reading_view(reading));
@@ -86,6 +90,14 @@ fn record_view(record: &Record) -> Value {
     fields.insert("id".to_owned(), json!(record.id));
     fields.insert("relation".to_owned(), json!(record.relation));
     Value::Object(fields)
+}
+
+/// Fields of the person in which sources disagree; `None` where that is not known.
+fn conflicts(facts: &Facts) -> Option<&[String]> {
+    match &facts.customer {
+        Some(customer) => facts.complete().then_some(&customer.conflicts),
+        None => (facts.sources.len() < 2).then_some(&[]),
+    }
 }
 
 /// What tells the verified customer's records apart, without naming any of them.

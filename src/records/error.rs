@@ -29,6 +29,8 @@ pub enum SourceError {
     Refused,
     #[error("an answer that does not have the declared form")]
     Garbage,
+    #[error("the value was refused")]
+    Rejected,
     #[error("not asked: it failed too often in a row")]
     LeftAlone,
 }

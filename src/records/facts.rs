@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 pub struct Facts {
     pub id: String,
     pub candidates: Vec<Candidate>,
-    /// The ids with `score >= threshold && score == max`.
+    /// With points the ids with `score >= threshold && score == max`; with estimated weights the fewest that hold the one
+    /// which is meant with the probability that identifies.
     pub selected: Vec<RecordId>,
     pub sources: Vec<SourceReport>,
     /// Why `selected` is what it is.

@@ -2,7 +2,7 @@
 //! of the string, its sound, two parts of a date), so that no single slip loses the record; what the keys bring up is
 //! compared in full, and the weights of all fields meet at the records.
 
-use super::agreement::{Kept, Kind, Level, Said};
+use super::agreement::{Kept, Kind, Level, Said, fold};
 use super::weights::Matching;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ const KEYED: usize = 40_000;
 /// The same for lists of records that have a value.
 const HELD: usize = 200_000;
 /// For each record that is told so many are scored in all fields.
-const SPARE: usize = 8;
+const SPARE: usize = 4;
 
 /// A record's number, from 0.
 pub type Row = u32;
@@ -223,11 +223,13 @@ impl Column {
         let (mut values, mut of, mut seen) = (Vec::new(), Vec::new(), HashMap::new());
         for text in texts {
             let at = text.and_then(|text| {
-                if let Some(at) = seen.get(text) {
+                // What differs in case alone is one value, and as common as all of them together.
+                let folded = fold::plain(text);
+                if let Some(at) = seen.get(&folded) {
                     return Some(*at);
                 }
                 values.push(kind.kept(text)?);
-                seen.insert(text, values.len() as u32 - 1);
+                seen.insert(folded, values.len() as u32 - 1);
                 Some(values.len() as u32 - 1)
             });
             of.push(at.unwrap_or(NONE));

@@ -2,7 +2,7 @@
 
 use super::ask::{self, Ask};
 use super::error::{ReadError, RecordsError, SourceError};
-use super::facts::{Basis, Candidate, Facts, Record, Relation, SourceReport, SourceStatus};
+use super::facts::{Basis, Candidate, Facts, Match, Record, Relation, SourceReport, SourceStatus};
 use super::identity::{self, Customer};
 use super::matching::{self, Compared, Indexed};
 use super::score::{Hit, candidates, select};
@@ -17,10 +17,17 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// Values, variants included, by field id.
 pub type Fields = BTreeMap<String, Vec<String>>;
+
+/// So many records a source counts as having that does not say how many.
+const UNKNOWN: u64 = 1_000_000;
+
+/// The levels at which a field that identifies an account by itself does so: equal, but for what is easily mistaken.
+const CLOSE: usize = 2;
 
 /// A longer value is no value of any field.
 const LONGEST_VALUE: usize = 200;
@@ -60,6 +67,8 @@ pub struct Lookup {
     /// In the order in which a record is looked for.
     sources: Vec<Arc<dyn Source>>,
     clock: Arc<dyn Clock>,
+    /// Comparing keeps a core busy: no more at the same time than there are cores.
+    comparing: Arc<Semaphore>,
 }
 
 /// What one source said.
@@ -80,7 +89,8 @@ impl Answered {
 
 impl Lookup {
     pub fn new(settings: LookupSettings, sources: Vec<Arc<dyn Source>>, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, sources, clock }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { settings, sources, clock, comparing: Arc::new(Semaphore::new(cores)) }
     }
 
     pub const fn settings(&self) -> &LookupSettings {
@@ -189,32 +199,48 @@ impl Lookup {
         deadline: Instant,
     ) -> (Answered, Option<SourceReport>) {
         let start = Instant::now();
-        let (name, fields, matching) = (source.name().to_owned(), fields.clone(), matching.clone());
-        let comparing = tokio::task::spawn_blocking(move || indexed.compare(&name, &fields, &matching));
-        let compared = match tokio::time::timeout_at(deadline, comparing).await {
-            Ok(Ok(compared)) => Ok(compared),
-            Ok(Err(_)) => Err(SourceError::Refused),
-            Err(_) => Err(SourceError::TimedOut),
+        let (fields, incomplete) = self.capped(fields);
+        let (name, matching) = (source.name().to_owned(), matching.clone());
+        let mut tally =
+            Tally { incomplete, stale: indexed.stale(), cached_at: indexed.read_at, ..Tally::default() };
+        let slots = Arc::clone(&self.comparing);
+        let comparing = async {
+            // The slot is free when the thread is, even if nobody waits for it any more.
+            let slot = slots.acquire_owned().await.map_err(|_| SourceError::Refused)?;
+            let compare = move || (indexed.compare(&name, &fields, &matching), drop(slot)).0;
+            tokio::task::spawn_blocking(compare).await.map_err(|_| SourceError::Refused)
         };
-        let mut tally = Tally::default();
+        let compared =
+            tokio::time::timeout_at(deadline, comparing).await.unwrap_or(Err(SourceError::TimedOut));
         tally.add(&[], compared.as_ref().err());
         let report = tally.report(source.name(), start.elapsed());
         (Answered::Compared(compared.unwrap_or_default()), Some(report))
     }
 
+    /// No more values than `max_queries`, each field's first ones first, and whether some had to be left out.
+    fn capped(&self, fields: &Fields) -> (Fields, bool) {
+        let most = (self.settings.max_queries / fields.len().max(1)).max(1);
+        let dropped = fields.values().any(|values| values.len() > most);
+        let first = |values: &Vec<String>| values.iter().take(most).cloned().collect();
+        (fields.iter().map(|(field, values)| (field.clone(), first(values))).collect(), dropped)
+    }
+
     /// The candidates of all sources, by how well they agree.
     fn matched(&self, answers: Vec<Answered>, matching: &Matching) -> Vec<Candidate> {
-        let rows = self.sources.iter().filter_map(|source| source.indexed()).map(|indexed| indexed.ids.len());
-        let records = rows.max().map_or(0, |rows| rows as u64).max(matching.records.unwrap_or(0));
+        let rows: Vec<usize> = self
+            .sources
+            .iter()
+            .filter_map(|source| source.indexed())
+            .map(|indexed| indexed.ids.len())
+            .collect();
+        // Nobody is taken for found by a common name because it is not known how many there are.
+        let unknown = matching.records.unwrap_or(if rows.len() < self.sources.len() { UNKNOWN } else { 0 });
+        let records = rows.into_iter().max().map_or(0, |rows| rows as u64).max(unknown);
         let mut compared = Vec::new();
         for (answer, source) in answers.into_iter().zip(&self.sources) {
             match answer {
                 Answered::Compared(found) => compared.extend(found),
-                Answered::Listed(hits) => {
-                    let hits =
-                        hits.iter().map(|hit| (hit.field.as_str(), hit.value.as_str(), hit.ids.as_slice()));
-                    compared.extend(matching::listed(source.name(), hits, matching));
-                }
+                Answered::Listed(hits) => compared.extend(matching::listed(source.name(), &hits, matching)),
             }
         }
         matching::candidates(compared, matching, records as f64, &self.settings.person)
@@ -235,20 +261,30 @@ impl Lookup {
         let mut sums = Sums::default();
         let by_customer =
             self.settings.matching.as_ref().is_some_and(|matching| matching.unit == Unit::Customer);
-        let by_identity = by_customer || !self.identifies(fields);
-        let wanted =
-            if by_identity { self.accounts_of(customer, &mut sums).await } else { self.identified(facts) };
+        let by_identity = !self.identifies(fields);
         let deadline = self.deadline();
+        let wanted = if by_identity || by_customer {
+            self.accounts_of(customer, &mut sums, deadline).await
+        } else {
+            self.identified(facts)
+        };
         let wanted: Vec<RecordId> = wanted.into_iter().take(self.settings.max_records).collect();
         let entries: Vec<_> = futures::stream::iter(wanted)
             .map(|id| async move { self.entry(&id, deadline).await })
             .buffered(self.settings.parallel)
             .collect()
             .await;
-        facts.records.clear();
+        let mut read: Vec<(String, Record)> = Vec::new();
         for (entry, asked) in entries {
+            let source = asked.last().map_or_else(String::new, |asked| asked.source.clone());
             sums.add_all(asked);
-            facts.records.extend(entry.and_then(|entry| self.record(customer, entry)));
+            read.extend(entry.and_then(|entry| Some((source, self.record(customer, entry)?))));
+        }
+        facts.records = read.iter().map(|(_, record)| record.clone()).collect();
+        if by_customer && !by_identity {
+            // The message names an account: the customer's others are not meant.
+            facts.records.retain(|record| self.named(record, fields));
+            facts.selected = facts.records.iter().map(|record| record.id.clone()).collect();
         }
         if by_identity {
             facts.records.retain(|record| record.relation == Relation::Owner);
@@ -256,10 +292,25 @@ impl Lookup {
             facts.basis = Basis::Identity;
         }
         facts.ask = self.ask_among(&facts.records);
-        if !self.settings.person.is_empty() {
-            facts.customer = Some(self.customer(customer, &mut sums).await);
+        if !self.settings.person.is_empty() && self.sources.len() > 1 {
+            facts.customer = Some(self.customer(customer, read, &mut sums, deadline).await);
         }
         sums.into_reports(&mut facts.sources);
+    }
+
+    /// Whether a record has what was said of a field that identifies an account by itself.
+    fn named(&self, record: &Record, fields: &Fields) -> bool {
+        fields.iter().filter(|(field, _)| self.settings.identifies(field)).any(|(field, values)| {
+            let kind = self.settings.kinds().get(field).copied().unwrap_or_default();
+            let kept =
+                record.fields.get(field).and_then(serde_json::Value::as_str).and_then(|text| kind.kept(text));
+            let agrees = |value: &String| {
+                usable(value).and_then(|value| kind.said(value)).zip(kept.as_ref()).is_some_and(
+                    |(said, kept)| usize::from(said.level(kept)) < CLOSE.min(kind.levels().len() - 1),
+                )
+            };
+            values.iter().any(agrees)
+        })
     }
 
     /// What to ask a customer of whose records several are left.
@@ -271,28 +322,45 @@ impl Lookup {
     }
 
     /// The customer's own records, each as every source that lists it has it, in one view.
-    async fn customer(&self, customer: &CustomerId, sums: &mut Sums) -> Customer {
-        let deadline = self.deadline();
+    /// `read` are those that were read already, with their sources.
+    async fn customer(
+        &self,
+        customer: &CustomerId,
+        read: Vec<(String, Record)>,
+        sums: &mut Sums,
+        deadline: Instant,
+    ) -> Customer {
+        let known = &read;
         let asked = self.sources.iter().map(|source| async move {
-            let start = Instant::now();
-            let source = source.as_ref();
+            let (start, source) = (Instant::now(), source.as_ref());
             let listed = within(source, deadline, source.accounts_of(customer)).await;
-            let mut failed = listed.as_ref().err().copied();
-            let mut read = Vec::new();
-            for id in listed.unwrap_or_default().ids.into_iter().take(self.settings.max_records) {
-                match within(source, deadline, source.entry(&id)).await {
-                    Ok(entry) => read.extend(entry.and_then(|entry| self.record(customer, entry))),
-                    Err(error) => failed = failed.or(Some(error)),
-                }
+            let mut tally = Tally::default();
+            tally.add(listed.as_ref().map_or(&[][..], std::slice::from_ref), listed.as_ref().err());
+            let mut ids = listed.unwrap_or_default().ids;
+            ids.retain(|id| !known.iter().any(|(name, record)| name == source.name() && record.id == *id));
+            tally.incomplete |= ids.len() > self.settings.max_records;
+            ids.truncate(self.settings.max_records);
+            let entries: Vec<_> = futures::stream::iter(ids)
+                .map(|id| async move { within(source, deadline, source.entry(&id)).await })
+                .buffered(self.settings.parallel)
+                .collect()
+                .await;
+            let mut records = Vec::new();
+            for entry in entries {
+                tally.add(&[], entry.as_ref().err());
+                let record = entry.unwrap_or_default().and_then(|entry| self.record(customer, entry));
+                records.extend(record.map(|record| (source.name().to_owned(), record)));
             }
-            (source.name().to_owned(), read, failed, start.elapsed())
+            (source.name(), records, tally, start.elapsed())
         });
         let mut all = Vec::new();
-        for (name, read, failed, took) in join_all(asked).await {
-            sums.of(&name, took).add(&[], failed.as_ref());
-            let own = read.into_iter().filter(|record| record.relation == Relation::Owner);
-            all.extend(own.map(|record| (name.clone(), record)));
+        for (name, records, tally, took) in join_all(asked).await {
+            sums.of(name, took).merge(tally);
+            all.extend(records);
         }
+        all.extend(read);
+        all.retain(|(_, record)| record.relation == Relation::Owner);
+        all.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.id.cmp(&y.id)));
         identity::customer(customer, &all, &self.settings.person)
     }
 
@@ -301,11 +369,17 @@ impl Lookup {
     fn identified(&self, facts: &Facts) -> Vec<RecordId> {
         let fits = |id: &RecordId| {
             let found = facts.candidates.iter().find(|candidate| candidate.id == *id);
-            found.is_some_and(|found| {
-                found.matched.iter().any(|matched| self.settings.identifies(&matched.field))
-            })
+            found.is_some_and(|found| found.matched.iter().any(|matched| self.close(matched)))
         };
         facts.selected.iter().filter(|id| fits(id)).cloned().collect()
+    }
+
+    /// Whether a match of a field that identifies an account by itself is close enough to do so.
+    fn close(&self, matched: &Match) -> bool {
+        let kind = self.settings.kinds().get(&matched.field).copied().unwrap_or_default();
+        let levels = kind.levels().iter().take(CLOSE.min(kind.levels().len() - 1));
+        let close = |words: &String| levels.clone().any(|level| level == words);
+        self.settings.identifies(&matched.field) && matched.agreement.as_ref().is_none_or(close)
     }
 
     /// Reads one record again, for a check on fresh facts just before a call.
@@ -327,7 +401,9 @@ impl Lookup {
     /// Every distinct value of a weighted field, the heaviest fields first, and whether some had to be
     /// left out.
     fn queries(&self, fields: &Fields) -> (Vec<Query>, bool) {
-        let weight = |field: &str| self.settings.weight(field);
+        let matching = self.settings.matching.as_ref();
+        let weighed = |field: &str| matching.is_some_and(|matching| matching.fields.contains_key(field));
+        let weight = |field: &str| self.settings.weight(field).or_else(|| weighed(field).then_some(0));
         let mut seen = BTreeSet::new();
         let mut queries = Vec::new();
         for (field, values) in fields.iter().filter(|(field, _)| weight(field).is_some()) {
@@ -377,7 +453,7 @@ impl Lookup {
             tally.add(found.as_deref().unwrap_or_default(), found.as_ref().err());
             for (Query { field, value }, found) in queries.into_iter().zip(found.unwrap_or_default()) {
                 let weight = self.settings.weight(&field).unwrap_or(0);
-                hits.push(Hit { field, value, weight, ids: found.ids });
+                hits.push(Hit { field, value, weight, ids: found.ids, more: found.more });
             }
         }
         (hits, Some(tally.report(source.name(), start.elapsed())))
@@ -385,8 +461,7 @@ impl Lookup {
 
     /// The accounts that the sources list for a customer, sorted. What they are to the customer is read
     /// from each record, not from this list.
-    async fn accounts_of(&self, customer: &CustomerId, sums: &mut Sums) -> Vec<RecordId> {
-        let deadline = self.deadline();
+    async fn accounts_of(&self, customer: &CustomerId, sums: &mut Sums, deadline: Instant) -> Vec<RecordId> {
         let asked = self.sources.iter().map(|source| async move {
             let start = Instant::now();
             let found = within(source.as_ref(), deadline, source.accounts_of(customer)).await;
@@ -404,7 +479,7 @@ impl Lookup {
     /// The record from the first source that has it, and which sources were asked.
     async fn entry(&self, id: &RecordId, deadline: Instant) -> (Option<Entry>, Vec<Asked>) {
         let mut asked = Vec::new();
-        for source in &self.sources {
+        for source in self.sources.iter().filter(|source| source.may_have(id)) {
             let start = Instant::now();
             let found = within(source.as_ref(), deadline, source.entry(id)).await;
             asked.push(Asked {
@@ -486,10 +561,14 @@ struct Tally {
 impl Tally {
     /// What a request found, or how it failed.
     fn add(&mut self, found: &[Hits], failed: Option<&SourceError>) {
-        match failed {
-            None => self.answered += 1,
-            // The first failure is told; a source rarely fails in two ways at once.
-            Some(error) => self.failed = self.failed.or(Some(*error)),
+        let each = found.iter().map(|hits| hits.failed);
+        let alone = found.is_empty().then_some(failed.copied());
+        for failed in each.chain(alone) {
+            match failed {
+                None => self.answered += 1,
+                // The first failure is told; a source rarely fails in two ways at once.
+                Some(error) => self.failed = self.failed.or(Some(error)),
+            }
         }
         for hits in found {
             self.incomplete |= hits.more;
@@ -498,12 +577,20 @@ impl Tally {
         }
     }
 
+    fn merge(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.failed = self.failed.or(other.failed);
+        self.incomplete |= other.incomplete;
+        self.stale |= other.stale;
+        self.cached_at = [self.cached_at, other.cached_at].into_iter().flatten().min();
+    }
+
     const fn status(&self) -> SourceStatus {
         match (self.answered, self.failed) {
             (_, None) if self.stale => SourceStatus::Stale,
             (_, None) if !self.incomplete => SourceStatus::Answered,
             (0, Some(SourceError::TimedOut)) => SourceStatus::TimedOut,
-            (0, Some(SourceError::Refused)) => SourceStatus::Refused,
+            (0, Some(SourceError::Refused | SourceError::Rejected)) => SourceStatus::Refused,
             (0, Some(SourceError::Garbage)) => SourceStatus::Garbage,
             (0, Some(SourceError::LeftAlone)) => SourceStatus::LeftAlone,
             _ => SourceStatus::Partial,

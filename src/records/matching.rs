@@ -3,11 +3,13 @@
 use super::agreement::Kind;
 use super::ask::numbered;
 use super::facts::{Candidate, Match, Origin};
-use super::index::{Index, Question};
+use super::index::{Agreement, Found, Index, Question};
 use super::lookup::Fields;
+use super::score::Hit;
 use super::weights::{Matching, Unit};
-use crate::base::{CustomerId, RecordId};
+use crate::base::{CustomerId, RecordId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The records of a source that Prokura indexes itself.
 pub struct Indexed {
@@ -18,6 +20,9 @@ pub struct Indexed {
     owners: Option<Vec<CustomerId>>,
     /// The rows in the order of their ids.
     by_id: Vec<u32>,
+    /// When the source was read, where it changes.
+    pub read_at: Option<Timestamp>,
+    stale: AtomicBool,
 }
 
 /// How one record agrees with what was said of one field.
@@ -31,7 +36,7 @@ pub struct Compared {
     /// The said value that agrees best.
     pub value: String,
     /// In words.
-    pub agreement: &'static str,
+    pub agreement: String,
     pub agrees: bool,
     pub weight: f64,
 }
@@ -44,7 +49,16 @@ impl Indexed {
     pub fn new(index: Index, ids: Vec<RecordId>, owners: Option<Vec<CustomerId>>) -> Self {
         let mut by_id: Vec<u32> = (0..ids.len() as u32).collect();
         by_id.sort_unstable_by_key(|row| ids.get(*row as usize));
-        Self { index, ids, owners, by_id }
+        Self { index, ids, owners, by_id, read_at: None, stale: AtomicBool::new(false) }
+    }
+
+    /// Whether the source could not be read again.
+    pub fn stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    pub fn set_stale(&self) {
+        self.stale.store(true, Ordering::Relaxed);
     }
 
     pub fn row(&self, id: &RecordId) -> Option<u32> {
@@ -54,7 +68,7 @@ impl Indexed {
 
     fn owner(&self, row: usize) -> Option<CustomerId> {
         match &self.owners {
-            Some(owners) => owners.get(row).cloned(),
+            Some(owners) => owners.get(row).filter(|owner| !owner.as_str().is_empty()).cloned(),
             None => self.ids.get(row).map(|id| CustomerId::new(id.as_str())),
         }
     }
@@ -67,29 +81,87 @@ impl Indexed {
         Some(numbered(rows.into_iter().map(|row| self.index.value(column, row))))
     }
 
-    /// How the best records agree with what was said.
+    /// How the best records agree with what was said. Where none is identified, first and last names are also tried in
+    /// each other's place.
     pub fn compare(&self, source: &str, fields: &Fields, matching: &Matching) -> Vec<Compared> {
         let (question, said) = asked(&self.index, fields);
-        let mut all = Vec::new();
-        for found in self.index.search(&question, matching, matching.candidates) {
-            let Some(id) = self.ids.get(found.row as usize) else { continue };
-            for (agreement, (field, kind, values)) in found.agreements.iter().zip(&said) {
-                let Some(agreement) = agreement else { continue };
-                let level = usize::from(agreement.level);
-                all.push(Compared {
-                    id: id.clone(),
-                    owner: self.owner(found.row as usize),
-                    source: source.to_owned(),
-                    field: (*field).to_owned(),
-                    value: values.get(agreement.said).map_or_else(String::new, |value| (*value).to_owned()),
-                    agreement: kind.levels().get(level).copied().unwrap_or_default(),
-                    agrees: level + 1 < kind.levels().len(),
-                    weight: matching.weight(field, agreement.level, agreement.share),
-                });
-            }
+        let mut found: Vec<(Found, bool)> = self.found(&question, matching, false);
+        let scores: Vec<f64> = found.iter().map(|(found, _)| found.score).collect();
+        let sure = matching.probabilities(&scores, self.ids.len() as f64).first().copied().unwrap_or(0.0);
+        if sure < matching.identify
+            && let Some(exchanged) = exchanged(&question, &said)
+        {
+            found.extend(self.found(&exchanged, matching, true));
+            found.sort_by(|(a, _), (b, _)| a.row.cmp(&b.row).then(b.score.total_cmp(&a.score)));
+            found.dedup_by_key(|(found, _)| found.row);
+            found.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+            found.truncate(matching.candidates);
         }
-        all
+        found
+            .iter()
+            .flat_map(|(found, exchanged)| self.compared(source, found, *exchanged, &said, matching))
+            .collect()
     }
+
+    fn found(&self, question: &Question, matching: &Matching, exchanged: bool) -> Vec<(Found, bool)> {
+        let cost = if exchanged { 2.0 * EXCHANGED } else { 0.0 };
+        let found = self.index.search(question, matching, matching.candidates);
+        found.into_iter().map(|found| (Found { score: found.score - cost, ..found }, exchanged)).collect()
+    }
+
+    /// The fields of one record.
+    fn compared(
+        &self,
+        source: &str,
+        found: &Found,
+        exchanged: bool,
+        said: &Texts<'_>,
+        matching: &Matching,
+    ) -> Vec<Compared> {
+        let Some(id) = self.ids.get(found.row as usize) else { return vec![] };
+        let values = |field: &str| said.iter().find(|(known, ..)| *known == field).map(|(.., values)| values);
+        let one = |(agreement, (field, kind, own)): (&Option<Agreement>, &(&str, Kind, Vec<&str>))| {
+            let agreement = agreement.as_ref()?;
+            let other =
+                NAMES.iter().find(|(name, _)| name == field).map(|(_, other)| *other).filter(|_| exchanged);
+            let values = other.and_then(values).unwrap_or(own);
+            let level = usize::from(agreement.level);
+            let words = kind.levels().get(level).copied().unwrap_or_default();
+            let cost = if other.is_some() { EXCHANGED } else { 0.0 };
+            let weight = matching.weight(field, agreement.level, agreement.share) - cost;
+            Some(Compared {
+                id: id.clone(),
+                owner: self.owner(found.row as usize),
+                source: source.to_owned(),
+                field: (*field).to_owned(),
+                value: values.get(agreement.said).map_or_else(String::new, |value| (*value).to_owned()),
+                agreement: match other {
+                    None => words.to_owned(),
+                    Some(other) => format!("{words}, said as the {}", other.replace('_', " ")),
+                },
+                agrees: level + 1 < kind.levels().len() && weight > 0.0,
+                weight,
+            })
+        };
+        found.agreements.iter().zip(said).filter_map(one).collect()
+    }
+}
+
+/// Fields that people say in each other's place.
+const NAMES: [(&str, &str); 2] = [("first_name", "last_name"), ("last_name", "first_name")];
+
+/// Bits that each of two exchanged names loses: one person in a hundred says them so.
+const EXCHANGED: f64 = 3.3;
+
+/// The question with first and last names in each other's place; `None` unless both were said.
+fn exchanged(question: &Question, said: &Texts<'_>) -> Option<Question> {
+    let place = |name: &str| said.iter().position(|(field, kind, _)| *field == name && *kind == Kind::Name);
+    let (first, last) = (place("first_name")?, place("last_name")?);
+    let mut question = question.clone();
+    let (of_first, of_last) = (question.get(first)?.1.clone(), question.get(last)?.1.clone());
+    question.get_mut(first)?.1 = of_last;
+    question.get_mut(last)?.1 = of_first;
+    Some(question)
 }
 
 /// The fields that an index has, their kinds, and the texts of the values that can be compared.
@@ -120,32 +192,32 @@ pub fn asked<'a>(index: &Index, fields: &'a Fields) -> (Question, Texts<'a>) {
 }
 
 /// A source that only says which records have a value: those it lists have it, and those it lists for one field do not
-/// have what was asked of another.
-pub fn listed<'a>(
-    source: &str,
-    hits: impl Iterator<Item = (&'a str, &'a str, &'a [RecordId])> + Clone,
-    matching: &Matching,
-) -> Vec<Compared> {
-    let mut asked: BTreeMap<&str, &str> = BTreeMap::new();
+/// have what was asked of another, unless others have it that it did not list.
+pub fn listed(source: &str, hits: &[Hit], matching: &Matching) -> Vec<Compared> {
+    let mut asked: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
     let mut has: BTreeMap<&RecordId, BTreeMap<&str, &str>> = BTreeMap::new();
-    for (field, value, ids) in hits {
-        asked.entry(field).or_insert(value);
-        for id in ids {
-            has.entry(id).or_default().entry(field).or_insert(value);
+    for hit in hits {
+        let (_, more) = asked.entry(&hit.field).or_insert((&hit.value, false));
+        *more |= hit.more;
+        for id in &hit.ids {
+            has.entry(id).or_default().entry(&hit.field).or_insert(&hit.value);
         }
     }
     let mut all = Vec::new();
     for (id, found) in has {
-        for (field, value) in &asked {
+        for (field, (value, more)) in &asked {
             let Some(weights) = matching.fields.get(*field) else { continue };
             let (agrees, value) = found.get(field).map_or((false, *value), |value| (true, *value));
+            if !agrees && *more {
+                continue;
+            }
             all.push(Compared {
                 id: id.clone(),
                 owner: None,
                 source: source.to_owned(),
                 field: (*field).to_owned(),
                 value: value.to_owned(),
-                agreement: if agrees { "agrees" } else { NOT_FOUND },
+                agreement: if agrees { "agrees" } else { NOT_FOUND }.to_owned(),
                 agrees,
                 weight: if agrees { weights.weight(0, 0.0) } else { weights.differs() },
             });
@@ -153,6 +225,12 @@ pub fn listed<'a>(
     }
     all
 }
+
+/// So many candidates are told even if they are hardly possible: near misses explain a choice.
+const ALWAYS: usize = 5;
+
+/// Others only if they are not so much less likely than the best.
+const NEGLIGIBLE: f64 = 1e-4;
 
 /// All that was compared of one record, or of one customer.
 #[derive(Default)]
@@ -194,19 +272,22 @@ pub fn candidates(
     records: f64,
     person: &BTreeMap<String, Kind>,
 ) -> Vec<Candidate> {
-    let mut by_id: BTreeMap<RecordId, Evidence> = BTreeMap::new();
+    // A customer and a record may have the same id.
+    let mut by_id: BTreeMap<(bool, RecordId), Evidence> = BTreeMap::new();
     for one in compared {
         let owner = one.owner.as_ref().filter(|_| matching.unit == Unit::Customer);
         let id = owner.map_or_else(|| one.id.clone(), |owner| RecordId::new(owner.as_str()));
-        by_id.entry(id).or_default().add(one, person);
+        by_id.entry((owner.is_some(), id)).or_default().add(one, person);
     }
     let mut scored: Vec<(f64, RecordId, Evidence)> =
-        by_id.into_iter().map(|(id, evidence)| (evidence.score(), id, evidence)).collect();
+        by_id.into_iter().map(|((_, id), evidence)| (evidence.score(), id, evidence)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     scored.truncate(matching.candidates);
     let scores: Vec<f64> = scored.iter().map(|(score, ..)| *score).collect();
     let probabilities = matching.probabilities(&scores, records);
-    let told = scored.into_iter().zip(probabilities);
+    let least = probabilities.first().map_or(0.0, |best| best * NEGLIGIBLE);
+    let worth = |(at, (_, probability)): &(usize, (_, f64))| *at < ALWAYS || *probability >= least;
+    let told = scored.into_iter().zip(probabilities).enumerate().take_while(worth).map(|(_, one)| one);
     let of_customer = matching.unit == Unit::Customer;
     told.map(|((score, id, found), probability)| candidate(id, score, probability, found, of_customer))
         .collect()
@@ -224,7 +305,7 @@ fn candidate(id: RecordId, score: f64, probability: f64, found: Evidence, of_cus
         field: one.field,
         value: one.value,
         weight: two(one.weight),
-        agreement: Some(one.agreement.to_owned()),
+        agreement: Some(one.agreement),
         source: of_customer.then_some(one.source),
     };
     let (matched, against): (Vec<_>, Vec<_>) = fields.into_iter().partition(|one| one.agrees);
@@ -274,12 +355,15 @@ mod tests {
     }
 
     fn told(hits: &[(&str, &str, &[&str])], records: f64) -> (Vec<Candidate>, Vec<RecordId>) {
-        let ids: Vec<Vec<RecordId>> =
-            hits.iter().map(|(.., ids)| ids.iter().map(|id| RecordId::new(*id)).collect()).collect();
-        let hits: Vec<_> =
-            hits.iter().zip(&ids).map(|((field, value, _), ids)| (*field, *value, ids.as_slice())).collect();
-        let candidates =
-            candidates(listed("s", hits.into_iter(), &matching()), &matching(), records, &BTreeMap::new());
+        let hit = |(field, value, ids): &(&str, &str, &[&str])| Hit {
+            field: (*field).to_owned(),
+            value: (*value).to_owned(),
+            weight: 1,
+            ids: ids.iter().map(|id| RecordId::new(*id)).collect(),
+            more: ids.len() > 2,
+        };
+        let hits: Vec<Hit> = hits.iter().map(hit).collect();
+        let candidates = candidates(listed("s", &hits, &matching()), &matching(), records, &BTreeMap::new());
         let selected = select(&candidates, &matching(), 5);
         (candidates, selected)
     }
@@ -292,6 +376,9 @@ mod tests {
         assert_eq!(candidates[0].explanation, "iban agrees +9.8, last name agrees +9.8");
         assert_eq!(candidates[1].against[0].field, "iban");
         assert!(candidates[1].explanation.ends_with("iban is not the record's -3.3"));
+        // A list that was cut says nothing of those that are not on it.
+        let (candidates, _) = told(&[("iban", "X", &["z"]), ("last_name", "Huber", &["a", "b", "c"])], 100.0);
+        assert!(candidates.iter().any(|one| one.id.as_str() == "z" && one.against.is_empty()));
         let (_, selected) = told(&[("last_name", "Huber", &["a", "b"])], 50.0);
         assert_eq!(selected.len(), 2);
         let (candidates, selected) = told(&[("last_name", "Huber", &["a", "b"])], 1e6);

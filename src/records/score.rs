@@ -11,6 +11,8 @@ pub struct Hit {
     pub value: String,
     pub weight: u32,
     pub ids: Vec<RecordId>,
+    /// Others have it, too.
+    pub more: bool,
 }
 
 /// The scored candidates: best first, ties by id; in each, the heaviest match first, ties by field. When
@@ -72,7 +74,7 @@ mod tests {
 
     fn hit(field: &str, value: &str, weight: u32, ids: &[&str]) -> Hit {
         let ids = ids.iter().map(|id| RecordId::new(*id)).collect();
-        Hit { field: field.to_owned(), value: value.to_owned(), weight, ids }
+        Hit { field: field.to_owned(), value: value.to_owned(), weight, ids, more: false }
     }
 
     #[test]

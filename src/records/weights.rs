@@ -15,7 +15,7 @@ pub struct Matching {
     pub unit: Unit,
     /// From this probability on a record is taken for the one that was meant: 0.5 to 1.
     pub identify: f64,
-    /// So many of the best records are compared in all fields and told.
+    /// So many of the best records are compared in all fields, and told where they are not next to impossible.
     #[serde(default = "fifty")]
     pub candidates: usize,
     /// How many records there are, where the sources that are searched cannot say it: those over HTTP.

@@ -113,6 +113,62 @@ fn fitted_weights_find_garbled_records_and_say_why() {
 }
 
 #[test]
+fn names_said_in_each_others_place_are_found_and_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    world(folder);
+    let weights = |kind: &str, u: f64| {
+        let levels = if kind == "name" { 8 } else { 7 };
+        let rest = |least: f64, first: f64| {
+            let mut all = vec![least; levels];
+            (all[0], all[levels - 1]) = (first, 1.0 - first - least * (levels as f64 - 2.0));
+            all
+        };
+        format!("{{ kind = \"{kind}\", m = {:?}, u = {:?} }}", rest(0.005, 0.95), rest(0.0005, u))
+    };
+    let mut config = CONFIG.to_owned();
+    for (field, kind, u) in [
+        ("first_name", "name", 0.01),
+        ("last_name", "name", 0.01),
+        ("date_of_birth", "date", 0.001),
+        ("account_number", "identifier", 0.0001),
+    ] {
+        config = config.replace(
+            &format!("{field} = {{ kind = \"{kind}\" }}"),
+            &format!("{field} = {}", weights(kind, u)),
+        );
+    }
+    std::fs::write(folder.join("known.toml"), config).unwrap();
+    let row = std::fs::read_to_string(folder.join("people.csv")).unwrap();
+    let row = row.lines().find(|line| line.starts_with("p16,")).unwrap().split(',').map(str::to_owned);
+    let [_, first, last, born, _] = <[String; 5]>::try_from(row.collect::<Vec<_>>()).unwrap();
+    let ask = |first: &str, last: &str| {
+        let values =
+            [format!("first_name={first}"), format!("last_name={last}"), format!("date_of_birth={born}")];
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let told = prokura(folder, &[&["lookup", "--config", "known.toml"][..], &values].concat());
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice::<Value>(&told.stdout).unwrap()
+    };
+    let (right, exchanged) = (ask(&first, &last), ask(&last, &first));
+    assert_eq!(
+        (&right["selected"], &exchanged["selected"]),
+        (&json!(["p16"]), &json!(["p16"])),
+        "{exchanged}"
+    );
+    let score = |told: &Value| told["candidates"][0]["score"].as_f64().unwrap();
+    assert!((score(&right) - score(&exchanged) - 6.6).abs() < 0.1, "{} {}", score(&right), score(&exchanged));
+    let why = exchanged["candidates"][0]["explanation"].as_str().unwrap();
+    assert!(why.contains("last name agrees, said as the first name"), "{why}");
+    let said = exchanged["candidates"][0]["matched"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["field"] == "last_name");
+    assert_eq!(said.unwrap()["value"], json!(last));
+}
+
+#[test]
 fn what_is_wrong_with_the_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -52,6 +52,7 @@ const NUMBERS: &[(&str, u16)] = &[
     ("dritt", 3),
     ("fif", 5),
     ("siebt", 7),
+    ("acht", 8),
     ("eigh", 8),
     ("nin", 9),
     ("ten", 10),
@@ -147,14 +148,39 @@ impl DateSaid {
         let mut said =
             Self { digits: String::new(), named: None, days: vec![], months: vec![], years: vec![] };
         let mut numbers: Vec<String> = Vec::new();
+        // What the number before it adds to the next one: `twenty` to `seven`.
+        let mut open = 0;
         for word in words.iter().flat_map(|word| figures_apart(word)) {
             if let Some(month) = month(&word) {
                 said.named = Some(month);
                 said.digits.push_str(&format!("{month:02}"));
-            } else if let Some(number) = number(&word) {
+                open = 0;
+            } else if let Some(times) = multiplier(&word) {
+                open =
+                    numbers.pop().and_then(|last| last.parse::<u16>().ok()?.checked_mul(times)).unwrap_or(0);
+                said.replace(times, open);
+                numbers.push(open.to_string());
+            } else if let Some(mut number) = number(&word) {
+                let value = number.parse::<u16>().unwrap_or(0);
+                let in_figures = word.starts_with(|c: char| c.is_ascii_digit());
+                if open > 0 && !in_figures && (1..if open < 100 { 10 } else { 100 }).contains(&value) {
+                    numbers.pop();
+                    number = (open + value).to_string();
+                    said.digits.truncate(said.digits.len() - open.to_string().len());
+                }
+                let tens = (20..100).contains(&value) && value % 10 == 0 && !in_figures;
+                open = match (open, tens) {
+                    (100.., true) => open + value,
+                    (_, true) => value,
+                    _ => 0,
+                };
                 said.digits.push_str(&number);
                 numbers.push(number);
             }
+        }
+        if let Some(Day { year: year @ 1000.., month, day }) = Day::kept(text) {
+            // Marks say where the day ends: 1.12. is not 11.2.
+            said.digits = format!("{day:02}{month:02}{year}");
         }
         said.digits.truncate(DIGITS);
         for (at, number) in numbers.iter().enumerate() {
@@ -167,6 +193,15 @@ impl DateSaid {
             said.months = vec![month];
         }
         (!said.digits.is_empty()).then_some(said)
+    }
+
+    /// Puts a product in the place of the figures that were multiplied.
+    fn replace(&mut self, times: u16, product: u16) {
+        let before = (product / times).to_string();
+        if product > 0 && self.digits.ends_with(&before) {
+            self.digits.truncate(self.digits.len() - before.len());
+            self.digits.push_str(&product.to_string());
+        }
     }
 
     /// Days, months and years that figures may be, alone or in pieces.
@@ -267,21 +302,18 @@ fn number(word: &str) -> Option<String> {
     if word.chars().all(|c| c.is_ascii_digit()) {
         return Some(word.to_owned());
     }
-    let stem =
-        ["ster", "sten", "ste", "ter", "ten", "te", "th"].iter().find_map(|end| word.strip_suffix(end));
     let whole =
         |word: &str| NUMBERS.iter().find(|(name, _)| *name == word).map(|(_, value)| value.to_string());
-    whole(word)
-        .or_else(|| stem.and_then(whole))
-        .or_else(|| compound(word))
-        .or_else(|| stem.and_then(compound))
-        .or_else(|| {
-            spoken::character(word).filter(|c| c.chars().all(|c| c.is_ascii_digit())).map(str::to_owned)
-        })
-        .or_else(|| {
-            let digit = stem.and_then(spoken::character);
-            digit.filter(|c| c.chars().all(|c| c.is_ascii_digit())).map(str::to_owned)
-        })
+    let digit = |word: &str| {
+        spoken::character(word).filter(|c| c.chars().all(|c| c.is_ascii_digit())).map(str::to_owned)
+    };
+    let read = |word: &str| whole(word).or_else(|| compound(word)).or_else(|| digit(word));
+    let stems = ["ster", "sten", "ste", "ter", "ten", "te", "th"];
+    read(word)
+        .or_else(|| stems.iter().find_map(|end| read(word.strip_suffix(end)?)))
+        // `erster` and `dritte` end in letters of their stems.
+        .or_else(|| ["er", "en", "e"].iter().find_map(|end| whole(word.strip_suffix(end)?)))
+        .or_else(|| hundreds(word))
 }
 
 /// `siebenundzwanzig`.
@@ -290,6 +322,30 @@ fn compound(word: &str) -> Option<String> {
     let ones: u16 = spoken::character(ones)?.parse().ok()?;
     let tens = NUMBERS.iter().find(|(name, value)| *name == tens && *value >= 20)?.1;
     Some((tens + ones).to_string())
+}
+
+/// `hundred` and `thousand` as words of their own.
+fn multiplier(word: &str) -> Option<u16> {
+    match word {
+        "hundred" | "hundert" => Some(100),
+        "thousand" | "tausend" => Some(1000),
+        _ => None,
+    }
+}
+
+/// `neunzehnhundertneunundsiebzig`, `zweitausendfunf`.
+fn hundreds(word: &str) -> Option<String> {
+    let ((before, after), times) = match word.split_once("hundert") {
+        Some(parts) => (parts, 100),
+        None => (word.split_once("tausend")?, 1000),
+    };
+    let before: u16 = number(before)?.parse().ok()?;
+    let after = after.strip_prefix("und").unwrap_or(after);
+    let after: u16 = if after.is_empty() { 0 } else { number(after)?.parse().ok()? };
+    (before < 60 && after < times)
+        .then(|| before.checked_mul(times)?.checked_add(after))
+        .flatten()
+        .map(|year| year.to_string())
 }
 
 /// A year in two numbers: `19 79`, `1970 9`, `2000 5`.
@@ -326,6 +382,17 @@ mod tests {
         ] {
             assert!(level(said, "1979-09-27") <= 2, "{said}");
         }
+        // Marks count: without them the figures are those of 11 February.
+        assert!(level("1.12.1980", "1980-02-11") > 0 && level("1121980", "1980-02-11") == 0);
+        for said in [
+            "twenty seventh of September nineteen seventy nine",
+            "siebenundzwanzigster September neunzehnhundertneunundsiebzig",
+            "September the twenty seventh nineteen hundred and seventy nine",
+        ] {
+            assert_eq!(level(said, "1979-09-27"), 0, "{said}");
+        }
+        assert_eq!(level("fifth of May two thousand and five", "2005-05-05"), 0);
+        assert_eq!(level("fünfter Mai zweitausendfünf", "2005-05-05"), 0);
         assert_eq!(level("4.3.1980", "1980-03-04"), 0);
         assert_eq!(level("3.4.1980", "1980-03-04"), 1);
         assert_eq!(level("5.3.1980", "1980-03-04"), 2);
@@ -334,6 +401,24 @@ mod tests {
         assert!(level("25th of November 1950 2", "1952-11-25") <= 2);
         assert_eq!(level("1 January 2001", "1980-03-04"), 6);
         assert!(DateSaid::read("source of all").is_none());
+    }
+
+    #[test]
+    fn every_day_of_a_month_in_words() {
+        let german = "erster zweiter dritter vierter fünfter sechster siebter achter neunter zehnter elfter zwölfter dreizehnter \
+            vierzehnter fünfzehnter sechzehnter siebzehnter achtzehnter neunzehnter zwanzigster einundzwanzigster \
+            zweiundzwanzigster dreiundzwanzigster vierundzwanzigster fünfundzwanzigster sechsundzwanzigster \
+            siebenundzwanzigster achtundzwanzigster neunundzwanzigster dreißigster einunddreißigster";
+        let english = "first,second,third,fourth,fifth,sixth,seventh,eighth,ninth,tenth,eleventh,twelfth,thirteenth,\
+            fourteenth,fifteenth,sixteenth,seventeenth,eighteenth,nineteenth,twentieth,twenty first,twenty second,\
+            twenty third,twenty fourth,twenty fifth,twenty sixth,twenty seventh,twenty eighth,twenty ninth,thirtieth,\
+            thirty first";
+        for (at, word) in german.split_whitespace().enumerate() {
+            assert_eq!(level(&format!("{word} Mai 1980"), &format!("1980-05-{:02}", at + 1)), 0, "{word}");
+        }
+        for (at, word) in english.split(',').enumerate() {
+            assert_eq!(level(&format!("{word} of May 1980"), &format!("1980-05-{:02}", at + 1)), 0, "{word}");
+        }
     }
 
     #[test]

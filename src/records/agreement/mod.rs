@@ -125,7 +125,7 @@ impl<D> Value<D> {
         let mut keys = Vec::new();
         match self {
             Self::Exact(text) => keys.push(key("e", text)),
-            Self::Name(name) => name_keys(name, &mut keys),
+            Self::Name(name) => name.readings().for_each(|name| name_keys(name, &mut keys)),
             Self::Identifier(identifier) => {
                 identifier.readings().iter().for_each(|reading| pieces(reading, &mut keys));
             }

@@ -39,18 +39,31 @@ pub struct Name {
     sounds: Vec<String>,
     /// Whether parts of it and another order count.
     person: bool,
+    /// What it is if its words spell letters: some are both, such as `Otto`.
+    spelled: Option<Box<Self>>,
 }
 
 impl Name {
     /// What was said: a name, or its letters one after the other.
     pub fn said(text: &str) -> Option<Self> {
         let words = fold::words(text);
-        if spoken::spells(&words) {
-            let letters = |word: &String| if word.as_str() == "space" { " ".into() } else { word.clone() };
-            let words: Vec<String> = words.iter().map(letters).collect();
-            return Self::of(&spoken::spelled(&words).to_lowercase(), true);
+        if !spoken::spells(&words) {
+            return Self::of(text, true);
         }
-        Self::of(text, true)
+        let letters = |word: &String| if word.as_str() == "space" { " ".into() } else { word.clone() };
+        let spoken: Vec<String> = words.iter().map(letters).collect();
+        let spelled = Self::of(&spoken::spelled(&spoken).to_lowercase(), true);
+        // Single letters are no names, and would pass for the initials of many.
+        let single = words.iter().filter(|word| word.chars().count() == 1).count();
+        match Self::of(text, true).filter(|_| single * 2 < words.len()) {
+            Some(written) => Some(Self { spelled: spelled.map(Box::new), ..written }),
+            None => spelled,
+        }
+    }
+
+    /// The ways to read it.
+    pub fn readings(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.spelled.as_deref())
     }
 
     pub fn kept(text: &str) -> Option<Self> {
@@ -67,7 +80,14 @@ impl Name {
         let words: Vec<String> = words.iter().map(|word| fold::umlauts(word)).collect();
         let joined = words.concat();
         let sounds = words.iter().map(|word| Cologne.encode(word)).collect();
-        (!joined.is_empty()).then(|| Self { plain: fold::plain(text), words, joined, sounds, person })
+        (!joined.is_empty()).then(|| Self {
+            plain: fold::plain(text),
+            words,
+            joined,
+            sounds,
+            person,
+            spelled: None,
+        })
     }
 
     /// The folded words, and their letters without blanks: what an index looks for.
@@ -85,6 +105,11 @@ impl Name {
 
     /// How well what was said agrees with a record's name.
     pub fn level(&self, kept: &Self) -> Level {
+        let spelled = self.spelled.as_ref().map_or(Level::MAX, |spelled| spelled.level(kept));
+        self.as_written(kept).min(spelled)
+    }
+
+    fn as_written(&self, kept: &Self) -> Level {
         if self.plain == kept.plain {
             return 0;
         }
@@ -195,6 +220,11 @@ mod tests {
         assert!(level("M. Müller", "Max Müller") <= 4);
         assert_eq!(level("Kowalski", "Brandt"), 7);
         assert_eq!(level("g a v i n", "Gavin"), 0);
+        // First names that are also letters of a spelling alphabet, and short words that are names.
+        for name in ["Friedrich Wilhelm Müller", "Otto Wilhelm Bauer", "Oscar de la Hoya", "De La Cruz"] {
+            assert_eq!(level(name, name), 0, "{name}");
+        }
+        assert_eq!(level("Sierra Oscar Papa", "Sop"), 0);
         assert!(Name::said(" -- ").is_none());
     }
 }

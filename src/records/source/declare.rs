@@ -2,9 +2,9 @@
 
 use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
-use super::{Entry, FileSource, Guarded, HttpSource, Limits, Source, SqlSource, record_id};
+use super::{Entry, FileSource, Guarded, HttpSource, Limits, Source, SqlSource};
 use crate::base::outbound::Outbound;
-use crate::base::{Clock, CustomerId, Finding};
+use crate::base::{Clock, CustomerId, Finding, RecordId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +122,13 @@ pub struct Form {
     pub authorised: String,
     pub system: Vec<String>,
     pub free_text: Vec<String>,
+    /// Members that are called otherwise than the field that they hold: member by field. For tables and files `find`
+    /// says so already.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Before every id of this source, where other sources have the same ids for other records.
+    #[serde(default)]
+    pub prefix: String,
     /// What system-owned fields hold, as dotted names; `[]` behind a name makes it a list. Plans are
     /// checked against it.
     #[serde(default)]
@@ -176,6 +183,10 @@ impl SourceDeclarations {
             }
         }
         for source in &declared.sql {
+            if !(10..=86_400).contains(&source.reload_s) {
+                let given = source.reload_s.to_string();
+                wrong(source.name.span().start, "reload_s", &given, "10 to 86400 (a day)");
+            }
             if let Err(allowed) = super::sql::Place::read(source) {
                 wrong(source.url.span().start, "url", &super::sql::shown(source.url.get_ref()), allowed);
             }
@@ -252,7 +263,7 @@ impl SourceDeclarations {
             sources.push(guarded(Arc::new(source), &declared.limits));
         }
         for declared in &self.sql {
-            let source = SqlSource::open(declared, folder, outbound, kinds)?;
+            let source = SqlSource::open(declared, folder, outbound, kinds, clock)?;
             sources.push(guarded(source, &declared.limits));
         }
         for declared in &self.file {
@@ -266,7 +277,8 @@ impl Form {
     /// Sorts a record's members. Without an owner there is no telling whose it is, so that is garbage.
     pub fn entry(&self, object: &Map<String, Value>) -> Result<Entry, SourceError> {
         let garbage = SourceError::Garbage;
-        let id = object.get(&self.id).and_then(record_id).ok_or(garbage)?;
+        let id =
+            object.get(&self.id).and_then(Value::as_str).and_then(|id| self.record_id(id)).ok_or(garbage)?;
         let owner = object.get(&self.owner).and_then(Value::as_str).filter(|owner| !owner.is_empty());
         let authorised = match object.get(&self.authorised) {
             None | Some(Value::Null) => vec![],
@@ -279,13 +291,39 @@ impl Form {
         let pick = |names: &[String]| {
             names.iter().filter_map(|name| Some((name.clone(), object.get(name)?.clone()))).collect()
         };
+        let mut fields: Map<String, Value> = pick(&self.system);
+        for (field, member) in &self.fields {
+            if let Some(value) = fields.get(member).cloned() {
+                fields.entry(field.clone()).or_insert(value);
+            }
+        }
         Ok(Entry {
             id,
             owner: CustomerId::new(owner.ok_or(garbage)?),
             authorised,
-            fields: pick(&self.system),
+            fields,
             notes: pick(&self.free_text),
         })
+    }
+
+    /// With what `find` says of the fields' members.
+    pub fn with_fields(&self, find: &BTreeMap<String, String>) -> Self {
+        let mut form = self.clone();
+        for (field, member) in find {
+            form.fields.entry(field.clone()).or_insert_with(|| member.clone());
+        }
+        form
+    }
+
+    /// An id as a source may give it: 1 to 128 bytes without control characters.
+    pub fn record_id(&self, id: &str) -> Option<RecordId> {
+        let fits = !id.is_empty() && id.len() <= 128 && !id.chars().any(char::is_control);
+        fits.then(|| RecordId::new(format!("{}{id}", self.prefix)))
+    }
+
+    /// The id as the source has it, if it is one of the source's.
+    pub fn own_id<'a>(&self, id: &'a RecordId) -> Option<&'a str> {
+        id.as_str().strip_prefix(&self.prefix)
     }
 }
 

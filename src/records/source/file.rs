@@ -49,10 +49,10 @@ impl FileSource {
             exact: HashMap::new(),
             indexed: None,
         };
-        source.indexed =
-            indexed(&declared.find, &declared.form, kinds, objects.iter().map(|(_, object)| object));
+        let form = &declared.form.with_fields(&declared.find);
+        let index = indexed(&declared.find, form, kinds, objects.iter().map(|(_, object)| object));
+        source.indexed = index.map(Arc::new);
         for (line, object) in objects {
-            let form = &declared.form;
             let entry = form.entry(&object).map_err(|_| {
                 wrong(
                     line,

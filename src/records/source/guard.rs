@@ -98,11 +98,13 @@ impl Guarded {
             return Err(SourceError::LeftAlone);
         }
         // Who never comes back counts as a failure, so its time runs in here.
+        let trial = Trial(self);
         let answer = tokio::time::timeout(longest, answer).await.unwrap_or(Err(SourceError::TimedOut));
         match answer {
-            Ok(_) => self.breakers.answered(name),
+            Ok(_) | Err(SourceError::Rejected) => self.breakers.answered(name),
             Err(_) => self.breakers.failed(name, self.clock.now()),
         }
+        std::mem::forget(trial);
         answer
     }
 
@@ -121,11 +123,19 @@ impl Guarded {
         }
     }
 
-    /// What was said before of all of these, where the source fails.
-    fn stand_in(&self, keys: &[Key], error: SourceError) -> Result<Vec<Hits>, SourceError> {
-        let kept = keys.iter().map(|key| self.kept(key, self.limits.stale_ms));
-        let kept: Option<Vec<Hits>> = kept.map(|hits| Some(Hits { stale: true, ..hits? })).collect();
-        kept.ok_or(error)
+    /// What was said before of this, where the source fails.
+    fn stand_in(&self, key: &Key, error: SourceError) -> Hits {
+        let kept = self.kept(key, self.limits.stale_ms).map(|hits| Hits { stale: true, ..hits });
+        kept.unwrap_or(Hits { failed: Some(error), ..Hits::default() })
+    }
+}
+
+/// A call whose caller may go before it is answered.
+struct Trial<'a>(&'a Guarded);
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        self.0.breakers.gave_up(self.0.source.name(), self.0.clock.now());
     }
 }
 
@@ -163,8 +173,8 @@ impl Source for Guarded {
                         keys.into_iter().zip(&all).for_each(|(key, hits)| self.keep(key, hits));
                         all
                     }
-                    Ok(_) => self.stand_in(&keys, SourceError::Garbage)?,
-                    Err(error) => self.stand_in(&keys, error)?,
+                    Ok(_) => keys.iter().map(|key| self.stand_in(key, SourceError::Garbage)).collect(),
+                    Err(error) => keys.iter().map(|key| self.stand_in(key, error)).collect(),
                 };
                 for (at, hits) in open.into_iter().zip(answer) {
                     if let Some(place) = found.get_mut(at) {
@@ -178,6 +188,10 @@ impl Source for Guarded {
 
     fn indexed(&self) -> Option<Arc<Indexed>> {
         self.source.indexed()
+    }
+
+    fn may_have(&self, id: &RecordId) -> bool {
+        self.source.may_have(id)
     }
 
     fn reload(&self) -> BoxFuture<'_, Option<Duration>> {
@@ -199,7 +213,10 @@ impl Source for Guarded {
                     self.keep(key, &hits);
                     Ok(hits)
                 }
-                Err(error) => self.stand_in(&[key], error)?.pop().ok_or(error),
+                Err(error) => {
+                    let hits = self.stand_in(&key, error);
+                    hits.failed.map_or(Ok(hits), Err)
+                }
             }
         })
     }
@@ -281,6 +298,10 @@ mod tests {
         Query { field: "iban".to_owned(), value: value.to_owned() }
     }
 
+    async fn failed(guarded: &Guarded, value: &str) -> Option<SourceError> {
+        guarded.find(&[query(value)]).await.unwrap().remove(0).failed
+    }
+
     #[tokio::test(start_paused = true)]
     async fn lists_are_used_again_while_fresh_and_stand_in_while_stale() {
         let (told, clock, guarded) = guarded(Limits { fresh_ms: 10, stale_ms: 100, ..Limits::default() });
@@ -296,9 +317,14 @@ mod tests {
         told.does(Some(SourceError::Refused));
         let old = guarded.find(&asked).await.unwrap();
         assert!(old.iter().all(|hits| hits.stale) && old[1].cached_at == Some(at(10)));
-        assert_eq!(guarded.find(&[query("a"), query("c")]).await, Err(SourceError::Refused));
+        // What is known is told, whatever else was asked with it.
+        let mixed = guarded.find(&[query("a"), query("c")]).await.unwrap();
+        assert_eq!(
+            (mixed[0].stale, mixed[0].failed, mixed[1].failed),
+            (true, None, Some(SourceError::Refused))
+        );
         clock.set(at(111));
-        assert_eq!(guarded.find(&asked).await, Err(SourceError::Refused));
+        assert_eq!(failed(&guarded, "a").await, Some(SourceError::Refused));
     }
 
     #[tokio::test(start_paused = true)]
@@ -318,7 +344,7 @@ mod tests {
         let (told, _, guarded) = guarded(Limits::default());
         guarded.find(&[query("a")]).await.unwrap();
         told.does(Some(SourceError::Garbage));
-        assert_eq!(guarded.find(&[query("a")]).await, Err(SourceError::Garbage));
+        assert_eq!(failed(&guarded, "a").await, Some(SourceError::Garbage));
     }
 
     #[tokio::test(start_paused = true)]
@@ -326,14 +352,27 @@ mod tests {
         let (told, clock, guarded) = guarded(Limits { failures: 2, open_ms: 50, ..Limits::default() });
         told.does(Some(SourceError::TimedOut));
         for _ in 0..2 {
-            assert_eq!(guarded.find(&[query("a")]).await, Err(SourceError::TimedOut));
+            assert_eq!(failed(&guarded, "a").await, Some(SourceError::TimedOut));
         }
-        assert_eq!(guarded.find(&[query("a")]).await, Err(SourceError::LeftAlone));
+        assert_eq!(failed(&guarded, "a").await, Some(SourceError::LeftAlone));
         assert_eq!(guarded.entry(&RecordId::new("a")).await, Err(SourceError::LeftAlone));
         assert_eq!(told.asked.load(Ordering::SeqCst), 2);
         clock.set(at(50));
+        // Who tries and goes leaves the trial to the next.
+        let gone = tokio::time::timeout(Duration::from_millis(1), failed(&guarded, "a")).await;
+        assert!(gone.is_err());
         told.does(None);
-        assert!(guarded.find(&[query("a")]).await.is_ok());
+        assert_eq!(failed(&guarded, "a").await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_value_that_is_refused_is_no_failure_of_the_source() {
+        let (told, _, guarded) = guarded(Limits { failures: 2, ..Limits::default() });
+        told.does(Some(SourceError::Rejected));
+        for _ in 0..5 {
+            assert_eq!(failed(&guarded, "a").await, Some(SourceError::Rejected));
+        }
+        assert_eq!(told.asked.load(Ordering::SeqCst), 5);
     }
 
     #[tokio::test(start_paused = true)]

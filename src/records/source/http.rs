@@ -2,7 +2,7 @@
 
 use super::super::error::SourceError;
 use super::declare::{Batch, HttpDeclaration};
-use super::{Entry, Hits, Query, Source, record_id};
+use super::{Entry, Hits, Query, Source};
 use crate::base::outbound::{Method, Outbound, OutboundError, Request, path_segment};
 use crate::base::{CustomerId, RecordId};
 use futures::future::BoxFuture;
@@ -47,6 +47,8 @@ impl HttpSource {
         match answer.status {
             200 => serde_json::from_slice(&answer.body).map(Some).map_err(|_| SourceError::Garbage),
             404 => Ok(None),
+            // The value is what is wrong with the request.
+            400 | 422 => Err(SourceError::Rejected),
             _ => Err(SourceError::Refused),
         }
     }
@@ -78,11 +80,15 @@ impl HttpSource {
         all.iter().map(|one| self.hits(one)).collect()
     }
 
+    fn record_id(&self, id: Option<&Value>) -> Result<RecordId, SourceError> {
+        let id = id.and_then(Value::as_str).and_then(|id| self.declared.form.record_id(id));
+        id.ok_or(SourceError::Garbage)
+    }
+
     fn hits(&self, answer: &Value) -> Result<Hits, SourceError> {
         let list =
             answer.pointer(&self.declared.ids).and_then(Value::as_array).ok_or(SourceError::Garbage)?;
-        let ids =
-            list.iter().map(|id| record_id(id).ok_or(SourceError::Garbage)).collect::<Result<_, _>>()?;
+        let ids = list.iter().map(|id| self.record_id(Some(id))).collect::<Result<_, _>>()?;
         let more = self.declared.more.as_deref().and_then(|more| answer.pointer(more));
         Ok(Hits { more: more == Some(&Value::Bool(true)), ..Hits::of(ids) })
     }
@@ -116,9 +122,13 @@ impl Source for HttpSource {
         })
     }
 
+    fn may_have(&self, id: &RecordId) -> bool {
+        self.declared.form.own_id(id).is_some()
+    }
+
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
         Box::pin(async move {
-            let Some(slot) = path_segment(id.as_str()) else { return Ok(None) };
+            let Some(slot) = self.declared.form.own_id(id).and_then(path_segment) else { return Ok(None) };
             let path = self.declared.record.get_ref().replace("{id}", &slot);
             let Some(answer) = self.get(path).await? else { return Ok(None) };
             let entry = self.declared.form.entry(answer.as_object().ok_or(SourceError::Garbage)?)?;
@@ -133,9 +143,10 @@ impl Source for HttpSource {
             let path = self.declared.accounts_of.get_ref().replace("{customer}", &slot);
             let Some(answer) = self.get(path).await? else { return Ok(Hits::default()) };
             let list = answer.pointer(&self.declared.accounts).and_then(Value::as_array);
-            let ids = list.ok_or(SourceError::Garbage)?.iter().map(|account| {
-                account.get(&self.declared.account_id).and_then(record_id).ok_or(SourceError::Garbage)
-            });
+            let ids = list
+                .ok_or(SourceError::Garbage)?
+                .iter()
+                .map(|account| self.record_id(account.get(&self.declared.account_id)));
             Ok(Hits::of(ids.collect::<Result<_, _>>()?))
         })
     }

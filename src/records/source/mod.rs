@@ -53,6 +53,11 @@ pub trait Source: Send + Sync {
         Box::pin(std::future::ready(None))
     }
 
+    /// Whether a record of this id can be one of its own.
+    fn may_have(&self, _id: &RecordId) -> bool {
+        true
+    }
+
     /// One record; `None` when the source says that there is none.
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>>;
 
@@ -77,6 +82,8 @@ pub struct Hits {
     pub cached_at: Option<Timestamp>,
     /// It was asked now and failed; what it said before stands in.
     pub stale: bool,
+    /// It failed on this query, and nothing stands in.
+    pub failed: Option<SourceError>,
 }
 
 impl Hits {
@@ -101,7 +108,7 @@ fn indexed<'a>(
     form: &Form,
     kinds: &BTreeMap<String, Kind>,
     records: impl Iterator<Item = &'a Map<String, Value>>,
-) -> Option<Arc<Indexed>> {
+) -> Option<Indexed> {
     let columns: Vec<(String, Kind)> =
         find.keys().filter_map(|field| Some((field.clone(), *kinds.get(field)?))).collect();
     if columns.is_empty() {
@@ -109,8 +116,9 @@ fn indexed<'a>(
     }
     let (mut ids, mut owners, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
-        let id = record.get(&form.id).and_then(text_of).map(Value::String);
-        let Some(id) = id.as_ref().and_then(record_id) else { continue };
+        let Some(id) = record.get(&form.id).and_then(text_of).and_then(|id| form.record_id(&id)) else {
+            continue;
+        };
         let owner = record.get(&form.owner).and_then(text_of).unwrap_or_default();
         owners.push(CustomerId::new(owner));
         ids.push(id);
@@ -121,7 +129,7 @@ fn indexed<'a>(
     let rows: Vec<Vec<Option<&str>>> =
         texts.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
     let owners = (form.owner != form.id).then_some(owners);
-    Some(Arc::new(Indexed::new(Index::new(&columns, &rows), ids, owners)))
+    Some(Indexed::new(Index::new(&columns, &rows), ids, owners))
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -130,10 +138,4 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-/// An id as a source may give it: 1 to 128 bytes without control characters.
-fn record_id(value: &Value) -> Option<RecordId> {
-    let id = value.as_str()?;
-    (!id.is_empty() && id.len() <= 128 && !id.chars().any(char::is_control)).then(|| RecordId::new(id))
 }

@@ -10,7 +10,7 @@ use super::super::matching::Indexed;
 use super::declare::SqlDeclaration;
 use super::{Entry, Hits, Query, Source, indexed, text_of};
 use crate::base::outbound::Outbound;
-use crate::base::{CustomerId, RecordId};
+use crate::base::{Clock, CustomerId, RecordId};
 use futures::future::BoxFuture;
 use postgres::Postgres;
 pub use postgres::Server;
@@ -24,13 +24,18 @@ use std::time::Duration;
 /// A search that finds more rows lists so many, and says that there are more.
 const MOST: usize = 200;
 
+/// Reading a whole table may take so long.
+const WHOLE: Duration = Duration::from_secs(600);
+
 type Row = Map<String, Value>;
 
 pub struct SqlSource {
+    /// Its form knows the columns of fields.
     declared: SqlDeclaration,
     database: Database,
     kinds: BTreeMap<String, Kind>,
     index: RwLock<Option<Arc<Indexed>>>,
+    clock: Arc<dyn Clock>,
 }
 
 enum Database {
@@ -74,6 +79,7 @@ impl SqlSource {
         folder: &Path,
         outbound: &Outbound,
         kinds: &BTreeMap<String, Kind>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Arc<dyn Source>, RecordsError> {
         let unusable =
             |problem: String| RecordsError::Source { name: declared.name.get_ref().clone(), problem };
@@ -87,7 +93,9 @@ impl SqlSource {
                 )),
             };
         let kinds = if declared.indexed { kinds.clone() } else { BTreeMap::new() };
-        Ok(Arc::new(Self { declared: declared.clone(), database, kinds, index: RwLock::new(None) }))
+        let form = declared.form.with_fields(&declared.find);
+        let declared = SqlDeclaration { form, ..declared.clone() };
+        Ok(Arc::new(Self { declared, database, kinds, index: RwLock::new(None), clock: Arc::clone(clock) }))
     }
 
     /// Whether garbled values are to be found, too.
@@ -118,8 +126,9 @@ impl SqlSource {
     /// Of the first rows.
     fn ids(&self, rows: Vec<Row>) -> Result<Vec<RecordId>, SourceError> {
         let id = |row: Row| {
-            let id = row.get(&self.declared.form.id).and_then(text_of).map(Value::String);
-            id.as_ref().and_then(super::record_id).ok_or(SourceError::Garbage)
+            let id = row.get(&self.declared.form.id).and_then(text_of);
+            let id = id.and_then(|id| self.declared.form.record_id(id.trim_end()));
+            id.ok_or(SourceError::Garbage)
         };
         rows.into_iter().take(MOST).map(id).collect()
     }
@@ -129,7 +138,8 @@ impl SqlSource {
         let form = &self.declared.form;
         for column in [&form.id, &form.owner] {
             if let Some(text) = row.get(column).and_then(text_of) {
-                row.insert(column.clone(), Value::String(text));
+                // PostgreSQL fills `character(n)` up with blanks.
+                row.insert(column.clone(), Value::String(text.trim_end().to_owned()));
             }
         }
         if let Some(Value::String(text)) = row.get(&form.authorised) {
@@ -181,13 +191,16 @@ impl Source for SqlSource {
             };
             match rows {
                 Ok(rows) => {
-                    let (declared, kinds) = (self.declared.clone(), self.kinds.clone());
+                    let (declared, kinds, read_at) =
+                        (self.declared.clone(), self.kinds.clone(), Some(self.clock.now()));
                     let of = move || indexed(&declared.find, &declared.form, &kinds, rows.iter());
-                    if let Ok(index) = tokio::task::spawn_blocking(of).await {
-                        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+                    if let Ok(Some(mut index)) = tokio::task::spawn_blocking(of).await {
+                        index.read_at = read_at;
+                        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(index));
                     }
                 }
                 Err(error) => {
+                    self.indexed().iter().for_each(|index| index.set_stale());
                     let problem = error.to_string();
                     tracing::warn!(
                         source = self.name(),
@@ -200,9 +213,14 @@ impl Source for SqlSource {
         })
     }
 
+    fn may_have(&self, id: &RecordId) -> bool {
+        self.declared.form.own_id(id).is_some()
+    }
+
     fn entry<'a>(&'a self, id: &'a RecordId) -> BoxFuture<'a, Result<Option<Entry>, SourceError>> {
         Box::pin(async move {
-            let (column, value) = (&self.declared.form.id, id.as_str().to_owned());
+            let Some(value) = self.declared.form.own_id(id).map(str::to_owned) else { return Ok(None) };
+            let column = &self.declared.form.id;
             let rows = match &self.database {
                 Database::Postgres(database) => database.exactly(column, value).await?,
                 Database::Sqlite(database) => database.exactly(column, value).await?,

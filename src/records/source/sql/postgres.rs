@@ -1,7 +1,7 @@
 //! A table of a PostgreSQL server.
 
 use super::super::super::error::SourceError;
-use super::{MOST, Row, iso_date, quoted, quoted_table};
+use super::{MOST, Row, WHOLE, iso_date, quoted, quoted_table};
 use crate::base::outbound::{Outbound, OutboundError};
 use crate::records::source::SqlDeclaration;
 use rustls::pki_types::CertificateDer;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_postgres::config::{Host, SslMode};
@@ -19,8 +19,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Reading a whole table may take so long.
-const WHOLE: Duration = Duration::from_secs(600);
+/// A connection that nobody used for so long is not used again: something on the way may have dropped it.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Where a server is and who asks.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,7 +67,7 @@ pub struct Postgres {
     tls: Option<MakeRustlsConnect>,
     outbound: Outbound,
     /// Connections that nobody uses now. How many there are follows from the source's cap.
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<(Instant, Client)>>,
     kinds: OnceCell<ColumnKinds>,
 }
 
@@ -128,6 +128,9 @@ impl Postgres {
                 Some(Some(date)) => date,
                 None => values.into_iter().next().unwrap_or_default(),
             };
+            if !self.fits(&kind, &value).await? {
+                return Ok(vec![]);
+            }
             (format!("{name} = CAST($1 AS {kind})"), vec![value])
         };
         let order = quoted(&self.id);
@@ -135,12 +138,13 @@ impl Postgres {
     }
 
     pub async fn exactly(&self, column: &str, value: String) -> Result<Vec<Row>, SourceError> {
-        let condition = self.equals(column).await?;
+        let Some(condition) = self.equals(column, &value).await? else { return Ok(vec![]) };
         self.rows(&format!("WHERE {condition} LIMIT 2"), &[value]).await
     }
 
     pub async fn of_customer(&self, customer: String) -> Result<Vec<Row>, SourceError> {
-        let mut condition = self.equals(&self.owner).await?;
+        let owner = self.equals(&self.owner, &customer).await?;
+        let mut condition = owner.unwrap_or_else(|| "false".to_owned());
         let column = quoted(&self.authorised);
         match self.kinds().await?.get(&self.authorised).map(String::as_str) {
             None => {}
@@ -156,8 +160,11 @@ impl Postgres {
 
     /// The whole table, on a connection of its own.
     pub async fn all(&self) -> Result<Vec<Row>, SourceError> {
-        let client = self.connected(WHOLE).await?;
-        self.query(&client, &format!("SELECT to_jsonb(t)::text FROM {} t", self.table), &[]).await
+        // The server may be gone without a word.
+        let late = |_| SourceError::TimedOut;
+        let client = tokio::time::timeout(self.timeout, self.connected(WHOLE)).await.map_err(late)??;
+        let sql = format!("SELECT to_jsonb(t)::text FROM {} t", self.table);
+        tokio::time::timeout(WHOLE, self.query(&client, &sql, &[])).await.map_err(late)?
     }
 
     /// The type of a column.
@@ -170,9 +177,25 @@ impl Postgres {
     }
 
     /// `$1` is a text; what the column has decides how it is compared, so that an index on it is of use.
-    async fn equals(&self, column: &str) -> Result<String, SourceError> {
-        let kind = self.kind(column).await?;
-        Ok(format!("{} = CAST($1 AS {kind})", quoted(column)))
+    /// `None` where the text cannot be a value of the column.
+    async fn equals(&self, column: &str, value: &str) -> Result<Option<String>, SourceError> {
+        let kind = match self.kind(column).await?.as_str() {
+            // As a cast it is one character.
+            "character" => "bpchar".to_owned(),
+            kind => kind.to_owned(),
+        };
+        let fits = is_text(&kind) || self.fits(&kind, value).await?;
+        Ok(fits.then(|| format!("{} = CAST($1 AS {kind})", quoted(column))))
+    }
+
+    /// Whether a text can be a value of this type. Asked alone, so that a fault of a view is not taken for one.
+    async fn fits(&self, kind: &str, value: &str) -> Result<bool, SourceError> {
+        let sql = format!("SELECT to_jsonb(CAST($1 AS {kind}) IS NOT NULL)::text");
+        match self.with_client::<bool>(&sql, &[value.to_owned()]).await {
+            Ok(_) => Ok(true),
+            Err(SourceError::Rejected) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn kinds(&self) -> Result<&ColumnKinds, SourceError> {
@@ -201,8 +224,8 @@ impl Postgres {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let known = {
             let mut idle = idle();
-            idle.retain(|client| !client.is_closed());
-            idle.pop()
+            idle.retain(|(used, client)| !client.is_closed() && used.elapsed() < IDLE);
+            idle.pop().map(|(_, client)| client)
         };
         let client = match known {
             Some(client) => client,
@@ -211,7 +234,7 @@ impl Postgres {
         // A query that is given up takes its connection with it: nobody else gets its answer.
         let answer = self.query(&client, sql, values).await;
         if !client.is_closed() {
-            idle().push(client);
+            idle().push((Instant::now(), client));
         }
         answer
     }
@@ -228,7 +251,7 @@ impl Postgres {
             .collect();
         let rows = match client.query_typed(sql, &typed).await {
             Ok(rows) => rows,
-            Err(error) => return self.failed(&error).map(|()| vec![]),
+            Err(error) => return Err(self.failed(&error)),
         };
         let parsed = |row: &tokio_postgres::Row| {
             let text: &str = row.try_get(0).map_err(|_| SourceError::Garbage)?;
@@ -237,18 +260,20 @@ impl Postgres {
         rows.iter().map(parsed).collect()
     }
 
-    /// What an error means: nothing found where a value cannot be one of the column's, for that is all it says.
-    fn failed(&self, error: &tokio_postgres::Error) -> Result<(), SourceError> {
+    fn failed(&self, error: &tokio_postgres::Error) -> SourceError {
         let code = error.code().map(|code| code.code().to_owned());
-        match code.as_deref() {
-            // Class 22: data exception. 57014: cancelled, which is what the server does when its time is over.
-            Some(code) if code.starts_with("22") => return Ok(()),
-            Some("57014") => return Err(SourceError::TimedOut),
-            _ => {}
-        }
+        let means = match code.as_deref() {
+            // 57014: cancelled, which is what the server does when its time is over.
+            Some("57014") => return SourceError::TimedOut,
+            // Class 22: data exception. 23514: a check of a domain.
+            Some(code) if code.starts_with("22") || code == "23514" => SourceError::Rejected,
+            _ => SourceError::Refused,
+        };
         // The message may repeat a value; the code does not.
-        tracing::warn!(source = self.source, sqlstate = code, "PostgreSQL did not answer a query");
-        Err(SourceError::Refused)
+        if means == SourceError::Refused {
+            tracing::warn!(source = self.source, sqlstate = code, "PostgreSQL did not answer a query");
+        }
+        means
     }
 
     async fn connected(&self, statement: Duration) -> Result<Client, SourceError> {
@@ -257,10 +282,7 @@ impl Postgres {
             OutboundError::NoAnswer { .. } => SourceError::TimedOut,
             _ => SourceError::Refused,
         })?;
-        let failed = |error: tokio_postgres::Error| match self.failed(&error) {
-            Err(error) => error,
-            Ok(()) => SourceError::Refused,
-        };
+        let failed = |error: tokio_postgres::Error| self.failed(&error);
         let client = match &self.tls {
             None => {
                 let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;

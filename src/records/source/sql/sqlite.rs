@@ -3,11 +3,14 @@
 use super::super::super::error::SourceError;
 use super::{MOST, Row, quoted, quoted_table};
 use crate::records::source::SqlDeclaration;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 #[derive(Clone)]
 pub struct Sqlite {
@@ -18,6 +21,8 @@ pub struct Sqlite {
     owner: String,
     authorised: String,
     patience: Duration,
+    /// A thread keeps its slot until it is done, even if nobody waits for it any more.
+    slots: Arc<Semaphore>,
 }
 
 impl Sqlite {
@@ -30,6 +35,7 @@ impl Sqlite {
             owner: declared.form.owner.clone(),
             authorised: declared.form.authorised.clone(),
             patience: Duration::from_millis(*declared.timeout_ms.get_ref()),
+            slots: Arc::new(Semaphore::new(declared.limits.parallel)),
         }
     }
 
@@ -67,12 +73,12 @@ impl Sqlite {
     }
 
     pub async fn all(&self) -> Result<Vec<Row>, SourceError> {
-        self.rows(String::new(), vec![]).await
+        Self { patience: super::WHOLE, ..self.clone() }.rows(String::new(), vec![]).await
     }
 
     async fn columns(&self) -> Result<Vec<String>, SourceError> {
         let own = self.clone();
-        blocking(move || {
+        self.blocking(move || {
             own.run(|connection| {
                 let statement = connection.prepare(&format!("SELECT * FROM {} LIMIT 0", own.table))?;
                 Ok(statement.column_names().map(str::to_owned).collect())
@@ -83,7 +89,7 @@ impl Sqlite {
 
     async fn rows(&self, rest: String, values: Vec<String>) -> Result<Vec<Row>, SourceError> {
         let own = self.clone();
-        blocking(move || {
+        self.blocking(move || {
             own.run(|connection| {
                 let mut statement = connection.prepare(&format!("SELECT * FROM {} {rest}", own.table))?;
                 let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -104,10 +110,23 @@ impl Sqlite {
         .await
     }
 
+    async fn blocking<T: Send + 'static>(
+        &self,
+        query: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| SourceError::Refused)?;
+        let done = tokio::task::spawn_blocking(move || (query(), drop(slot)).0).await;
+        done.unwrap_or(Err(SourceError::Refused))
+    }
+
     fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, SourceError> {
         let open = || {
-            let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let mut connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             connection.busy_timeout(self.patience)?;
+            // A name in quotes that is no column's is an error, and not a text.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+            let until = Instant::now() + self.patience;
+            connection.progress_handler(1000, Some(move || Instant::now() >= until))?;
             query(&connection)
         };
         open().map_err(|error| {
@@ -115,17 +134,13 @@ impl Sqlite {
             let code = error.sqlite_error().map(|error| error.extended_code);
             tracing::warn!(source = self.source, code, "SQLite did not answer a query");
             match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SourceError::TimedOut,
+                Some(
+                    ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OperationInterrupted,
+                ) => SourceError::TimedOut,
                 _ => SourceError::Refused,
             }
         })
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    query: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    tokio::task::spawn_blocking(query).await.unwrap_or(Err(SourceError::Refused))
 }
 
 /// Each word with a capital first.

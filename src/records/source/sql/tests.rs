@@ -2,6 +2,8 @@
 
 use super::super::SourceDeclarations;
 use super::*;
+use crate::base::Timestamp;
+use crate::base::clock::FixedClock;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,7 +16,7 @@ find = { last_name = "surname", iban = "iban", date_of_birth = "born", card_last
 id = "id"
 owner = "customer"
 authorised = "authorised"
-system = ["status", "limit_minor"]
+system = ["status", "limit_minor", "surname"]
 free_text = ["note"]
 "#;
 
@@ -28,6 +30,10 @@ INSERT INTO cards (id, customer, surname, iban, born, last4, status, limit_minor
 fn declared(url: &str, extra: &str) -> SqlDeclaration {
     let text = format!("[[sql]]\nname = \"cards\"\nurl = \"{url}\"\ntable = \"cards\"\n{extra}{FORM}");
     SourceDeclarations::parse("sources.toml", &text).unwrap().sql.remove(0)
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(FixedClock::at(Timestamp::from_millis(7)))
 }
 
 async fn ids(source: &dyn Source, field: &str, value: &str) -> Vec<String> {
@@ -51,7 +57,11 @@ async fn check(source: &dyn Source) {
     let entry = source.entry(&RecordId::new("17")).await.unwrap().unwrap();
     assert_eq!((entry.id.as_str(), entry.owner.as_str()), ("17", "c1"));
     assert_eq!(entry.authorised, [CustomerId::new("c2"), CustomerId::new("c9")]);
-    assert_eq!(Value::Object(entry.fields), serde_json::json!({"status": "active", "limit_minor": 150_000}));
+    let limit = (entry.fields.get("status"), entry.fields.get("limit_minor"));
+    assert_eq!(limit, (Some(&Value::from("active")), Some(&Value::from(150_000))));
+    // What a field of the look-up is called otherwise in the table has the field's name, too.
+    assert_eq!(entry.fields.get("last_name"), entry.fields.get("surname"));
+    assert_eq!(entry.fields.len(), 4);
     assert_eq!(entry.notes.get("note"), Some(&Value::from("calls often")));
     for id in ["20", "x", "17 OR 1=1"] {
         assert_eq!(source.entry(&RecordId::new(id)).await, Ok(None), "{id}");
@@ -80,22 +90,41 @@ async fn an_sqlite_file_answers_and_is_indexed() {
     let kinds = BTreeMap::from([("last_name".to_owned(), Kind::Name)]);
     for list in ["c2; c9", "[\"c2\", \"c9\"]"] {
         write(&format!("UPDATE cards SET authorised = '{list}' WHERE id = 17"));
-        check(&*SqlSource::open(&declared("sqlite:cards.db", ""), folder.path(), &outbound, &kinds).unwrap())
-            .await;
+        check(
+            &*SqlSource::open(&declared("sqlite:cards.db", ""), folder.path(), &outbound, &kinds, &clock())
+                .unwrap(),
+        )
+        .await;
     }
     let declared = declared("sqlite:cards.db", "indexed = true\nreload_s = 60\n");
-    let source = SqlSource::open(&declared, folder.path(), &outbound, &kinds).unwrap();
+    let source = SqlSource::open(&declared, folder.path(), &outbound, &kinds, &clock()).unwrap();
     let query = Query { field: "last_name".to_owned(), value: "Müller".to_owned() };
     // Garbled values cannot be found yet, so the list is not all there may be.
     assert!(source.indexed().is_none() && source.find(std::slice::from_ref(&query)).await.unwrap()[0].more);
     assert_eq!(source.reload().await, Some(Duration::from_secs(60)));
     assert_eq!(source.indexed().unwrap().ids.len(), 3);
     assert!(!source.find(&[query]).await.unwrap()[0].more);
+    let read_at = source.indexed().unwrap().read_at;
+    assert_eq!((read_at, source.indexed().unwrap().stale()), (Some(Timestamp::from_millis(7)), false));
+    // A column that is not there is a fault and not a text to compare with.
+    let mut wrong = declared.clone();
+    wrong.find.insert("last_name".to_owned(), "sirname".to_owned());
+    let wrong = SqlSource::open(&wrong, folder.path(), &outbound, &BTreeMap::new(), &clock()).unwrap();
+    let sirname = [Query { field: "last_name".to_owned(), value: "sirname".to_owned() }];
+    assert_eq!(wrong.find(&sirname).await, Err(SourceError::Refused));
+    // Ids that other sources have, too, are kept apart.
+    let mut apart = declared.clone();
+    apart.form.prefix = "card:".to_owned();
+    let apart = SqlSource::open(&apart, folder.path(), &outbound, &BTreeMap::new(), &clock()).unwrap();
+    assert_eq!(ids(&*apart, "iban", "DE123456").await, ["card:17"]);
+    assert!(apart.may_have(&RecordId::new("card:17")) && !apart.may_have(&RecordId::new("17")));
+    assert_eq!(apart.entry(&RecordId::new("card:17")).await.unwrap().unwrap().id.as_str(), "card:17");
+    assert_eq!(apart.entry(&RecordId::new("17")).await, Ok(None));
     std::fs::remove_file(folder.path().join("cards.db")).unwrap();
     assert_eq!(source.entry(&RecordId::new("17")).await, Err(SourceError::Refused));
     // What was read stays.
     source.reload().await;
-    assert_eq!(source.indexed().unwrap().ids.len(), 3);
+    assert_eq!((source.indexed().unwrap().ids.len(), source.indexed().unwrap().stale()), (3, true));
 }
 
 /// A server on loopback, which ends with the test.
@@ -229,7 +258,7 @@ async fn a_postgresql_table_answers() {
     let kinds = BTreeMap::from([("last_name".to_owned(), Kind::Name)]);
     let open = |url: &str, extra: &str| {
         let extra = format!("password_file = \"password\"\n{extra}");
-        SqlSource::open(&declared(url, &extra), cluster.folder.path(), &cluster.outbound(), &kinds)
+        SqlSource::open(&declared(url, &extra), cluster.folder.path(), &cluster.outbound(), &kinds, &clock())
     };
     // Authorised persons may be a text, a list, or JSON.
     for (kind, list) in
@@ -240,6 +269,14 @@ async fn a_postgresql_table_answers() {
         cluster.run(&format!("DROP TABLE IF EXISTS cards; {table} {ROWS} {set}")).await;
         check(&*open(&cluster.url("prokura", ""), "").unwrap()).await;
     }
+    // Columns of a fixed width are filled up with blanks.
+    let wide = TABLE
+        .replace("AUTHORISED", "text")
+        .replace("id bigint", "id char(8)")
+        .replace("varchar(20)", "char(12)");
+    let set = "UPDATE cards SET authorised = 'c2; c9' WHERE id = '17'";
+    cluster.run(&format!("DROP TABLE cards; {wide} {ROWS} {set}")).await;
+    check(&*open(&cluster.url("prokura", ""), "").unwrap()).await;
     // Over TLS, with the server's own certificate as the only authority; and by no other.
     let tls = open(&cluster.url("prokura", ""), "certificate = \"data/server.crt\"\n").unwrap();
     assert_eq!(ids(&*tls, "last_name", "Müller").await, ["17", "19"]);
@@ -259,7 +296,7 @@ async fn a_postgresql_table_answers() {
     // A place that is not on the list is refused before there is any connection.
     let elsewhere = Outbound::new([]).unwrap();
     let plain = declared(&cluster.url("prokura", ""), "");
-    let refused = SqlSource::open(&plain, cluster.folder.path(), &elsewhere, &kinds).err().unwrap();
+    let refused = SqlSource::open(&plain, cluster.folder.path(), &elsewhere, &kinds, &clock()).err().unwrap();
     assert!(refused.to_string().contains("allow-list"), "{refused}");
 }
 
@@ -273,7 +310,8 @@ async fn a_postgresql_server_that_fails_is_told_apart_and_comes_back() {
     let of = |text: &str| {
         let text = text.replace("timeout_ms = 2000", "timeout_ms = 300");
         let declared = SourceDeclarations::parse("sources.toml", &text).unwrap().sql.remove(0);
-        SqlSource::open(&declared, cluster.folder.path(), &cluster.outbound(), &BTreeMap::new()).unwrap()
+        SqlSource::open(&declared, cluster.folder.path(), &cluster.outbound(), &BTreeMap::new(), &clock())
+            .unwrap()
     };
     let text = format!(
         "[[sql]]\nname = \"cards\"\nurl = \"{}\"\ntable = \"cards\"\n{extra}{FORM}",
@@ -291,6 +329,11 @@ async fn a_postgresql_server_that_fails_is_told_apart_and_comes_back() {
     ] {
         assert_eq!(error(of(&text.replace(wrong, right))).await, SourceError::Refused, "{right}");
     }
+    // A view with a row that cannot be read has failed: it is not an empty one.
+    cluster.run("CREATE VIEW broken AS SELECT *, (1 / (limit_minor - 7)) AS share FROM cards; GRANT ALL ON broken TO prokura").await;
+    let broken = of(&text.replace("table = \"cards\"", "table = \"broken\""));
+    assert_eq!(error(Arc::clone(&broken)).await, SourceError::Rejected);
+    assert_eq!(broken.entry(&RecordId::new("19")).await, Err(SourceError::Rejected));
     // Somebody holds the table: the server gives up when the source's time is over.
     let mut config: tokio_postgres::Config = cluster.url("admin", "").parse().unwrap();
     let (client, connection) = config.password("admin secret").connect(tokio_postgres::NoTls).await.unwrap();
@@ -338,6 +381,8 @@ fn a_url_says_where_and_who_and_holds_no_password() {
     ] {
         assert!(read(bad, "certificate = \"ca.pem\"\n").is_err(), "{bad}");
     }
+    let told = read("sqlite:x.db", "reload_s = 0\n").unwrap_err();
+    assert!(told.contains("`reload_s` cannot be `0`"), "{told}");
     let told = read("sqlite:x.db", "limits = { parallel = 0 }\n").unwrap_err();
     assert!(told.contains("`limits.parallel` cannot be `0`; allowed: 1 to 256"), "{told}");
 }
