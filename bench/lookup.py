@@ -228,7 +228,7 @@ free_text = []
 
 [lookup.matching]
 identify = 0.99
-candidates = 100
+candidates = 150
 present = 0.8
 slope = 1.0
 
@@ -302,7 +302,9 @@ def growth(given):
         asked = [json.loads(line) for line in (folder / "test.jsonl").open()]
         lines(few, asked[:1])
         lines(some, asked[:2000])
-        _, start, _ = alone(given, config, few)
+        begun = time.time()
+        subprocess.run([*ONE_CORE, given.program, "lookup", "--config", config, "--input", few], check=True, stdout=subprocess.DEVNULL)
+        start = time.time() - begun
         answers, seconds, memory = alone(given, config, some)
         took = sorted(answer["sources"][0]["milliseconds"] for answer in answers)
         told[count] = {
@@ -325,11 +327,15 @@ def alone(given, config, questions):
     begun = time.time()
     command = [*ONE_CORE, given.program, "lookup", "--config", config, "--input", questions]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    answers = [json.loads(line) for line in running.stdout]
-    _, status, used = os.wait4(running.pid, 0)
-    running.returncode = os.waitstatus_to_exitcode(status)
+    answers, memory = [], 0
+    for line in running.stdout:
+        if not answers:  # What it holds was read, and it is still there.
+            status = Path(f"/proc/{running.pid}/status").read_text()
+            memory = 1024 * int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
+        answers.append(json.loads(line))
+    running.wait()
     assert running.returncode == 0
-    return answers, time.time() - begun, 1024 * used.ru_maxrss
+    return answers, time.time() - begun, memory
 
 
 SYSTEM = """

@@ -215,17 +215,29 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
     let rows: std::collections::HashMap<&str, u32> =
         indexed.ids.iter().map(crate::base::RecordId::as_str).zip(0..).collect();
     let mut questions = Questions::open(&options.input, &setup.sources)?;
-    let mut examples = Vec::new();
+    let (mut examples, mut elsewhere) = (Vec::new(), 0);
     while let Some(question) = questions.next()? {
         let label = match &question.record {
             None => Label::Unknown,
             Some(None) => Label::Absent,
             Some(Some(id)) => rows.get(id.as_str()).map_or(Label::Absent, |row| Label::Row(*row)),
         };
+        elsewhere += usize::from(label == Label::Absent && question.record.flatten().is_some());
         examples.push(Example { question: asked(&indexed.index, &question.fields).0, label });
     }
-    let fitted = fit(&indexed.index, &examples, &start)
+    let mut fitted = fit(&indexed.index, &examples, &start)
         .map_err(|problem| Failure::Input(format!("{shown}: {problem}")))?;
+    for (field, weights) in start.fields {
+        // Another source has it: what was known of it stays.
+        if !weights.m.is_empty() {
+            fitted.matching.fields.entry(field).or_insert(weights);
+        } else if !fitted.matching.fields.contains_key(&field) {
+            tracing::warn!(
+                field,
+                "the first indexed source does not have it, so it has no weights and is left out"
+            );
+        }
+    }
     let matching = &fitted.matching;
     if let Some(out) = &options.out {
         std::fs::write(out, written(matching, section))
@@ -244,7 +256,8 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
         })
         .collect();
     output::json_line(&json!({
-        "questions": examples.len(), "labelled": fitted.labelled, "records": indexed.ids.len(),
+        "questions": examples.len(), "labelled": fitted.labelled, "labels_not_among_the_records": elsewhere,
+        "records": indexed.ids.len(),
         "rounds": fitted.rounds, "present": matching.present, "slope": matching.slope, "fields": fields,
     }))
 }

@@ -17,6 +17,9 @@ const HELD: usize = 200_000;
 /// For each record that is told so many are scored in all fields.
 const SPARE: usize = 4;
 
+/// So many of the best are compared in every value.
+const IN_FULL: usize = 20;
+
 /// A record's number, from 0.
 pub type Row = u32;
 
@@ -135,10 +138,10 @@ impl Index {
     }
 
     /// Finds the values that what was said may mean, once for all records.
-    pub fn ask(&self, question: &Question) -> Asked<'_> {
+    pub fn ask<'a>(&'a self, question: &'a Question) -> Asked<'a> {
         let near = question.iter().filter_map(|(at, said)| {
             let column = self.columns.get(*at)?;
-            Some((column.near(said), column))
+            Some(Part { near: column.near(said), said, column })
         });
         Asked { index: self, near: near.collect() }
     }
@@ -156,15 +159,22 @@ impl Index {
 /// A question held against the values of an index.
 pub struct Asked<'a> {
     index: &'a Index,
-    near: Vec<(Near, &'a Column)>,
+    near: Vec<Part<'a>>,
+}
+
+/// One field of a question.
+struct Part<'a> {
+    near: Near,
+    said: &'a [Said],
+    column: &'a Column,
 }
 
 impl Asked<'_> {
     fn best(&self, matching: &Matching, room: usize) -> Vec<Found> {
         let mut lists: Vec<(&[u32], f32)> = Vec::new();
-        for (values, column) in &self.near {
+        for Part { near, column, .. } in &self.near {
             let Some(field) = matching.fields.get(&column.field) else { continue };
-            for (value, _, level) in values {
+            for (value, _, level) in near {
                 let holders = column.holders.of(*value);
                 let weight = field.weight(*level, self.index.share(holders));
                 if weight > 0.0 {
@@ -173,36 +183,58 @@ impl Asked<'_> {
             }
         }
         let best = Tally::best(self.index.rows, lists, HELD, room.saturating_mul(SPARE));
-        let found = |row| {
-            let agreements = self.agreements(row);
+        let found = |row, agreements: Vec<Option<Agreement>>| {
             let parts = agreements.iter().zip(&self.near);
-            let weight = |(agreement, (_, column)): (&Option<Agreement>, &(Near, &Column))| {
-                let weight = |one: &Agreement| matching.weight(&column.field, one.level, one.share);
+            let weight = |(agreement, part): (&Option<Agreement>, &Part<'_>)| {
+                let weight = |one: &Agreement| matching.weight(&part.column.field, one.level, one.share);
                 agreement.as_ref().map_or(0.0, weight)
             };
             Found { row, score: parts.map(weight).sum(), agreements }
         };
-        let mut found: Vec<Found> = best.into_iter().map(found).collect();
-        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
-        found.truncate(room);
-        found
+        let by_score = |a: &Found, b: &Found| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row));
+        let mut all: Vec<Found> = best.into_iter().map(|row| found(row, self.agreements(row))).collect();
+        all.sort_by(by_score);
+        all.truncate(room);
+        // What no key brought up may still be alike: worth a look where it decides.
+        for one in all.iter_mut().take(IN_FULL) {
+            *one = found(one.row, self.in_full(one, matching));
+        }
+        all.sort_by(by_score);
+        all
     }
 
-    /// How a record agrees in each field of the question.
+    /// How a record agrees in each field of the question, as far as keys brought its values up.
     pub fn agreements(&self, row: Row) -> Vec<Option<Agreement>> {
-        let agreement = |(values, column): &(Near, &Column)| {
+        let agreement = |Part { near, column, .. }: &Part<'_>| {
             let value = column.of.get(row as usize).copied().filter(|value| *value != NONE)?;
             let worst = (column.kind.levels().len() - 1) as Level;
-            let known = values.binary_search_by_key(&value, |near| near.0).ok().and_then(|at| values.get(at));
+            let known = near.binary_search_by_key(&value, |near| near.0).ok().and_then(|at| near.get(at));
             let (said, level) = known.map_or((0, worst), |(_, said, level)| (*said, *level));
             Some(Agreement { said, level, share: self.index.share(column.holders.of(value)) })
         };
         self.near.iter().map(agreement).collect()
     }
 
+    /// The same with the values compared that no key brought up. Only what speaks for the record counts: how often others
+    /// agree at weaker levels without a common key was not estimated.
+    fn in_full(&self, found: &Found, matching: &Matching) -> Vec<Option<Agreement>> {
+        let agreement = |(Part { said, column, .. }, known): (&Part<'_>, &Option<Agreement>)| {
+            let known = (*known)?;
+            if usize::from(known.level) + 1 < column.kind.levels().len() {
+                return Some(known);
+            }
+            let kept = column.values.get(*column.of.get(found.row as usize)? as usize)?;
+            let levels = said.iter().enumerate().map(|(at, one)| (one.level(kept), at));
+            let (level, said) = levels.min()?;
+            let speaks = matching.weight(&column.field, level, known.share) > 0.0;
+            Some(if speaks { Agreement { said, level, ..known } } else { known })
+        };
+        self.near.iter().zip(&found.agreements).map(agreement).collect()
+    }
+
     /// For each field of the question how many records agree at which level; levels may come several times.
     pub fn levels(&self) -> Vec<Vec<(Level, usize)>> {
-        let of = |(values, column): &(Near, &Column)| {
+        let of = |Part { near: values, column, .. }: &Part<'_>| {
             let mut levels: Vec<(Level, usize)> =
                 values.iter().map(|(value, _, level)| (*level, column.holders.of(*value).len())).collect();
             let near: usize = levels.iter().map(|(_, rows)| rows).sum();
@@ -214,7 +246,7 @@ impl Asked<'_> {
 
     /// The fields of the question, in the order of the agreements.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.near.iter().map(|(_, column)| column.field.as_str())
+        self.near.iter().map(|part| part.column.field.as_str())
     }
 }
 
