@@ -113,6 +113,14 @@ pub async fn run(place: &Place, options: Lookup) -> Result<(), Failure> {
             Setup::of_pack(&settings)?
         }
     };
+    if let Some(matching) = &setup.lookup.matching
+        && let Some(field) = matching.unweighed().filter(|_| matching.fields.len() > 1)
+    {
+        return Err(Failure::Input(format!(
+            "{}: `{field}` of the matching has no `m` and `u` while others have them; `prokura lookup fit` writes them, or leave it out",
+            place.config.display()
+        )));
+    }
     let lookup = setup.open().await?;
     match &options.input {
         Some(input) => {
@@ -215,14 +223,21 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
     let rows: std::collections::HashMap<&str, u32> =
         indexed.ids.iter().map(crate::base::RecordId::as_str).zip(0..).collect();
     let mut questions = Questions::open(&options.input, &setup.sources)?;
-    let (mut examples, mut elsewhere) = (Vec::new(), 0);
+    let mut examples = Vec::new();
     while let Some(question) = questions.next()? {
         let label = match &question.record {
             None => Label::Unknown,
             Some(None) => Label::Absent,
-            Some(Some(id)) => rows.get(id.as_str()).map_or(Label::Absent, |row| Label::Row(*row)),
+            Some(Some(id)) => Label::Row(*rows.get(id.as_str()).ok_or_else(|| {
+                let number = examples.len() + 1;
+                let remedy =
+                    "name the id of a record of the first indexed source, or null where nobody is meant";
+                Failure::Input(format!(
+                    "{}: question {number}: no record is `{id}`; {remedy}",
+                    options.input.display()
+                ))
+            })?),
         };
-        elsewhere += usize::from(label == Label::Absent && question.record.flatten().is_some());
         examples.push(Example { question: asked(&indexed.index, &question.fields).0, label });
     }
     let mut fitted = fit(&indexed.index, &examples, &start)
@@ -243,7 +258,16 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
         std::fs::write(out, written(matching, section))
             .map_err(|error| Failure::Input(format!("{}: {error}", out.display())))?;
     }
-    let fields: serde_json::Map<String, serde_json::Value> = matching
+    let fields = told(matching);
+    output::json_line(&json!({
+        "questions": examples.len(), "labelled": fitted.labelled, "records": indexed.ids.len(),
+        "rounds": fitted.rounds, "present": matching.present, "slope": matching.slope, "fields": fields,
+    }))
+}
+
+/// What every level of every field is worth.
+fn told(matching: &Matching) -> serde_json::Map<String, serde_json::Value> {
+    matching
         .fields
         .iter()
         .map(|(name, field)| {
@@ -254,12 +278,7 @@ async fn estimate(place: &Place, options: &LookupFit) -> Result<(), Failure> {
             let levels: Vec<_> = field.kind.levels().iter().enumerate().map(level).collect();
             (name.clone(), json!({"kind": field.kind, "levels": levels}))
         })
-        .collect();
-    output::json_line(&json!({
-        "questions": examples.len(), "labelled": fitted.labelled, "labels_not_among_the_records": elsewhere,
-        "records": indexed.ids.len(),
-        "rounds": fitted.rounds, "present": matching.present, "slope": matching.slope, "fields": fields,
-    }))
+        .collect()
 }
 
 /// The section of the settings, with what every level is worth in a comment.

@@ -168,7 +168,7 @@ fn scores(case: &Case, matching: &Matching, names: &[&String]) -> Vec<f64> {
 /// Counts each candidate's agreements by how likely it is the one that is meant, and gives how likely one of them is.
 fn credit(case: &Case, matching: &Matching, names: &[&String], records: f64, meant: &mut Counts) -> f64 {
     let shares = match case.meant {
-        None => matching.probabilities(&scores(case, matching, names), records),
+        None => matching.probabilities(&scores(case, matching, names), 0.0, records),
         Some(which) => (0..case.agreements.len()).map(|at| f64::from(u8::from(which == Some(at)))).collect(),
     };
     for (agreements, share) in case.agreements.iter().zip(&shares) {
@@ -234,7 +234,7 @@ fn slope(cases: &[Case], matching: &Matching, names: &[&String], records: f64) -
     let unlikely = |slope: f64| {
         let matching = Matching { slope, fields: BTreeMap::new(), ..matching.clone() };
         let each = scored.iter().map(|(scores, meant)| {
-            let shares = matching.probabilities(scores, records);
+            let shares = matching.probabilities(scores, 0.0, records);
             let likely = match meant {
                 Some(at) => shares.get(*at).copied().unwrap_or(0.0),
                 None => 1.0 - shares.iter().sum::<f64>(),

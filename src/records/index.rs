@@ -17,7 +17,7 @@ const HELD: usize = 200_000;
 /// For each record that is told so many are scored in all fields.
 const SPARE: usize = 4;
 
-/// So many of the best are compared in every value.
+/// So many that are first together are compared in every value.
 const IN_FULL: usize = 20;
 
 /// A record's number, from 0.
@@ -146,7 +146,7 @@ impl Index {
         Asked { index: self, near: near.collect() }
     }
 
-    /// The best records, best first, ties by row; a record that agrees in nothing is not among them.
+    /// The best records, best first, ties at the top by what no key brought up, others by row; a record that agrees in nothing is not among them.
     pub fn search(&self, question: &Question, matching: &Matching, room: usize) -> Vec<Found> {
         self.ask(question).best(matching, room)
     }
@@ -195,11 +195,15 @@ impl Asked<'_> {
         let mut all: Vec<Found> = best.into_iter().map(|row| found(row, self.agreements(row))).collect();
         all.sort_by(by_score);
         all.truncate(room);
-        // What no key brought up may still be alike: worth a look where it decides.
-        for one in all.iter_mut().take(IN_FULL) {
-            *one = found(one.row, self.in_full(one, matching));
+        // What no key brought up may still be alike: it decides between records that are first together.
+        let first = all.first().map_or(0.0, |one| one.score);
+        let tied = all.iter().take(IN_FULL).take_while(|one| (one.score - first).abs() < 1e-9).count();
+        if tied > 1 {
+            let mut full: Vec<(f64, Found)> =
+                all.drain(..tied).map(|one| (found(one.row, self.in_full(&one)).score, one)).collect();
+            full.sort_by(|(a, x), (b, y)| b.total_cmp(a).then(x.row.cmp(&y.row)));
+            all.splice(..0, full.into_iter().map(|(_, one)| one));
         }
-        all.sort_by(by_score);
         all
     }
 
@@ -215,9 +219,9 @@ impl Asked<'_> {
         self.near.iter().map(agreement).collect()
     }
 
-    /// The same with the values compared that no key brought up. Only what speaks for the record counts: how often others
-    /// agree at weaker levels without a common key was not estimated.
-    fn in_full(&self, found: &Found, matching: &Matching) -> Vec<Option<Agreement>> {
+    /// The same with the values compared that no key brought up. Weights were not estimated for such agreements, so they
+    /// order records and count for nothing else.
+    fn in_full(&self, found: &Found) -> Vec<Option<Agreement>> {
         let agreement = |(Part { said, column, .. }, known): (&Part<'_>, &Option<Agreement>)| {
             let known = (*known)?;
             if usize::from(known.level) + 1 < column.kind.levels().len() {
@@ -226,8 +230,7 @@ impl Asked<'_> {
             let kept = column.values.get(*column.of.get(found.row as usize)? as usize)?;
             let levels = said.iter().enumerate().map(|(at, one)| (one.level(kept), at));
             let (level, said) = levels.min()?;
-            let speaks = matching.weight(&column.field, level, known.share) > 0.0;
-            Some(if speaks { Agreement { said, level, ..known } } else { known })
+            Some(Agreement { said, level: level.min(known.level), ..known })
         };
         self.near.iter().zip(&found.agreements).map(agreement).collect()
     }

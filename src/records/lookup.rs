@@ -219,6 +219,15 @@ impl Lookup {
 
     /// No more values than `max_queries`, each field's first ones first, and whether some had to be left out.
     fn capped(&self, fields: &Fields) -> (Fields, bool) {
+        let known = |field: &&String| self.settings.kinds().contains_key(*field);
+        let fields: Fields = fields
+            .keys()
+            .filter(known)
+            .filter_map(|field| Some((field.clone(), fields.get(field)?.clone())))
+            .collect();
+        if fields.values().map(Vec::len).sum::<usize>() <= self.settings.max_queries {
+            return (fields, false);
+        }
         let most = (self.settings.max_queries / fields.len().max(1)).max(1);
         let dropped = fields.values().any(|values| values.len() > most);
         let first = |values: &Vec<String>| values.iter().take(most).cloned().collect();

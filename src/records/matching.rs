@@ -39,6 +39,10 @@ pub struct Compared {
     pub agreement: String,
     pub agrees: bool,
     pub weight: f64,
+    /// How many records have the value.
+    pub holders: f64,
+    /// Where its source puts the record, from 0.
+    pub place: usize,
 }
 
 /// How a field reads that a source was asked for and did not have.
@@ -87,7 +91,8 @@ impl Indexed {
         let (question, said) = asked(&self.index, fields);
         let mut found: Vec<(Found, bool)> = self.found(&question, matching, false);
         let scores: Vec<f64> = found.iter().map(|(found, _)| found.score).collect();
-        let sure = matching.probabilities(&scores, self.ids.len() as f64).first().copied().unwrap_or(0.0);
+        let sure =
+            matching.probabilities(&scores, 0.0, self.ids.len() as f64).first().copied().unwrap_or(0.0);
         if sure < matching.identify
             && let Some(exchanged) = exchanged(&question, &said)
         {
@@ -97,10 +102,12 @@ impl Indexed {
             found.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
             found.truncate(matching.candidates);
         }
-        found
-            .iter()
-            .flat_map(|(found, exchanged)| self.compared(source, found, *exchanged, &said, matching))
-            .collect()
+        let compared = |(place, (found, exchanged)): (usize, &(Found, bool))| {
+            let mut all = self.compared(source, found, *exchanged, &said, matching);
+            all.iter_mut().for_each(|one| one.place = place);
+            all
+        };
+        found.iter().enumerate().flat_map(compared).collect()
     }
 
     fn found(&self, question: &Question, matching: &Matching, exchanged: bool) -> Vec<(Found, bool)> {
@@ -141,6 +148,8 @@ impl Indexed {
                 },
                 agrees: level + 1 < kind.levels().len() && weight > 0.0,
                 weight,
+                holders: agreement.share * self.ids.len() as f64,
+                place: 0,
             })
         };
         found.agreements.iter().zip(said).filter_map(one).collect()
@@ -220,6 +229,8 @@ pub fn listed(source: &str, hits: &[Hit], matching: &Matching) -> Vec<Compared> 
                 agreement: if agrees { "agrees" } else { NOT_FOUND }.to_owned(),
                 agrees,
                 weight: if agrees { weights.weight(0, 0.0) } else { weights.differs() },
+                holders: 0.0,
+                place: 0,
             });
         }
     }
@@ -240,10 +251,12 @@ struct Evidence {
     records: BTreeSet<Origin>,
     /// Fields in which one source agrees with what was said and another does not.
     conflicts: BTreeSet<String>,
+    place: usize,
 }
 
 impl Evidence {
     fn add(&mut self, one: Compared, person: &BTreeMap<String, Kind>) {
+        self.place = if self.records.is_empty() { one.place } else { self.place.min(one.place) };
         self.records.insert(Origin { source: one.source.clone(), record: one.id.clone() });
         match self.fields.get(&one.field) {
             Some(known) => {
@@ -264,7 +277,7 @@ impl Evidence {
     }
 }
 
-/// The candidates, best first, ties by id. Where several sources know a record, or a customer, a field counts once, at
+/// The candidates, best first, ties as their sources order them, then by id. Where several sources know a record, or a customer, a field counts once, at
 /// its best. `person` are the fields that are the same in all records of a customer.
 pub fn candidates(
     compared: Vec<Compared>,
@@ -281,16 +294,27 @@ pub fn candidates(
     }
     let mut scored: Vec<(f64, RecordId, Evidence)> =
         by_id.into_iter().map(|((_, id), evidence)| (evidence.score(), id, evidence)).collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.2.place.cmp(&b.2.place)).then_with(|| a.1.cmp(&b.1)));
+    let cut = scored.len() >= matching.candidates;
     scored.truncate(matching.candidates);
     let scores: Vec<f64> = scored.iter().map(|(score, ..)| *score).collect();
-    let probabilities = matching.probabilities(&scores, records);
+    let unseen = if cut { scored.last().map_or(0.0, |last| unseen(last, &scores)) } else { 0.0 };
+    let probabilities = matching.probabilities(&scores, unseen, records);
     let least = probabilities.first().map_or(0.0, |best| best * NEGLIGIBLE);
     let worth = |(at, (_, probability)): &(usize, (_, f64))| *at < ALWAYS || *probability >= least;
     let told = scored.into_iter().zip(probabilities).enumerate().take_while(worth).map(|(_, one)| one);
     let of_customer = matching.unit == Unit::Customer;
     told.map(|((score, id, found), probability)| candidate(id, score, probability, found, of_customer))
         .collect()
+}
+
+/// How many records at most agree like the last of those that are told, and are not among them: no more than have the
+/// rarest of its values.
+fn unseen((score, _, last): &(f64, RecordId, Evidence), scores: &[f64]) -> f64 {
+    let agreeing = last.fields.values().filter(|one| one.agrees);
+    let like = agreeing.map(|one| one.holders).fold(f64::INFINITY, f64::min);
+    let told = scores.iter().filter(|other| (**other - score).abs() < 1e-9).count();
+    if like.is_finite() { (like - told as f64).max(0.0) } else { 0.0 }
 }
 
 fn candidate(id: RecordId, score: f64, probability: f64, found: Evidence, of_customer: bool) -> Candidate {

@@ -106,17 +106,23 @@ impl Matching {
         !self.fields.is_empty() && self.fields.values().all(|field| !field.m.is_empty())
     }
 
+    /// A field without weights where others have them: nothing could be compared with both.
+    pub fn unweighed(&self) -> Option<&str> {
+        let some = self.fields.values().any(|field| !field.m.is_empty());
+        self.fields.iter().find(|(_, field)| some && field.m.is_empty()).map(|(name, _)| name.as_str())
+    }
+
     /// Bits for an agreement in a field; nothing in one that has no weights.
     pub fn weight(&self, field: &str, level: Level, share: f64) -> f64 {
         self.fields.get(field).map_or(0.0, |weights| weights.weight(level, share))
     }
 
     /// Probabilities of candidates with these scores, of which one at most is meant, among so many records; what is
-    /// missing to 1 is that none of them is.
-    pub fn probabilities(&self, scores: &[f64], records: f64) -> Vec<f64> {
+    /// missing to 1 is that none of them is. `unseen` records have the last one's score and were left out.
+    pub fn probabilities(&self, scores: &[f64], unseen: f64, records: f64) -> Vec<f64> {
         let odds: Vec<f64> = scores.iter().map(|score| (score * self.slope).exp2()).collect();
         let none = records.max(1.0) * (1.0 - self.present) / self.present;
-        let all = odds.iter().sum::<f64>() + none;
+        let all = odds.iter().sum::<f64>() + unseen * odds.last().copied().unwrap_or(0.0) + none;
         odds.into_iter().map(|odds| odds / all).collect()
     }
 }
@@ -172,10 +178,13 @@ mod tests {
 
     #[test]
     fn probabilities_leave_room_for_none() {
-        let told = matching().probabilities(&[10.0, 9.0, -20.0], 1000.0);
+        let told = matching().probabilities(&[10.0, 9.0, -20.0], 0.0, 1000.0);
         assert!((told[0] - 1024.0 / (1024.0 + 512.0 + 1000.0)).abs() < 1e-6);
         assert!(told.iter().sum::<f64>() < 1.0 && told[1] < told[0]);
-        assert!(matching().probabilities(&[], 5.0).is_empty());
+        assert!(matching().probabilities(&[], 0.0, 5.0).is_empty());
+        // Nine that are as good and were cut off are as likely as the one that was not.
+        let cut = matching().probabilities(&[10.0], 9.0, 1.0);
+        assert!((cut[0] - 0.1).abs() < 0.001, "{cut:?}");
     }
 
     #[test]

@@ -178,11 +178,24 @@ impl DateSaid {
                 numbers.push(number);
             }
         }
-        if let Some(Day { year: year @ 1000.., month, day }) = Day::kept(text) {
+        match Day::kept(text) {
             // Marks say where the day ends: 1.12. is not 11.2.
-            said.digits = format!("{day:02}{month:02}{year}");
+            Some(Day { year: year @ 1000.., month, day }) => {
+                said.digits = format!("{day:02}{month:02}{year}")
+            }
+            Some(Day { year: year @ ..100, month, day }) => {
+                said.digits = format!("{day:02}{month:02}{year:02}")
+            }
+            _ => {}
         }
         said.digits.truncate(DIGITS);
+        // A year without its century.
+        let parts = numbers.len() + usize::from(said.named.is_some());
+        if let Some(last) = numbers.last().filter(|last| last.len() == 6 || last.len() == 2 && parts >= 3)
+            && let Some(year) = last.get(last.len() - 2..).and_then(|year| year.parse::<u16>().ok())
+        {
+            said.years.extend([1900 + year, 2000 + year].into_iter().filter(|year| *year <= 2035));
+        }
         for (at, number) in numbers.iter().enumerate() {
             said.take(number);
             if let Some(next) = numbers.get(at + 1) {
@@ -245,13 +258,21 @@ impl DateSaid {
             format!("{day}{month}{year}"),
             format!("{day:02}{month}{year}"),
         ];
+        let end = year % 100;
+        let ended = [
+            format!("{day:02}{month:02}{end:02}"),
+            format!("{day}{month:02}{end:02}"),
+            format!("{day}{month}{end:02}"),
+            format!("{day:02}{month}{end:02}"),
+        ];
         let turned = [
             format!("{month:02}{day:02}{year}"),
             format!("{month}{day}{year}"),
             format!("{month:02}{day}{year}"),
         ];
         let is = |forms: &[String]| forms.contains(&self.digits);
-        if is(&whole) || is(&short) || self.named.is_some() && is(&turned) {
+        let century = self.years.contains(&year) && is(&ended);
+        if is(&whole) || is(&short) || century || self.named.is_some() && is(&turned) {
             return 0;
         }
         if is(&turned) {
@@ -393,6 +414,11 @@ mod tests {
         }
         assert_eq!(level("fifth of May two thousand and five", "2005-05-05"), 0);
         assert_eq!(level("fünfter Mai zweitausendfünf", "2005-05-05"), 0);
+        for said in
+            ["27.9.79", "27/9/79", "27 9 79", "270979", "27 September 79", "27th September seventy nine"]
+        {
+            assert_eq!((level(said, "1979-09-27"), level(said, "1978-09-27") > 0), (0, true), "{said}");
+        }
         assert_eq!(level("4.3.1980", "1980-03-04"), 0);
         assert_eq!(level("3.4.1980", "1980-03-04"), 1);
         assert_eq!(level("5.3.1980", "1980-03-04"), 2);

@@ -259,6 +259,10 @@ impl SourceDeclarations {
             Arc::new(Guarded::new(source, limits.clone(), Arc::clone(clock))) as Arc<dyn Source>
         };
         for declared in &self.http {
+            if let Err(problem) = outbound.check(declared.base_url.get_ref()) {
+                let (source, problem) = (declared.name.get_ref(), problem.to_string());
+                tracing::warn!(source, problem, "this source can never be asked");
+            }
             let source = HttpSource::new(declared.clone(), outbound.clone());
             sources.push(guarded(Arc::new(source), &declared.limits));
         }

@@ -52,6 +52,7 @@ impl FileSource {
         let form = &declared.form.with_fields(&declared.find);
         let index = indexed(&declared.find, form, kinds, objects.iter().map(|(_, object)| object));
         source.indexed = index.map(Arc::new);
+        let header = columns(&text, declared.format);
         for (line, object) in objects {
             let entry = form.entry(&object).map_err(|_| {
                 wrong(
@@ -71,6 +72,11 @@ impl FileSource {
             if source.entries.insert(entry.id.clone(), entry).is_some() {
                 return Err(wrong(line, "a record with this id came before; ids must be unique"));
             }
+        }
+        if let Some(column) =
+            declared.find.values().find(|column| header.as_ref().is_some_and(|row| !row.contains(*column)))
+        {
+            return Err(wrong(1, &format!("no column is named `{column}`, which `find` names")));
         }
         Ok(source)
     }
@@ -130,6 +136,13 @@ pub fn named_folder(path: &Path) -> Result<PathBuf, RecordsError> {
         Some(folder) => Ok(Path::new(&folder).join(parts.as_path())),
         None => Err(RecordsError::Variable { path: path.to_owned(), name: name.to_owned() }),
     }
+}
+
+/// What the first line of a table names.
+fn columns(text: &str, format: FileFormat) -> Option<Vec<String>> {
+    let first = || csv::rows(text).ok()?.into_iter().next().map(|(_, row)| row);
+    let row = if format == FileFormat::Csv { first()? } else { return None };
+    Some(row.iter().map(|column| column.trim().to_owned()).collect())
 }
 
 type Objects = Vec<(usize, Map<String, Value>)>;
@@ -211,6 +224,7 @@ mod tests {
         let bad = told("jsonl", "{\"id\":\"a\",\"customer\":\"c\"}\n{Huber\n");
         assert!(bad.contains("data:2:") && !bad.contains("Huber"), "{bad}");
         assert!(told("csv", "id,customer\na,c,Huber\n").contains("data:2:"));
+        assert!(told("csv", "id,customer,iban\na,c,DE1\n").contains("data:1: no column is named `surname`"));
         assert!(told("csv", "id,customer\na,\n").contains("`customer`"));
         assert!(told("csv", "id,customer\na,c\na,d\n").contains("data:3:"));
     }

@@ -112,6 +112,21 @@ impl SqlSource {
         std::iter::once(value).chain(date).collect()
     }
 
+    /// Whether the table has every column that is searched.
+    async fn there(&self) -> Result<(), SourceError> {
+        let columns = match &self.database {
+            Database::Postgres(database) => database.columns().await?,
+            Database::Sqlite(database) => database.columns().await?,
+        };
+        match self.declared.find.values().find(|column| !columns.contains(column)) {
+            None => Ok(()),
+            Some(column) => {
+                tracing::warn!(source = self.declared.name.get_ref(), column, "the table has no such column");
+                Err(SourceError::Refused)
+            }
+        }
+    }
+
     async fn one(&self, query: &Query) -> Result<Hits, SourceError> {
         let Some(column) = self.declared.find.get(&query.field) else { return Ok(Hits::default()) };
         let values = self.spellings(&query.field, &query.value);
@@ -185,9 +200,10 @@ impl Source for SqlSource {
             if !self.wants_index() {
                 return None;
             }
-            let rows = match &self.database {
-                Database::Postgres(database) => database.all().await,
-                Database::Sqlite(database) => database.all().await,
+            let rows = match (self.there().await, &self.database) {
+                (Err(error), _) => Err(error),
+                (Ok(()), Database::Postgres(database)) => database.all().await,
+                (Ok(()), Database::Sqlite(database)) => database.all().await,
             };
             match rows {
                 Ok(rows) => {

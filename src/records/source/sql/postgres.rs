@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::Type;
@@ -68,7 +67,8 @@ pub struct Postgres {
     outbound: Outbound,
     /// Connections that nobody uses now. How many there are follows from the source's cap.
     idle: Mutex<Vec<(Instant, Client)>>,
-    kinds: OnceCell<ColumnKinds>,
+    /// Read once, and again after an error that a changed table would explain.
+    kinds: Mutex<Option<Arc<ColumnKinds>>>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +109,7 @@ impl Postgres {
             tls,
             outbound: outbound.clone(),
             idle: Mutex::default(),
-            kinds: OnceCell::new(),
+            kinds: Mutex::default(),
         })
     }
 
@@ -198,18 +198,27 @@ impl Postgres {
         }
     }
 
-    async fn kinds(&self) -> Result<&ColumnKinds, SourceError> {
-        let read = || async {
-            const SQL: &str = "SELECT jsonb_build_object('name', a.attname, 'kind', format_type(a.atttypid, NULL))::text \
-                 FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
-            let columns: Vec<Column> = self.with_client(SQL, std::slice::from_ref(&self.table)).await?;
-            if columns.is_empty() {
-                tracing::warn!(source = self.source, "there is no such table, or it must not be seen");
-                return Err(SourceError::Refused);
-            }
-            Ok(columns.into_iter().map(|column| (column.name, column.kind)).collect())
-        };
-        self.kinds.get_or_try_init(read).await
+    async fn kinds(&self) -> Result<Arc<ColumnKinds>, SourceError> {
+        const SQL: &str = "SELECT jsonb_build_object('name', a.attname, 'kind', format_type(a.atttypid, NULL))::text \
+             FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let columns: Vec<Column> = self.with_client(SQL, std::slice::from_ref(&self.table)).await?;
+        if columns.is_empty() {
+            tracing::warn!(source = self.source, "there is no such table, or it must not be seen");
+            return Err(SourceError::Refused);
+        }
+        let kinds: ColumnKinds = columns.into_iter().map(|column| (column.name, column.kind)).collect();
+        let kinds = Arc::new(kinds);
+        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&kinds));
+        Ok(kinds)
+    }
+
+    /// The names of the table's columns.
+    pub async fn columns(&self) -> Result<Vec<String>, SourceError> {
+        Ok(self.kinds().await?.keys().cloned().collect())
     }
 
     async fn rows(&self, rest: &str, values: &[String]) -> Result<Vec<Row>, SourceError> {
@@ -269,6 +278,10 @@ impl Postgres {
             Some(code) if code.starts_with("22") || code == "23514" => SourceError::Rejected,
             _ => SourceError::Refused,
         };
+        // Class 42: what the query names is not there, or not of that type: the table was changed.
+        if code.as_deref().is_some_and(|code| code.starts_with("42")) {
+            *self.kinds.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         // The message may repeat a value; the code does not.
         if means == SourceError::Refused {
             tracing::warn!(source = self.source, sqlstate = code, "PostgreSQL did not answer a query");

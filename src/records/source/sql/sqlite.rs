@@ -20,7 +20,10 @@ pub struct Sqlite {
     id: String,
     owner: String,
     authorised: String,
+    /// For a lock that somebody holds.
     patience: Duration,
+    /// For a query.
+    longest: Duration,
     /// A thread keeps its slot until it is done, even if nobody waits for it any more.
     slots: Arc<Semaphore>,
 }
@@ -35,6 +38,7 @@ impl Sqlite {
             owner: declared.form.owner.clone(),
             authorised: declared.form.authorised.clone(),
             patience: Duration::from_millis(*declared.timeout_ms.get_ref()),
+            longest: Duration::from_millis(*declared.timeout_ms.get_ref()),
             slots: Arc::new(Semaphore::new(declared.limits.parallel)),
         }
     }
@@ -73,10 +77,10 @@ impl Sqlite {
     }
 
     pub async fn all(&self) -> Result<Vec<Row>, SourceError> {
-        Self { patience: super::WHOLE, ..self.clone() }.rows(String::new(), vec![]).await
+        Self { longest: super::WHOLE, ..self.clone() }.rows(String::new(), vec![]).await
     }
 
-    async fn columns(&self) -> Result<Vec<String>, SourceError> {
+    pub async fn columns(&self) -> Result<Vec<String>, SourceError> {
         let own = self.clone();
         self.blocking(move || {
             own.run(|connection| {
@@ -125,7 +129,7 @@ impl Sqlite {
             connection.busy_timeout(self.patience)?;
             // A name in quotes that is no column's is an error, and not a text.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-            let until = Instant::now() + self.patience;
+            let until = Instant::now() + self.longest;
             connection.progress_handler(1000, Some(move || Instant::now() >= until))?;
             query(&connection)
         };
