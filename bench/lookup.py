@@ -202,13 +202,6 @@ def febrl(given):
 
 
 MILLION = """
-[lookup]
-threshold = 5
-max_queries = 200
-parallel = 16
-deadline_ms = 4000
-max_records = 20
-
 [lookup.weights]
 last_name = 5
 

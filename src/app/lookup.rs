@@ -1,8 +1,7 @@
 //! `prokura lookup` and `prokura lookup fit`.
 
 use super::oneshot::Lines;
-use super::resolve::Throwaway;
-use super::serve::DemoProcess;
+use super::resolve::Demonstration;
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::outbound::Outbound;
@@ -93,34 +92,19 @@ pub async fn run(place: &Place, options: Lookup) -> Result<(), Failure> {
     if let Some(LookupCommand::Fit(options)) = &options.command {
         return estimate(place, options).await;
     }
-    let mut bank = None;
-    let mut throwaway = None;
+    let mut demonstration = None;
     let setup = match Setup::alone(&place.config)?.filter(|_| !options.demo) {
         Some(setup) => setup,
         None => {
             let mut settings = Settings::read(&place.config)?;
             if options.demo {
-                let mut place = place.clone();
-                if place.state.is_none() {
-                    let directory = Throwaway::new()?;
-                    place.state = Some(directory.0.clone());
-                    throwaway = Some(directory);
-                }
-                let started = DemoProcess::start(&place, &settings, None, &options.switches).await?;
-                started.point(&mut settings);
-                bank = Some(started);
+                let (mut place, switches) = (place.clone(), &options.switches);
+                demonstration = Some(Demonstration::start(&mut place, &mut settings, switches).await?);
             }
             Setup::of_pack(&settings)?
         }
     };
-    if let Some(matching) = &setup.lookup.matching
-        && let Some(field) = matching.unweighed().filter(|_| matching.fields.len() > 1)
-    {
-        return Err(Failure::Input(format!(
-            "{}: `{field}` of the matching has no `m` and `u` while others have them; `prokura lookup fit` writes them, or leave it out",
-            place.config.display()
-        )));
-    }
+    wire::weighed(&place.config, &setup.lookup)?;
     let lookup = setup.open().await?;
     match &options.input {
         Some(input) => {
@@ -131,8 +115,7 @@ pub async fn run(place: &Place, options: Lookup) -> Result<(), Failure> {
         }
         None => output::json_line(&lookup.find("1", &values(&options.values)?).await)?,
     }
-    drop(bank);
-    drop(throwaway);
+    drop(demonstration);
     Ok(())
 }
 

@@ -18,17 +18,9 @@ pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
     let mut place = place.clone();
     let text = if options.text == "-" { stdin()? } else { options.text.clone().into_bytes() };
     // A demonstration leaves nothing behind, and does not get in the way of a running service.
-    let mut throwaway = None;
-    let mut bank = None;
+    let mut demonstration = None;
     if options.demo {
-        if place.state.is_none() {
-            let directory = Throwaway::new()?;
-            place.state = Some(directory.0.clone());
-            throwaway = Some(directory);
-        }
-        let started = DemoProcess::start(&place, &settings, None, &options.switches).await?;
-        started.point(&mut settings);
-        bank = Some(started);
+        demonstration = Some(Demonstration::start(&mut place, &mut settings, &options.switches).await?);
         wire::index_if_missing(&wire::state(&place, &settings), &settings)?;
     }
     let engine = wire::engine(&place, &settings)?;
@@ -68,8 +60,7 @@ pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
         eprintln!("\n{} {}; plan {leaf}: {path}", state.case, state.status.as_str());
     }
     drop(engine);
-    drop(bank);
-    drop(throwaway);
+    drop(demonstration);
     Ok(())
 }
 
@@ -79,11 +70,36 @@ fn stdin() -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// The demonstration bank, for one command. It ends with this, before its state directory is removed.
+pub struct Demonstration {
+    _bank: DemoProcess,
+    _state: Option<Throwaway>,
+}
+
+impl Demonstration {
+    /// `settings` point to it; `place` to a state directory that is removed at the end, if none is named.
+    pub async fn start(
+        place: &mut Place,
+        settings: &mut Settings,
+        switches: &[String],
+    ) -> Result<Self, Failure> {
+        let mut state = None;
+        if place.state.is_none() {
+            let directory = Throwaway::new()?;
+            place.state = Some(directory.0.clone());
+            state = Some(directory);
+        }
+        let bank = DemoProcess::start(place, settings, None, switches).await?;
+        bank.point(settings);
+        Ok(Self { _bank: bank, _state: state })
+    }
+}
+
 /// A state directory that is removed at the end.
-pub struct Throwaway(pub std::path::PathBuf);
+struct Throwaway(std::path::PathBuf);
 
 impl Throwaway {
-    pub fn new() -> Result<Self, Failure> {
+    fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(ids::fresh("prokura"));
         std::fs::create_dir_all(&path)
             .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;

@@ -10,7 +10,8 @@ use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{StateLock, Store, store::Sqlite};
 use crate::policy::{self, Policies};
-use crate::records::Lookup;
+use crate::records::weights::Matching;
+use crate::records::{Lookup, LookupSettings};
 use crate::understanding::installed::Installed;
 use crate::understanding::nodes::{self, Nodes};
 use crate::understanding::{Compute, Live, Readers, Work};
@@ -125,9 +126,22 @@ pub fn bank_codes(settings: &Settings) -> Result<BankCodes, Failure> {
     read.map(Option::unwrap_or_default).map_err(|finding| Failure::Findings(vec![finding]))
 }
 
+/// Whether every field of a matching has weights, or none has: one without would be left out in silence.
+pub fn weighed(config: &Path, lookup: &LookupSettings) -> Result<(), Failure> {
+    match lookup.matching.as_ref().and_then(Matching::unweighed) {
+        None => Ok(()),
+        Some(field) => Err(Failure::Input(format!(
+            "{}: `{field}` of the matching has no `m` and `u` while others have them; \
+             `prokura lookup fit` writes them, or leave it out",
+            config.display()
+        ))),
+    }
+}
+
 /// The pack's sources and weights, ready to be asked.
 pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> Result<Lookup, Failure> {
     let pack = &checked.pack;
+    weighed(&settings.folder.join("lookup.toml"), &pack.lookup)?;
     let (kinds, outbound) = (pack.lookup.kinds(), outbound(settings)?);
     let sources = pack.sources.open(&settings.folder, &outbound, &kinds, &clock).map_err(Failure::input)?;
     Ok(Lookup::new(pack.lookup.clone(), sources, clock))

@@ -146,7 +146,8 @@ impl Index {
         Asked { index: self, near: near.collect() }
     }
 
-    /// The best records, best first, ties at the top by what no key brought up, others by row; a record that agrees in nothing is not among them.
+    /// The best records, best first, ties at the top by what no key brought up, others by row; a record that agrees in
+    /// nothing is not among them.
     pub fn search(&self, question: &Question, matching: &Matching, room: usize) -> Vec<Found> {
         self.ask(question).best(matching, room)
     }

@@ -277,8 +277,8 @@ impl Evidence {
     }
 }
 
-/// The candidates, best first, ties as their sources order them, then by id. Where several sources know a record, or a customer, a field counts once, at
-/// its best. `person` are the fields that are the same in all records of a customer.
+/// The candidates, best first, ties as their sources order them, then by id. Where several sources know a record, or a
+/// customer, a field counts once, at its best. `person` are the fields that are the same in all records of a customer.
 pub fn candidates(
     compared: Vec<Compared>,
     matching: &Matching,
@@ -408,6 +408,31 @@ mod tests {
         let (candidates, selected) = told(&[("last_name", "Huber", &["a", "b"])], 1e6);
         assert!(selected.is_empty() && candidates.len() == 2);
         assert!(candidates[0].probability.unwrap() < 0.01);
+    }
+
+    #[test]
+    fn records_that_are_like_those_told_and_are_not_told_count() {
+        let of = |id: usize| Compared {
+            source: "s".to_owned(),
+            id: RecordId::new(format!("r{id}")),
+            owner: None,
+            field: "last_name".to_owned(),
+            value: "M\u{fc}ller".to_owned(),
+            agreement: "agrees".to_owned(),
+            weight: 9.8,
+            agrees: true,
+            holders: 35.0,
+            place: 0,
+        };
+        let matching = Matching { candidates: 10, ..matching() };
+        let cut = candidates((0..35).map(of).collect(), &matching, 100.0, &BTreeMap::new());
+        let shares: f64 = cut.iter().filter_map(|one| one.probability).sum();
+        assert!(!cut.is_empty() && cut.iter().all(|one| one.probability.unwrap() <= 1.0 / 35.0), "{cut:?}");
+        assert!(shares <= 10.0 / 35.0 && select(&cut, &matching, 10).is_empty());
+        // All of them told, so many are selected that the one who was meant is among them with the asked probability.
+        let matching = Matching { candidates: 50, present: 0.999, ..matching };
+        let all = candidates((0..35).map(of).collect(), &matching, 100.0, &BTreeMap::new());
+        assert_eq!((all.len(), select(&all, &matching, 50).len()), (35, 32));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Looks up what the bank's own systems say.
 //!
 //! Enters: the extracted values of a message, and for account data a `ReadGrant`. Leaves: `Facts`,
-//! the scored candidates, what was selected, what every source did, and the records that the grant's
-//! customer owns or is registered to act for. It must never take a relation from a message, give
+//! the scored candidates, what was selected, what to ask where several are left, what every source did,
+//! and the records that the grant's customer owns or is registered to act for, with the customer as all
+//! sources have them. It must never take a relation from a message, give
 //! anything of somebody else's record, let a slow or broken source hang or end a look-up, or put a
 //! value of a record or message into an error.
 

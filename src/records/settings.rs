@@ -33,15 +33,20 @@ pub struct LookupSettings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Written {
+    #[serde(default = "number::<5>")]
     threshold: Spanned<i64>,
+    #[serde(default = "number::<200>")]
     max_queries: Spanned<i64>,
+    #[serde(default = "number::<16>")]
     parallel: Spanned<i64>,
+    #[serde(default = "number::<4000>")]
     deadline_ms: Spanned<i64>,
+    #[serde(default = "number::<20>")]
     max_records: Spanned<i64>,
     weights: Spanned<BTreeMap<String, Spanned<i64>>>,
     #[serde(default = "askable")]
     ask: Vec<String>,
-    #[serde(default = "half_a_second")]
+    #[serde(default = "number::<500>")]
     unverified_ms: Spanned<i64>,
     #[serde(default)]
     person: BTreeMap<String, Kind>,
@@ -52,8 +57,9 @@ fn askable() -> Vec<String> {
     ["iban", "account_number", "date_of_birth", "postcode"].map(str::to_owned).to_vec()
 }
 
-fn half_a_second() -> Spanned<i64> {
-    Spanned::new(0..0, 500)
+/// What holds where nothing is written.
+fn number<const N: i64>() -> Spanned<i64> {
+    Spanned::new(0..0, N)
 }
 
 impl LookupSettings {
@@ -137,6 +143,15 @@ mod tests {
         assert!(
             settings.identifies("iban") && !settings.identifies("last_name") && !settings.identifies("email")
         );
+    }
+
+    #[test]
+    fn what_is_shipped_holds_where_nothing_is_written() {
+        let of = |text: &str| LookupSettings::parse("lookup.toml", text).unwrap();
+        let (bare, shipped) = (of("weights = { iban = 5 }"), of(SHIPPED));
+        let same =
+            LookupSettings { weights: shipped.weights.clone(), person: shipped.person.clone(), ..bare };
+        assert_eq!(same, shipped);
     }
 
     #[test]

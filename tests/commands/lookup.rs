@@ -5,13 +5,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const CONFIG: &str = r#"
-[lookup]
-threshold = 5
-max_queries = 200
-parallel = 16
-deadline_ms = 4000
-max_records = 20
-
 [lookup.weights]
 last_name = 5
 
@@ -218,11 +211,6 @@ fn the_examples_are_look_ups_of_their_own() {
 /// A CRM and a card system with records of their own about the same customers.
 const TWO: &str = r#"
 [lookup]
-threshold = 5
-max_queries = 200
-parallel = 16
-deadline_ms = 4000
-max_records = 20
 ask = ["postcode", "card_last4", "date_of_birth"]
 person = { last_name = "name", postcode = "identifier" }
 

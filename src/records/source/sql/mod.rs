@@ -38,6 +38,31 @@ pub struct SqlSource {
     clock: Arc<dyn Clock>,
 }
 
+/// What both databases need of a declaration.
+#[derive(Clone)]
+struct Table {
+    source: String,
+    /// Quoted.
+    name: String,
+    id: String,
+    owner: String,
+    authorised: String,
+    timeout: Duration,
+}
+
+impl Table {
+    fn of(declared: &SqlDeclaration) -> Self {
+        Self {
+            source: declared.name.get_ref().clone(),
+            name: quoted_table(&declared.table),
+            id: declared.form.id.clone(),
+            owner: declared.form.owner.clone(),
+            authorised: declared.form.authorised.clone(),
+            timeout: Duration::from_millis(*declared.timeout_ms.get_ref()),
+        }
+    }
+}
+
 enum Database {
     Postgres(Box<Postgres>),
     Sqlite(Sqlite),

@@ -1,7 +1,7 @@
 //! A table of a PostgreSQL server.
 
 use super::super::super::error::SourceError;
-use super::{MOST, Row, WHOLE, iso_date, quoted, quoted_table};
+use super::{MOST, Row, Table, WHOLE, iso_date, quoted};
 use crate::base::outbound::{Outbound, OutboundError};
 use crate::records::source::SqlDeclaration;
 use rustls::pki_types::CertificateDer;
@@ -57,12 +57,7 @@ type ColumnKinds = HashMap<String, String>;
 
 pub struct Postgres {
     server: Server,
-    source: String,
-    table: String,
-    id: String,
-    owner: String,
-    authorised: String,
-    timeout: Duration,
+    table: Table,
     tls: Option<MakeRustlsConnect>,
     outbound: Outbound,
     /// Connections that nobody uses now. How many there are follows from the source's cap.
@@ -100,12 +95,7 @@ impl Postgres {
         let tls = certificate.map(|file| tls(&folder.join(file))).transpose()?;
         Ok(Self {
             server,
-            source: declared.name.get_ref().clone(),
-            table: quoted_table(&declared.table),
-            id: declared.form.id.clone(),
-            owner: declared.form.owner.clone(),
-            authorised: declared.form.authorised.clone(),
-            timeout: Duration::from_millis(*declared.timeout_ms.get_ref()),
+            table: Table::of(declared),
             tls,
             outbound: outbound.clone(),
             idle: Mutex::default(),
@@ -133,7 +123,7 @@ impl Postgres {
             }
             (format!("{name} = CAST($1 AS {kind})"), vec![value])
         };
-        let order = quoted(&self.id);
+        let order = quoted(&self.table.id);
         self.rows(&format!("WHERE {condition} ORDER BY {order} LIMIT {}", MOST + 1), &values).await
     }
 
@@ -143,10 +133,10 @@ impl Postgres {
     }
 
     pub async fn of_customer(&self, customer: String) -> Result<Vec<Row>, SourceError> {
-        let owner = self.equals(&self.owner, &customer).await?;
+        let owner = self.equals(&self.table.owner, &customer).await?;
         let mut condition = owner.unwrap_or_else(|| "false".to_owned());
-        let column = quoted(&self.authorised);
-        match self.kinds().await?.get(&self.authorised).map(String::as_str) {
+        let column = quoted(&self.table.authorised);
+        match self.kinds().await?.get(&self.table.authorised).map(String::as_str) {
             None => {}
             Some("jsonb" | "json") => condition += &format!(" OR {column}::jsonb ? $1"),
             Some(list) if list.ends_with("[]") => condition += &format!(" OR $1 = ANY({column}::text[])"),
@@ -154,7 +144,7 @@ impl Postgres {
                 condition += &format!(" OR $1 = ANY(string_to_array(replace({column}::text, ' ', ''), ';'))");
             }
         }
-        let order = quoted(&self.id);
+        let order = quoted(&self.table.id);
         self.rows(&format!("WHERE {condition} ORDER BY {order} LIMIT {}", MOST + 1), &[customer]).await
     }
 
@@ -162,8 +152,9 @@ impl Postgres {
     pub async fn all(&self) -> Result<Vec<Row>, SourceError> {
         // The server may be gone without a word.
         let late = |_| SourceError::TimedOut;
-        let client = tokio::time::timeout(self.timeout, self.connected(WHOLE)).await.map_err(late)??;
-        let sql = format!("SELECT to_jsonb(t)::text FROM {} t", self.table);
+        let client =
+            tokio::time::timeout(self.table.timeout, self.connected(WHOLE)).await.map_err(late)??;
+        let sql = format!("SELECT to_jsonb(t)::text FROM {} t", self.table.name);
         tokio::time::timeout(WHOLE, self.query(&client, &sql, &[])).await.map_err(late)?
     }
 
@@ -171,7 +162,7 @@ impl Postgres {
     async fn kind(&self, column: &str) -> Result<String, SourceError> {
         let kinds = self.kinds().await?;
         kinds.get(column).cloned().ok_or_else(|| {
-            tracing::warn!(source = self.source, column, "the table has no such column");
+            tracing::warn!(source = self.table.source, column, "the table has no such column");
             SourceError::Refused
         })
     }
@@ -205,9 +196,9 @@ impl Postgres {
         if let Some(known) = known {
             return Ok(known);
         }
-        let columns: Vec<Column> = self.with_client(SQL, std::slice::from_ref(&self.table)).await?;
+        let columns: Vec<Column> = self.with_client(SQL, std::slice::from_ref(&self.table.name)).await?;
         if columns.is_empty() {
-            tracing::warn!(source = self.source, "there is no such table, or it must not be seen");
+            tracing::warn!(source = self.table.source, "there is no such table, or it must not be seen");
             return Err(SourceError::Refused);
         }
         let kinds: ColumnKinds = columns.into_iter().map(|column| (column.name, column.kind)).collect();
@@ -222,7 +213,7 @@ impl Postgres {
     }
 
     async fn rows(&self, rest: &str, values: &[String]) -> Result<Vec<Row>, SourceError> {
-        self.with_client(&format!("SELECT to_jsonb(t)::text FROM {} t {rest}", self.table), values).await
+        self.with_client(&format!("SELECT to_jsonb(t)::text FROM {} t {rest}", self.table.name), values).await
     }
 
     async fn with_client<T: for<'de> Deserialize<'de>>(
@@ -238,7 +229,7 @@ impl Postgres {
         };
         let client = match known {
             Some(client) => client,
-            None => self.connected(self.timeout).await?,
+            None => self.connected(self.table.timeout).await?,
         };
         // A query that is given up takes its connection with it: nobody else gets its answer.
         let answer = self.query(&client, sql, values).await;
@@ -284,7 +275,7 @@ impl Postgres {
         }
         // The message may repeat a value; the code does not.
         if means == SourceError::Refused {
-            tracing::warn!(source = self.source, sqlstate = code, "PostgreSQL did not answer a query");
+            tracing::warn!(source = self.table.source, sqlstate = code, "PostgreSQL did not answer a query");
         }
         means
     }

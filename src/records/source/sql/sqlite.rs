@@ -1,7 +1,7 @@
 //! A table of an SQLite file. Every query opens it anew, so that a file that was replaced is read as it is now.
 
 use super::super::super::error::SourceError;
-use super::{MOST, Row, quoted, quoted_table};
+use super::{MOST, Row, Table, quoted};
 use crate::records::source::SqlDeclaration;
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -15,11 +15,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub struct Sqlite {
     path: PathBuf,
-    source: String,
-    table: String,
-    id: String,
-    owner: String,
-    authorised: String,
+    table: Table,
     /// For a lock that somebody holds.
     patience: Duration,
     /// For a query.
@@ -32,11 +28,7 @@ impl Sqlite {
     pub fn new(path: PathBuf, declared: &SqlDeclaration) -> Self {
         Self {
             path,
-            source: declared.name.get_ref().clone(),
-            table: quoted_table(&declared.table),
-            id: declared.form.id.clone(),
-            owner: declared.form.owner.clone(),
-            authorised: declared.form.authorised.clone(),
+            table: Table::of(declared),
             patience: Duration::from_millis(*declared.timeout_ms.get_ref()),
             longest: Duration::from_millis(*declared.timeout_ms.get_ref()),
             slots: Arc::new(Semaphore::new(declared.limits.parallel)),
@@ -51,7 +43,8 @@ impl Sqlite {
         let values: Vec<String> = values.iter().flat_map(cases).collect();
         let places: Vec<String> = (1..=values.len()).map(|number| format!("?{number}")).collect();
         let condition = format!("{} COLLATE NOCASE IN ({})", quoted(column), places.join(", "));
-        self.rows(format!("WHERE {condition} ORDER BY {} LIMIT {}", quoted(&self.id), MOST + 1), values).await
+        self.rows(format!("WHERE {condition} ORDER BY {} LIMIT {}", quoted(&self.table.id), MOST + 1), values)
+            .await
     }
 
     pub async fn exactly(&self, column: &str, value: String) -> Result<Vec<Row>, SourceError> {
@@ -59,10 +52,10 @@ impl Sqlite {
     }
 
     pub async fn of_customer(&self, customer: String) -> Result<Vec<Row>, SourceError> {
-        let mut condition = format!("{} = ?1", quoted(&self.owner));
-        if self.columns().await?.contains(&self.authorised) {
+        let mut condition = format!("{} = ?1", quoted(&self.table.owner));
+        if self.columns().await?.contains(&self.table.authorised) {
             // Separated by semicolons, or a list in JSON.
-            let column = quoted(&self.authorised);
+            let column = quoted(&self.table.authorised);
             condition += &format!(
                 " OR instr(';' || replace({column}, ' ', '') || ';', ';' || ?1 || ';') > 0 \
                  OR (json_valid({column}) AND json_type({column}) = 'array' \
@@ -70,7 +63,7 @@ impl Sqlite {
             );
         }
         self.rows(
-            format!("WHERE {condition} ORDER BY {} LIMIT {}", quoted(&self.id), MOST + 1),
+            format!("WHERE {condition} ORDER BY {} LIMIT {}", quoted(&self.table.id), MOST + 1),
             vec![customer],
         )
         .await
@@ -84,7 +77,7 @@ impl Sqlite {
         let own = self.clone();
         self.blocking(move || {
             own.run(|connection| {
-                let statement = connection.prepare(&format!("SELECT * FROM {} LIMIT 0", own.table))?;
+                let statement = connection.prepare(&format!("SELECT * FROM {} LIMIT 0", own.table.name))?;
                 Ok(statement.column_names().map(str::to_owned).collect())
             })
         })
@@ -95,7 +88,8 @@ impl Sqlite {
         let own = self.clone();
         self.blocking(move || {
             own.run(|connection| {
-                let mut statement = connection.prepare(&format!("SELECT * FROM {} {rest}", own.table))?;
+                let mut statement =
+                    connection.prepare(&format!("SELECT * FROM {} {rest}", own.table.name))?;
                 let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 let mut rows = statement.query(params_from_iter(&values))?;
                 let mut all = Vec::new();
@@ -136,7 +130,7 @@ impl Sqlite {
         open().map_err(|error| {
             // The message may repeat a value; the code does not.
             let code = error.sqlite_error().map(|error| error.extended_code);
-            tracing::warn!(source = self.source, code, "SQLite did not answer a query");
+            tracing::warn!(source = self.table.source, code, "SQLite did not answer a query");
             match error.sqlite_error_code() {
                 Some(
                     ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OperationInterrupted,
