@@ -2,11 +2,13 @@
 //! approval has expired, and whether messages are still what they were.
 
 use super::settings::Settings;
-use super::{Failure, nearest};
+use super::{Failure, nearest, wire};
+use crate::base::Timestamp;
 use crate::cases::{CaseError, Cases};
 use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
+use crate::ledger::{LedgerError, LedgerSettings, Witness};
 use crate::understanding::Live;
 use crate::understanding::installed::Change;
 use std::fmt::Debug;
@@ -40,6 +42,9 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
             Ok::<_, Failure>(())
         })?;
     }
+    let (own, watch) = (cases.clone(), Mutex::default());
+    let (ledger, witness) = (settings.ledger.clone(), wire::witness(place, settings));
+    again(1, "no checkpoint could be signed", move || sign(&own, &ledger, witness.as_ref(), &watch))?;
     cases.parts().lookup.keep_loaded();
     if let Some(nodes) = cases.parts().readers.nodes() {
         let (nodes, own) = (Arc::clone(nodes), cases.clone());
@@ -97,6 +102,42 @@ pub(super) fn stand_back() {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BEHIND) {
         tracing::debug!(%error, "the thread's priority stays as it is");
     }
+}
+
+/// When a checkpoint was signed and the witness saw one.
+#[derive(Default)]
+struct Signed {
+    at: Option<Timestamp>,
+    seen: Option<Timestamp>,
+}
+
+/// Signs when enough was written or enough time has passed, and shows it to the witness.
+fn sign(
+    cases: &Cases,
+    settings: &LedgerSettings,
+    witness: Option<&Witness>,
+    last: &Mutex<Signed>,
+) -> Result<(), LedgerError> {
+    let parts = cases.parts();
+    let (ledger, now) = (&parts.ledger, parts.clock.now());
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let passed = |since: Option<Timestamp>, seconds: u64| {
+        since.is_none_or(|since| {
+            now.since(since) >= i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)
+        })
+    };
+    let signed = ledger.checkpoint()?.map_or(0, |root| root.size);
+    let waiting = ledger.store().sequence()?.saturating_sub(signed);
+    if waiting >= settings.checkpoint_events || (waiting > 0 && passed(last.at, settings.checkpoint_seconds))
+    {
+        ledger.sign()?;
+        last.at = Some(now);
+    }
+    if let Some(witness) = witness.filter(|_| passed(last.seen, settings.witness.seconds)) {
+        witness.keep(ledger, now)?;
+        last.seen = Some(now);
+    }
+    Ok(())
 }
 
 /// `recorded` is the history that the ledger has. What is not in the ledger yet changes nothing.

@@ -1,15 +1,15 @@
 //! `prokura models drift`.
 
 use super::settings::Settings;
-use super::{Failure, oneshot, output};
+use super::{Failure, output, wire};
 use crate::base::{Clock, SystemClock};
 use crate::cli::Place;
 use crate::learning::drift::Watch;
 
 pub fn show(place: &Place) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
-    let store = oneshot::open_store(place, &settings)?;
-    let found = Watch::default().measured(&store, SystemClock.now(), &settings.drift);
+    let ledger = wire::existing_ledger(place, &settings)?;
+    let found = Watch::default().measured(&ledger, SystemClock.now(), &settings.drift);
     let Some(found) = found.map_err(Failure::input)? else {
         let least = settings.drift.least;
         return Err(Failure::Input(format!(

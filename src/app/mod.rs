@@ -3,6 +3,7 @@
 //! Enters: a parsed command. Leaves: an exit code. It must never hold a rule, a threshold or a text for
 //! a customer.
 
+mod audit;
 mod background;
 mod drift;
 mod evaluation;
@@ -69,7 +70,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Models(crate::cli::Models::Pull { hub, out }) => models::pull(&place, hub, out).await,
         Command::Models(crate::cli::Models::Drift) => drift::show(&place),
         Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
-        Command::Audit(crate::cli::Audit::Verify) => oneshot::audit_verify(&place),
+        Command::Audit(asked) => audit::run(&place, &asked),
         Command::Replay(replay) => replay::replay(&place, &replay),
         Command::Key(key) => oneshot::key(&key),
     }

@@ -7,7 +7,6 @@ use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
 use crate::cli::{Key, Place, Policies as PoliciesCommand, Search, Understand};
 use crate::governance::Role;
 use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
-use crate::ledger::{self, store::Sqlite};
 use crate::policy::{self, Audience, Policies, Question};
 use crate::understanding::{Explained, Known, Nearest, Understanding};
 use serde::Deserialize;
@@ -320,27 +319,6 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
         pack.governance.rules.len(),
         pack.templates.names().count(),
     ))
-}
-
-pub fn audit_verify(place: &Place) -> Result<(), Failure> {
-    let settings = Settings::read(&place.config)?;
-    let store = open_store(place, &settings)?;
-    match ledger::verify(&store).map_err(Failure::input)? {
-        None => output::line_out("every entry of the log is as it was written"),
-        Some(damage) => Err(Failure::Check(format!("entry {}: {}", damage.position, damage.reason))),
-    }
-}
-
-/// Reading beside a running service is safe: the store lets readers in while one process writes.
-pub(super) fn open_store(place: &Place, settings: &Settings) -> Result<Sqlite, Failure> {
-    let state = wire::state(place, settings);
-    if !state.join("ledger.sqlite").exists() {
-        return Err(Failure::Input(format!(
-            "there is no ledger in `{}`; name it with --state",
-            state.display()
-        )));
-    }
-    Sqlite::open(&state).map_err(Failure::input)
 }
 
 pub fn key(options: &Key) -> Result<(), Failure> {

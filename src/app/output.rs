@@ -36,6 +36,11 @@ pub fn line_out(text: &str) -> Result<(), Failure> {
     })
 }
 
+/// A text as it is.
+pub fn out(text: &str) -> Result<(), Failure> {
+    text.trim_end().lines().try_for_each(line_out)
+}
+
 /// A bar on stderr that appears only on a terminal, after two seconds of work.
 pub fn progress(what: &'static str) -> impl Fn(usize, usize) {
     let bar = indicatif::ProgressBar::hidden();

@@ -1,12 +1,11 @@
 //! `prokura replay`: a case decided again from its record, and its messages read again.
 
-use super::oneshot::open_store;
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{CaseId, Digest};
 use crate::cases::{Pack, Reread, replay as decide_again, reread};
 use crate::cli::{Place, Replay};
-use crate::ledger::{Digests, Entry, Store, Stream, StreamKind};
+use crate::ledger::{Digests, Entry, Stream, StreamKind};
 use crate::understanding::installed::Installed;
 use crate::understanding::{Compute, Understanding};
 use serde_json::json;
@@ -15,8 +14,8 @@ use std::sync::Arc;
 pub fn replay(place: &Place, asked: &Replay) -> Result<(), Failure> {
     let case = asked.case.as_str();
     let settings = Settings::read(&place.config)?;
-    let store = open_store(place, &settings)?;
-    let entries = store.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
+    let ledger = wire::existing_ledger(place, &settings)?;
+    let entries = ledger.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
     if entries.is_empty() {
         return Err(Failure::Input(format!("there is no case `{case}`")));
     }

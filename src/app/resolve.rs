@@ -86,7 +86,8 @@ impl Demonstration {
         let mut state = None;
         if place.state.is_none() {
             let directory = Throwaway::new()?;
-            place.state = Some(directory.0.clone());
+            // Its witness is beside it, and goes with it.
+            place.state = Some(directory.0.join("state"));
             state = Some(directory);
         }
         let bank = DemoProcess::start(place, settings, None, switches).await?;

@@ -2,7 +2,7 @@
 
 use super::settings::{Key, Settings};
 use super::{Failure, background, wire};
-use crate::base::{SystemClock, ids};
+use crate::base::{Clock, SystemClock, ids};
 use crate::cli::{Demo, DemoBank, Place, Serve, ServeRole};
 use crate::governance::{Principal, Role};
 use crate::http::{self, Api, ApiKey};
@@ -87,7 +87,14 @@ async fn run(
     }
     background::start(place, settings, &engine.cases, &api).map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
-    http::serve(listener, api, shutdown()).await.map_err(Failure::input)
+    let ledger = Arc::clone(&engine.cases.parts().ledger);
+    http::serve(listener, api, shutdown()).await.map_err(Failure::input)?;
+    // What was written last is not left unsigned.
+    ledger.sign().map_err(Failure::input)?;
+    if let Some(witness) = wire::witness(place, settings) {
+        witness.keep(&ledger, SystemClock.now()).map_err(Failure::input)?;
+    }
+    Ok(())
 }
 
 fn api_key(key: &Key) -> ApiKey {

@@ -5,6 +5,7 @@ use crate::base::{Finding, Language};
 use crate::governance::Role;
 use crate::intake::{IdentityConfig, Limits};
 use crate::learning::drift::Thresholds;
+use crate::ledger::LedgerSettings;
 use crate::understanding::Work;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub service: ServiceSettings,
+    #[serde(default)]
+    pub ledger: LedgerSettings,
     #[serde(default)]
     pub intake: Intake,
     pub models: Models,

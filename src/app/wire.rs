@@ -8,7 +8,7 @@ use crate::base::{Clock, Digest, SystemClock};
 use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
-use crate::ledger::{StateLock, Store, store::Sqlite};
+use crate::ledger::{Ledger, StateLock, Witness};
 use crate::policy::{self, Policies};
 use crate::records::weights::Matching;
 use crate::records::{Lookup, LookupSettings};
@@ -157,16 +157,33 @@ pub fn documents(policies: &Policies) -> BTreeSet<String> {
     generation.documents().iter().map(|document| bare(&document.id)).collect()
 }
 
+/// The ledger of the state directory. Reading beside a running service is safe: the store lets readers in while one
+/// process writes.
+pub fn existing_ledger(place: &Place, settings: &Settings) -> Result<Ledger, Failure> {
+    let state = state(place, settings);
+    if !state.join("ledger.sqlite").exists() {
+        return Err(Failure::Input(format!(
+            "there is no ledger in `{}`; name it with --state",
+            state.display()
+        )));
+    }
+    settings.ledger.open(&state).map_err(Failure::input)
+}
+
+pub fn witness(place: &Place, settings: &Settings) -> Option<Witness> {
+    settings.ledger.witness(&state(place, settings))
+}
+
 /// Opens everything that a case needs. Takes the state directory's lock.
 pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let state = state(place, settings);
     let lock = StateLock::take(&state).map_err(Failure::input)?;
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&state).map_err(Failure::input)?);
+    let ledger = Arc::new(settings.ledger.open(&state).map_err(Failure::input)?);
     let policies = Policies::open(&state).map_err(Failure::input)?;
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
-    cases::recorded(&*store, &Installed::of(&state), clock.now()).map_err(Failure::input)?;
+    cases::recorded(&ledger, &Installed::of(&state), clock.now()).map_err(Failure::input)?;
     let compute = compute(settings)?;
     let work = work(settings, &compute)?;
     let models = Live::open(&state, &shipped, &checked.pack.schema, compute).map_err(Failure::input)?;
@@ -174,7 +191,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
     let cases = Cases::new(Parts {
-        store,
+        ledger,
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack: Arc::new(checked.pack),

@@ -29,6 +29,12 @@ impl Digest {
         Self(format!("sha256:{:x}", hasher.finalize()))
     }
 
+    /// A hash that was computed elsewhere.
+    pub fn of_hash(hash: &[u8]) -> Self {
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("sha256:{hex}"))
+    }
+
     /// The digest of a value's JSON. Struct fields keep their declared order and maps are ordered, so
     /// equal values have equal digests.
     pub fn of_json<T: Serialize>(value: &T) -> Result<Self, serde_json::Error> {

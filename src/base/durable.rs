@@ -3,7 +3,7 @@
 use super::ids;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Writes a file and waits until it is on the disk.
@@ -17,6 +17,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// One that exists stays as it is.
 pub fn private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes a file that only its owner can read; one that exists is an error.
+pub fn secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Waits until the folder's entries are on the disk.

@@ -4,7 +4,7 @@
 use super::CaseError;
 use super::run::Cases;
 use crate::base::{CaseId, Timestamp};
-use crate::ledger::{Append, NewEvent, Store, Stream, StreamKind};
+use crate::ledger::{Append, Ledger, NewEvent, Stream, StreamKind};
 use crate::understanding::installed::{Action, Change, Installed};
 
 /// The one stream of its kind.
@@ -18,11 +18,11 @@ const STREAM: &str = "bundles";
 /// # Errors
 /// A file or ledger that cannot be read or written; another command that changes the models just then.
 pub fn recorded(
-    store: &dyn Store,
+    ledger: &Ledger,
     installed: &Installed,
     now: Timestamp,
 ) -> Result<(Vec<Change>, usize), CaseError> {
-    let entries = store.stream(&Stream::new(StreamKind::Models, STREAM), 0)?;
+    let entries = ledger.stream(&Stream::new(StreamKind::Models, STREAM), 0)?;
     let is_prefix = |history: &[Change]| {
         let same = entries.iter().zip(history).take_while(|(entry, change)| entry.body == body(change));
         same.count() == entries.len()
@@ -65,7 +65,7 @@ impl Cases {
     pub fn record_models(&self) -> Result<Vec<Change>, CaseError> {
         let parts = self.parts();
         let now = parts.clock.now();
-        let (history, known) = recorded(&*parts.store, parts.models.installed(), now)?;
+        let (history, known) = recorded(&parts.ledger, parts.models.installed(), now)?;
         let Some(new) = history.get(known..).filter(|new| !new.is_empty()) else { return Ok(history) };
         let event = |change: &Change| NewEvent { kind: change.action.as_str(), body: body(change) };
         let batch = Append {
@@ -77,7 +77,7 @@ impl Cases {
             status: "kept".to_owned(),
             once: Vec::new(),
         };
-        parts.store.append(&batch)?;
+        parts.ledger.append(&batch)?;
         Ok(history)
     }
 }

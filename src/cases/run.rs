@@ -10,7 +10,7 @@ use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Vote, admit};
 use crate::intake::{BankCodes, Message, Recognised};
-use crate::ledger::{Append, Digests, Entry, LedgerError, NewEvent, Once, Store, Stream, StreamKind};
+use crate::ledger::{Append, Digests, Entry, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind};
 use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 /// The rooms that the engine drives.
 pub struct Parts {
-    pub store: Arc<dyn Store>,
+    pub ledger: Arc<Ledger>,
     pub clock: Arc<dyn Clock>,
     pub pack: Arc<Pack>,
     pub models: Arc<Live>,
@@ -131,8 +131,8 @@ impl Cases {
     }
 
     async fn known_key(&self, scope: &str, key: &str, digest: &Digest) -> Result<Option<CaseId>, CaseError> {
-        let (store, scope, key) = (Arc::clone(&self.parts.store), scope.to_owned(), key.to_owned());
-        let value = blocking(move || store.claimed(&scope, &key)).await?;
+        let (ledger, scope, key) = (Arc::clone(&self.parts.ledger), scope.to_owned(), key.to_owned());
+        let value = blocking(move || ledger.claimed(&scope, &key)).await?;
         value.map(|value| same_request(&value, digest)).transpose()
     }
 
@@ -176,11 +176,11 @@ impl Cases {
 
     /// Goes on with every case that was under way when the process ended. Returns how many.
     pub async fn recover(&self) -> Result<usize, CaseError> {
-        let store = Arc::clone(&self.parts.store);
+        let ledger = Arc::clone(&self.parts.ledger);
         let open = blocking(move || {
-            let mut open = store.heads(StreamKind::Case, Some(Status::Running.as_str()))?;
+            let mut open = ledger.heads(StreamKind::Case, Some(Status::Running.as_str()))?;
             // One that waits for approval may still owe the customer a word.
-            open.extend(store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))?);
+            open.extend(ledger.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))?);
             Ok(open)
         })
         .await?;
@@ -225,8 +225,8 @@ impl Cases {
     }
 
     pub async fn entries(&self, case: &CaseId) -> Result<Vec<Entry>, CaseError> {
-        let (store, stream) = (Arc::clone(&self.parts.store), Stream::new(StreamKind::Case, case.as_str()));
-        Ok(blocking(move || store.stream(&stream, 0)).await?)
+        let (ledger, stream) = (Arc::clone(&self.parts.ledger), Stream::new(StreamKind::Case, case.as_str()));
+        Ok(blocking(move || ledger.stream(&stream, 0)).await?)
     }
 
     /// A case that exists.
@@ -263,9 +263,9 @@ impl Cases {
 
     /// Every approval that waits for a decision, newest first.
     pub async fn approvals(&self) -> Result<Vec<PendingApproval>, CaseError> {
-        let store = Arc::clone(&self.parts.store);
+        let ledger = Arc::clone(&self.parts.ledger);
         let waiting =
-            blocking(move || store.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
+            blocking(move || ledger.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
         let mut pending = Vec::new();
         for head in waiting {
             let state = self.state(&CaseId::new(head.name)).await?;
@@ -317,8 +317,8 @@ impl Cases {
             status: next.status.as_str().to_owned(),
             once,
         };
-        let store = Arc::clone(&self.parts.store);
-        blocking(move || store.append(&batch)).await?;
+        let ledger = Arc::clone(&self.parts.ledger);
+        blocking(move || ledger.append(&batch)).await?;
         let intended = events.iter().filter_map(|event| match event {
             Event::Intended { call, .. } => Some(call.clone()),
             _ => None,
@@ -529,8 +529,8 @@ impl Cases {
                 key: format!("{digest}/{turn}"),
                 value: call.id.to_string(),
             };
-            let store = Arc::clone(&self.parts.store);
-            let holder = blocking(move || store.claim(&once)).await;
+            let ledger = Arc::clone(&self.parts.ledger);
+            let holder = blocking(move || ledger.claim(&once)).await;
             let holder = holder.map_err(|_| refused("the ledger could not record the claim"))?;
             if holder == call.id.as_str() {
                 return Ok(());

@@ -308,7 +308,7 @@ pub fn trace(entries: &[Entry]) -> Vec<Value> {
             let millis = previous.map_or(0, |before| entry.at.since(before));
             previous = Some(entry.at);
             json!({
-                "seq": entry.seq, "position": entry.position, "event": entry.kind, "at": entry.at,
+                "seq": entry.seq, "position": entry.index.map(|index| index + 1), "event": entry.kind, "at": entry.at,
                 "milliseconds_since_previous": millis, "digests": entry.digests, "hash": entry.hash,
                 "body": entry.body,
             })

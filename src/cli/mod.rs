@@ -488,8 +488,35 @@ pub enum InstalledModels {
 
 #[derive(Subcommand, Debug)]
 pub enum Audit {
-    /// Walk the chain of the whole log; exit code 1 when an entry was changed.
-    Verify,
+    /// Walk the whole log: every entry against its hash, all of them against the newest signed checkpoint and those of
+    /// the witness; exit code 1 when anything was changed.
+    Verify {
+        /// Verify this file instead, which `prokura audit export` wrote; no service, settings or state are needed.
+        #[arg(long, value_name = "FILE", requires = "public_key", conflicts_with = "full")]
+        export: Option<PathBuf>,
+        /// The log's public key, or a file with it (keys/log.pub of the state directory, as its operators publish it).
+        /// Without it the state directory is verified with its own.
+        #[arg(long, value_name = "KEY")]
+        public_key: Option<String>,
+        /// Earlier checkpoints: a file with one, or the folder of a witness. May be given several times.
+        #[arg(long, value_name = "PATH")]
+        witness: Vec<PathBuf>,
+        /// Hold every tile of the tree and every earlier checkpoint against the entries, too.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Sign what is not signed yet, and write a file that can be verified anywhere with the public key alone. What is
+    /// about customers is encrypted in it.
+    Export {
+        /// Standard output if none is named.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// One case, each entry with the proof that it is in the log.
+        #[arg(long)]
+        case: Option<String>,
+    },
+    /// Sign what is not signed yet, show it to the witness, and print the newest checkpoint.
+    Checkpoint,
 }
 
 #[derive(Args, Debug)]

@@ -6,7 +6,6 @@ use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{Generations, InForce, ModelsInForce, RulesInForce, ToolList, Verified};
 use crate::governance::Role;
-use crate::ledger;
 use crate::planning::{Compensation, ToolDeclaration};
 use crate::policy;
 use crate::understanding::UnderstandingError;
@@ -34,8 +33,13 @@ pub fn routes() -> Vec<Route> {
             models,
         )
         .gives::<ModelsInForce>(200, "its digest, and a challenger's report where one reads along"),
-        Route::get("/v1/audit/verify", auditors, "Walks the whole log and checks its chain.", verify)
-            .gives::<Verified>(200, "whether it is what was written"),
+        Route::get(
+            "/v1/audit/verify",
+            auditors,
+            "Holds the whole log against its signed checkpoint.",
+            verify,
+        )
+        .gives::<Verified>(200, "whether it is what was written"),
     ]
 }
 
@@ -101,7 +105,11 @@ async fn policies(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
 }
 
 async fn verify(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
-    let checked = tokio::task::spawn_blocking(move || ledger::verify(&*api.cases.parts().store));
-    let damage = checked.await.map_err(|error| Refusal::internal(&error))??;
-    Ok(Json(json!({"intact": damage.is_none(), "damage": damage})))
+    let checked = tokio::task::spawn_blocking(move || api.cases.parts().ledger.verify(&[], false));
+    let found = checked.await.map_err(|error| Refusal::internal(&error))??;
+    let intact = found.damage.is_none();
+    Ok(Json(json!({
+        "intact": intact, "damage": found.damage, "entries": found.entries, "signed": found.signed,
+        "unsigned": found.unsigned,
+    })))
 }

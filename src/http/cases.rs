@@ -249,9 +249,9 @@ async fn list(
         let remedy = format!("the only parameter is `status`, one of {}", CaseStatus::names());
         return Err(Refusal::bad("bad_query", "the query is not understood", remedy));
     };
-    let store = Arc::clone(&api.cases.parts().store);
+    let ledger = Arc::clone(&api.cases.parts().ledger);
     let heads =
-        tokio::task::spawn_blocking(move || store.heads(StreamKind::Case, status.map(CaseStatus::as_str)));
+        tokio::task::spawn_blocking(move || ledger.heads(StreamKind::Case, status.map(CaseStatus::as_str)));
     let heads = heads.await.map_err(|error| Refusal::internal(&error))??;
     let cases: Vec<Value> = heads
         .into_iter()

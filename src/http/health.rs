@@ -50,7 +50,7 @@ pub fn answer(faults: Vec<Fault>) -> Response {
 fn faults(api: &Api) -> Vec<Fault> {
     let mut faults = Vec::new();
     let parts = api.cases.parts();
-    if let Err(error) = parts.store.claimed("readiness", "probe") {
+    if let Err(error) = parts.ledger.claimed("readiness", "probe") {
         tracing::error!(%error, "the ledger does not answer");
         faults.push(fault("ledger", "it does not answer", "see the log; check the state directory's disk"));
     }

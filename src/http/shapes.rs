@@ -429,8 +429,9 @@ pub struct Trace {
 #[derive(ToSchema)]
 struct TraceStep {
     seq: u64,
-    /// In the whole log.
-    position: u64,
+    /// In the whole log, from 1.
+    #[schema(required = true)]
+    position: Option<u64>,
     event: String,
     #[schema(format = DateTime)]
     at: String,
@@ -552,11 +553,17 @@ pub struct Verified {
     /// The first place where the log is not what was written.
     #[schema(required = true)]
     damage: Option<Damage>,
+    entries: u64,
+    /// Entries under the newest checkpoint.
+    signed: u64,
+    /// Entries that no checkpoint covers yet.
+    unsigned: u64,
 }
 
 #[derive(ToSchema)]
 struct Damage {
-    position: u64,
+    /// From 0.
+    index: u64,
     reason: String,
 }
 
@@ -643,7 +650,6 @@ mod tests {
         };
         agrees::<WaitingApproval>(&serde_json::to_value(pending).unwrap());
         let entry = crate::ledger::Entry {
-            position: 1,
             stream: "case/case_1".into(),
             seq: 0,
             kind: "received".into(),
@@ -651,6 +657,7 @@ mod tests {
             digests: Default::default(),
             body: Value::Null,
             hash: Digest::of(b"h"),
+            index: None,
         };
         agrees::<TraceStep>(&crate::cases::trace(&[entry])[0]);
     }

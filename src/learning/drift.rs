@@ -6,7 +6,7 @@
 
 use crate::base::{Digest, Timestamp};
 use crate::cases::{Cases, Event};
-use crate::ledger::{Append, Entry, LedgerError, NewEvent, Store, Stream, StreamKind};
+use crate::ledger::{Append, Entry, Ledger, LedgerError, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -105,14 +105,14 @@ impl Watch {
     /// The two windows that end now; `None` where one has too few messages. Blocks.
     pub fn measured(
         &mut self,
-        store: &dyn Store,
+        ledger: &Ledger,
         now: Timestamp,
         thresholds: &Thresholds,
     ) -> Result<Option<Drift>, LedgerError> {
         let days = i64::from(thresholds.recent_days) + i64::from(thresholds.reference_days);
         let from = now.plus_millis(-days * 86_400_000);
         let mut cases = HashMap::new();
-        for head in store.heads(StreamKind::Case, None)? {
+        for head in ledger.heads(StreamKind::Case, None)? {
             // Newest first: what ended before the windows began is not in them.
             if head.at < from {
                 break;
@@ -121,7 +121,7 @@ impl Watch {
             let known = match known {
                 Some(known) => known,
                 None => {
-                    let entries = store.stream(&Stream::new(StreamKind::Case, head.name.clone()), 0)?;
+                    let entries = ledger.stream(&Stream::new(StreamKind::Case, head.name.clone()), 0)?;
                     (head.length, seen(&entries))
                 }
             };
@@ -138,9 +138,9 @@ impl Watch {
     pub fn look(&mut self, cases: &Cases, thresholds: &Thresholds) -> Result<Option<Drift>, LedgerError> {
         let parts = cases.parts();
         let now = parts.clock.now();
-        let Some(found) = self.measured(&*parts.store, now, thresholds)? else { return Ok(None) };
+        let Some(found) = self.measured(&parts.ledger, now, thresholds)? else { return Ok(None) };
         let stream = Stream::new(StreamKind::Models, STREAM);
-        let entries = parts.store.stream(&stream, 0)?;
+        let entries = parts.ledger.stream(&stream, 0)?;
         let before: BTreeSet<String> = entries
             .last()
             .and_then(|entry| serde_json::from_value(entry.body.get("crossed")?.clone()).ok())
@@ -155,7 +155,7 @@ impl Watch {
             false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
         }
         let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
-        parts.store.append(&Append {
+        parts.ledger.append(&Append {
             stream,
             expected: entries.len() as u64,
             at: now,

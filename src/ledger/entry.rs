@@ -1,8 +1,10 @@
-//! Streams, events and the chained entries that they become.
+//! Streams and events, and the form in which a store keeps them.
 
+use super::secret::Secret;
 use crate::base::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -30,6 +32,11 @@ impl StreamKind {
             Self::Stops => "stops",
             Self::Access => "access",
         }
+    }
+
+    /// Whether its events are about customers: they are stored encrypted, with a key for each stream.
+    pub const fn personal(self) -> bool {
+        matches!(self, Self::Case)
     }
 }
 
@@ -85,51 +92,139 @@ pub struct Append {
     pub once: Vec<Once>,
 }
 
-/// One written event. `seq` counts from 0 within its stream, `position` from 1 over the whole log.
+/// One written event. `seq` counts from 0 within its stream.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Entry {
-    pub position: u64,
     pub stream: String,
     pub seq: u64,
     pub kind: String,
     pub at: Timestamp,
     pub digests: Digests,
     pub body: Value,
-    /// SHA-256 over the previous entry's hash and every other field of this one.
+    /// The entry's leaf in the Merkle tree.
     pub hash: Digest,
+    /// The leaf's index in the tree, from 0, once it has one.
+    pub index: Option<u64>,
 }
 
-/// The hash that the first entry of a log is chained to.
-pub(super) fn genesis() -> Digest {
-    Digest::of(b"prokura ledger 1")
-}
+/// The leaf hash of RFC 6962, section 2.1: SHA-256 of a zero byte and the entry as it is stored.
+pub type Leaf = [u8; 32];
 
-/// The fields of an entry as they are stored: text, not values, so that the hash does not depend on how
-/// a later version of the program prints JSON.
-pub(super) struct Written<'a> {
-    pub position: u64,
-    pub stream: &'a str,
+/// An event as it is stored: texts and bytes, not values, so that its hash does not depend on how a later version of
+/// the program prints JSON.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    pub stream: String,
     pub seq: u64,
-    pub kind: &'a str,
+    pub kind: String,
     pub at: Timestamp,
-    pub digests: &'a str,
-    pub body: &'a str,
+    /// JSON.
+    pub digests: String,
+    /// The name of the key that the body is encrypted with; `None` when it is JSON as it is.
+    pub key: Option<String>,
+    pub body: Vec<u8>,
+    /// As the store has it; `computed_leaf` is what it must be.
+    pub leaf: Leaf,
+    /// The leaf's index in the tree, from 0, once it has one.
+    pub index: Option<u64>,
 }
 
-impl Written<'_> {
-    pub fn hash(&self, previous: &Digest) -> Digest {
-        let position = self.position.to_le_bytes();
-        let seq = self.seq.to_le_bytes();
-        let at = self.at.as_millis().to_le_bytes();
-        Digest::of_parts([
-            previous.as_str().as_bytes(),
-            position.as_slice(),
+impl Stored {
+    /// Seals the body, if a key is given, and computes the leaf.
+    pub fn new(
+        (stream, seq): (&str, u64),
+        kind: &str,
+        at: Timestamp,
+        digests: &str,
+        key: Option<(&str, &Secret)>,
+        body: &[u8],
+    ) -> Self {
+        let sealed =
+            key.map_or_else(|| body.to_vec(), |(_, secret)| secret.seal(&context(stream, seq, kind), body));
+        let mut stored = Self {
+            stream: stream.to_owned(),
+            seq,
+            kind: kind.to_owned(),
+            at,
+            digests: digests.to_owned(),
+            key: key.map(|(name, _)| name.to_owned()),
+            body: sealed,
+            leaf: Leaf::default(),
+            index: None,
+        };
+        stored.leaf = stored.computed_leaf();
+        stored
+    }
+
+    /// The hash of its content: every field, each behind its length in bytes (64-bit little-endian). Its place in the
+    /// log is not part of it; the tree says where it stands.
+    pub fn computed_leaf(&self) -> Leaf {
+        let (seq, at) = (self.seq.to_le_bytes(), self.at.as_millis().to_le_bytes());
+        let key = self.key.as_deref().unwrap_or_default();
+        let parts: [&[u8]; 8] = [
+            b"prokura entry 2",
             self.stream.as_bytes(),
-            seq.as_slice(),
+            &seq,
             self.kind.as_bytes(),
-            at.as_slice(),
+            &at,
             self.digests.as_bytes(),
-            self.body.as_bytes(),
-        ])
+            key.as_bytes(),
+            &self.body,
+        ];
+        let mut hasher = Sha256::new();
+        hasher.update([0]);
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize().into()
+    }
+
+    /// The body in clear; `None` when the key is not the one, or the entry was changed.
+    pub fn open(&self, key: Option<&Secret>) -> Option<Vec<u8>> {
+        match (&self.key, key) {
+            (None, _) => Some(self.body.clone()),
+            (Some(_), Some(secret)) => secret
+                .open(&context(&self.stream, self.seq, &self.kind), &self.body)
+                .map(|plain| plain.to_vec()),
+            (Some(_), None) => None,
+        }
+    }
+}
+
+/// What a body is bound to: it cannot be moved to another place of the log.
+fn context(stream: &str, seq: u64, kind: &str) -> Vec<u8> {
+    format!("{stream} {seq} {kind}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_part_of_the_leaf_and_a_body_stays_where_it_was() {
+        let key = Secret::fresh();
+        let of = |stream, seq, kind| {
+            Stored::new((stream, seq), kind, Timestamp::from_millis(7), "{}", Some(("k", &key)), b"{}")
+        };
+        let entry = of("case/a", 1, "received");
+        assert_eq!(entry.open(Some(&key)).unwrap(), b"{}");
+        let changes: [fn(&mut Stored); 7] = [
+            |e| e.stream.push('b'),
+            |e| e.seq += 1,
+            |e| e.kind.push('x'),
+            |e| e.at = Timestamp::from_millis(8),
+            |e| e.digests.push(' '),
+            |e| e.key = None,
+            |e| e.body[3] ^= 1,
+        ];
+        for change in changes {
+            let mut changed = entry.clone();
+            change(&mut changed);
+            assert_ne!(changed.computed_leaf(), entry.leaf, "{changed:?}");
+        }
+        let moved = Stored { seq: 2, ..entry.clone() };
+        assert!(moved.open(Some(&key)).is_none());
+        assert!(entry.open(None).is_none() && entry.open(Some(&Secret::fresh())).is_none());
     }
 }

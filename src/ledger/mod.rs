@@ -1,17 +1,34 @@
 //! Everything that happened, in order, once. The ledger is the state of every case.
 //!
 //! Enters: batches of events for one stream, with the sequence number that the writer expects.
-//! Leaves: the entries of a stream. Entries are chained by SHA-256, so a changed one is found.
-//! It must never interpret an event, and there is no way to change or remove an entry.
+//! Leaves: the entries of a stream, and proofs. What is about customers is stored encrypted; a Merkle
+//! tree whose root is signed shows every change. It must never interpret an event, keep a key beside
+//! what it opens, or change or remove an entry.
 
+pub mod checkpoint;
 mod entry;
 mod error;
+mod export;
+mod keys;
 mod lock;
+mod log;
+pub mod merkle;
+mod secret;
+mod settings;
 pub mod store;
 mod verify;
+mod witness;
 
-pub use entry::{Append, Digests, Entry, NewEvent, Once, Stream, StreamKind};
+pub use checkpoint::Signer;
+pub use entry::{Append, Digests, Entry, NewEvent, Once, Stored, Stream, StreamKind};
 pub use error::LedgerError;
+pub use export::{ExportError, export, verify_export};
+pub use keys::{Keys, master, master_of};
 pub use lock::StateLock;
+pub use log::Ledger;
+pub use merkle::{Root, Tile};
+pub use secret::Secret;
+pub use settings::{LedgerSettings, WitnessSettings};
 pub use store::{Head, Store};
-pub use verify::{Damage, verify};
+pub use verify::{Damage, Verified, verify};
+pub use witness::Witness;

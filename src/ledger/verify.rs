@@ -1,42 +1,121 @@
-//! Walks the chain from the first entry to the last.
+//! Whether a log is what was written: every entry against its hash, all of them against the signed checkpoints.
 
-use super::LedgerError;
-use super::entry::{Written, genesis};
+use super::merkle::{Edge, Root, Tile};
 use super::store::Store;
+use super::{LedgerError, checkpoint};
+use serde::Serialize;
 
-/// The first place where the log is not what was written.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+/// So many entries are read at once.
+const AT_ONCE: usize = 1_000;
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Verified {
+    pub entries: u64,
+    /// Entries under the newest checkpoint that the key has signed.
+    pub signed: u64,
+    /// Entries that no checkpoint covers yet: nothing proves them.
+    pub unsigned: u64,
+    /// Entries under the newest checkpoint that a witness has: not even the holder of the key can have changed them.
+    pub witnessed: u64,
+    /// The first place where the log is not what was written.
+    pub damage: Option<Damage>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Damage {
-    pub position: u64,
+    /// The index of the entry, from 0.
+    pub index: u64,
     pub reason: String,
 }
 
-/// `None` when every entry's hash follows from the entry before it and positions have no gap.
-pub fn verify(store: &dyn Store) -> Result<Option<Damage>, LedgerError> {
-    let mut previous = genesis();
-    let mut next = 1;
-    let mut damage = None;
-    store.scan(&mut |row| {
-        if damage.is_some() {
-            return;
+pub(super) fn damage(index: u64, reason: String) -> Damage {
+    Damage { index, reason }
+}
+
+/// Walks the whole log: every entry must have its hash, and the newest checkpoint must follow from them and be signed
+/// by this key, as must what a witness has. `full` holds every stored tile and earlier checkpoint against them, too.
+pub fn verify(
+    store: &dyn Store,
+    public_key: &str,
+    witnessed: &[Root],
+    full: bool,
+) -> Result<Verified, LedgerError> {
+    let mut told = Verified { entries: store.sequence()?, ..Verified::default() };
+    let newest = store.checkpoint()?.map(|note| checkpoint::read(&note, public_key)).transpose();
+    let newest = match newest {
+        Ok(newest) => newest,
+        Err(error) => {
+            told.unsigned = told.entries;
+            told.damage = Some(damage(0, error.to_string()));
+            return Ok(told);
         }
-        let written = Written {
-            position: row.position,
-            stream: &row.stream,
-            seq: row.seq,
-            kind: &row.kind,
-            at: row.at,
-            digests: &row.digests,
-            body: &row.body,
-        };
-        let expected = written.hash(&previous);
-        if row.position != next {
-            damage = Some(Damage { position: next, reason: format!("entry {next} is missing") });
-        } else if expected.as_str() != row.hash {
-            damage = Some(Damage { position: next, reason: "its content does not match its hash".into() });
+    };
+    let mut roots: Vec<Root> = witnessed.iter().copied().chain(newest).collect();
+    if full {
+        for note in store.checkpoints()? {
+            match checkpoint::read(&note, public_key) {
+                Ok(root) => roots.push(root),
+                Err(error) => told.damage = told.damage.or(Some(damage(0, error.to_string()))),
+            }
         }
-        previous = expected;
-        next += 1;
-    })?;
-    Ok(damage)
+    }
+    roots.sort_by_key(|root| root.size);
+    told.signed = newest.map_or(0, |root| root.size);
+    let (found, counted) = walk(store, &roots, told.signed, full)?;
+    let most = roots.last().map_or(0, |root| root.size).max(told.entries);
+    let short = || {
+        (counted < most).then(|| damage(counted, format!("of {most} entries that there were, it ends here")))
+    };
+    told.damage = told.damage.or(found).or_else(short);
+    told.unsigned = counted.saturating_sub(told.signed);
+    told.entries = counted;
+    told.witnessed =
+        witnessed.iter().map(|root| root.size).filter(|size| *size <= counted).max().unwrap_or(0);
+    Ok(told)
+}
+
+/// The first damage, and how many entries there are before it.
+fn walk(
+    store: &dyn Store,
+    roots: &[Root],
+    signed: u64,
+    full: bool,
+) -> Result<(Option<Damage>, u64), LedgerError> {
+    let mut edge = Edge::default();
+    let mut tiles = Vec::new();
+    let mut roots = roots.iter().peekable();
+    loop {
+        let rows = store.range(edge.size(), AT_ONCE)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let index = edge.size();
+            let leaf = row.computed_leaf();
+            if leaf != row.leaf {
+                return Ok((Some(damage(index, "its content does not have its hash".to_owned())), index));
+            }
+            edge.push(&leaf, &mut tiles);
+            while let Some(root) = roots.next_if(|root| root.size <= edge.size()) {
+                if root.size == edge.size() && *root != edge.root() {
+                    let reason = "the entries up to here are not those of a signed checkpoint".to_owned();
+                    return Ok((Some(damage(index, reason)), index));
+                }
+            }
+            for tile in tiles.drain(..).filter(|_| full) {
+                if let Some(found) = wrong(store, &tile, signed)? {
+                    return Ok((Some(damage(index, found)), index));
+                }
+            }
+        }
+    }
+    Ok((None, edge.size()))
+}
+
+/// What is wrong with the stored form of a full tile, if it is under the newest checkpoint.
+fn wrong(store: &dyn Store, tile: &Tile, signed: u64) -> Result<Option<String>, LedgerError> {
+    let end = (tile.number + 1) << (8 * (u32::from(tile.level) + 1));
+    let same = end > signed || store.tile(tile.level, tile.number)?.as_ref() == Some(&tile.hashes);
+    Ok((!same).then(|| format!("tile {} of level {} of the tree is another", tile.number, tile.level)))
 }

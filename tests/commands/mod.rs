@@ -1,5 +1,6 @@
 //! The program as a person or a script runs it.
 
+mod audit;
 mod evaluate;
 mod lookup;
 mod models;

@@ -4,8 +4,9 @@ use crate::stage::{Stage, engine, incoming, shown, verified};
 use prokura::acting::Outcome;
 use prokura::base::{CaseId, ids};
 use prokura::cases::Status;
+use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
-    Append, Entry, Head, LedgerError, Store, Stream, StreamKind, store::Scanned, store::Sqlite,
+    Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// A store that dies: after so many appends nothing is written any more, as if the process had ended.
 struct Mortal {
-    inner: Arc<Sqlite>,
+    inner: Sqlite,
     left: AtomicI64,
     /// Dies before the write, or after it and before the answer.
     after_writing: bool,
@@ -24,27 +25,51 @@ fn dead<T>() -> Result<T, LedgerError> {
 }
 
 impl Store for Mortal {
-    fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError> {
+    fn append(&self, batch: Batch) -> Result<(), LedgerError> {
         match self.left.fetch_sub(1, Ordering::SeqCst) {
             1.. => self.inner.append(batch),
-            0 if self.after_writing => self.inner.append(batch).and_then(|_| dead()),
+            0 if self.after_writing => self.inner.append(batch).and_then(|()| dead()),
             _ => dead(),
         }
     }
-    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Entry>, LedgerError> {
+    fn claim(&self, once: &Once) -> Result<String, LedgerError> {
+        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.claim(once) }
+    }
+    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
         self.inner.stream(stream, from)
+    }
+    fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError> {
+        self.inner.head(stream)
     }
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
         self.inner.heads(kind, status)
     }
-    fn claim(&self, once: &prokura::ledger::Once) -> Result<String, LedgerError> {
-        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.claim(once) }
-    }
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
         self.inner.claimed(scope, key)
     }
-    fn scan(&self, each: &mut dyn FnMut(Scanned)) -> Result<(), LedgerError> {
-        self.inner.scan(each)
+    fn sequence(&self) -> Result<u64, LedgerError> {
+        self.inner.sequence()
+    }
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Stored>, LedgerError> {
+        self.inner.range(from, most)
+    }
+    fn tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.inner.tile(level, number)
+    }
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.inner.checkpoint()
+    }
+    fn checkpoints(&self) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.inner.checkpoints()
+    }
+    fn publish(
+        &self,
+        previous: Option<Vec<u8>>,
+        tiles: Vec<Tile>,
+        size: u64,
+        note: Vec<u8>,
+    ) -> Result<bool, LedgerError> {
+        self.inner.publish(previous, tiles, size, note)
     }
 }
 
@@ -53,9 +78,12 @@ impl Store for Mortal {
 async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, customer: &str) -> Option<CaseId> {
     let directory = stage.directory.path().join(format!("{lives}-{after_writing}"));
     std::fs::create_dir_all(&directory).unwrap();
-    let inner = Arc::new(Sqlite::open(&directory).unwrap());
-    let mortal = Mortal { inner: Arc::clone(&inner), left: AtomicI64::new(lives), after_writing };
-    let dying = engine(stage.bank, Arc::new(mortal));
+    let settings = LedgerSettings::default();
+    let mortal = |keys: &Keys| {
+        let inner = Sqlite::open(&directory, keys)?;
+        Ok(Arc::new(Mortal { inner, left: AtomicI64::new(lives), after_writing }) as Arc<dyn Store>)
+    };
+    let dying = engine(stage.bank, Arc::new(settings.over(&directory, mortal).unwrap()));
     let case = CaseId::new(ids::fresh("case"));
     let message = "Mir wurde derselbe Einkauf zweimal abgebucht!";
     if dying.accept(incoming(case.clone(), message, verified(customer))).await.is_ok()
@@ -63,7 +91,7 @@ async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, custome
     {
         return None;
     }
-    let risen = engine(stage.bank, inner);
+    let risen = engine(stage.bank, Arc::new(settings.open(&directory).unwrap()));
     risen.recover().await.unwrap();
     let state = risen.state(&case).await.unwrap();
     if state.length > 0 {

@@ -181,7 +181,7 @@ async fn an_answer_is_read_by_the_bundle_that_read_the_question() {
     let answered = stage.send_to(asked.case.clone(), answer, verified("cus_001")).await;
     assert_eq!(answered.reading.as_ref().unwrap().digests.model, first);
     let stream = Stream::new(StreamKind::Case, answered.case.as_str());
-    let entries = stage.cases.parts().store.stream(&stream, 0).unwrap();
+    let entries = stage.cases.parts().ledger.stream(&stream, 0).unwrap();
     let last = entries.iter().rfind(|entry| entry.kind == "understood").unwrap();
     assert_eq!(last.digests["model"], first, "the ledger names the bundle that read");
     let other = stage.send(MESSAGE, verified("cus_001")).await;

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod crash;
+mod ledgers;
 mod message;
 mod plans;
 mod variants;

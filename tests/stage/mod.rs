@@ -7,7 +7,7 @@ use prokura::cases::{Cases, Incoming, Parts, State, load_pack, staff_view};
 use prokura::demo;
 use prokura::governance::{Principal, Role};
 use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept};
-use prokura::ledger::{Store, store::Sqlite};
+use prokura::ledger::{Ledger, LedgerSettings};
 use prokura::policy::{self, Policies};
 use prokura::records::Lookup;
 use prokura::understanding::{Compute, Live, Readers, Schema, Work};
@@ -75,8 +75,8 @@ impl Stage {
         let server = demo::Server::open(options, Arc::new(SystemClock)).await.unwrap();
         let bank = server.address();
         tokio::spawn(server.run(std::future::pending()));
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(directory.path()).unwrap());
-        let cases = engine_with(bank, store, models);
+        let ledger = Arc::new(LedgerSettings::default().open(directory.path()).unwrap());
+        let cases = engine_with(bank, ledger, models);
         Self { bank, directory, cases }
     }
 
@@ -114,13 +114,13 @@ impl Stage {
     }
 }
 
-/// The engine over the given store, with the shipped bundle.
-pub fn engine(bank: SocketAddr, store: Arc<dyn Store>) -> Cases {
-    engine_with(bank, store, models())
+/// The engine over the given ledger, with the shipped bundle.
+pub fn engine(bank: SocketAddr, ledger: Arc<Ledger>) -> Cases {
+    engine_with(bank, ledger, models())
 }
 
-/// The engine over the given store, as the program wires it.
-fn engine_with(bank: SocketAddr, store: Arc<dyn Store>, models: Arc<Live>) -> Cases {
+/// The engine over the given ledger, as the program wires it.
+fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, models: Arc<Live>) -> Cases {
     let policies = Policies::open(index()).unwrap();
     let mut pack = load_pack(&root().join("config"), None).unwrap_or_else(|found| panic!("{found:?}")).pack;
     let url = format!("http://{bank}");
@@ -133,7 +133,7 @@ fn engine_with(bank: SocketAddr, store: Arc<dyn Store>, models: Arc<Live>) -> Ca
     let tools = Arc::clone(&pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
     Cases::new(Parts {
-        store,
+        ledger,
         lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,

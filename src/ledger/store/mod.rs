@@ -1,9 +1,14 @@
 //! Where entries are kept. One of the five seams.
 
+mod keys;
+mod migrate;
 mod sqlite;
+mod thread;
 
-use super::{Append, Entry, LedgerError, Once, Stream, StreamKind};
+use super::entry::{Once, Stored, Stream, StreamKind};
+use super::{LedgerError, Tile};
 use crate::base::Timestamp;
+pub use keys::KeyTable;
 pub use sqlite::Sqlite;
 
 /// The last known of one stream.
@@ -14,15 +19,33 @@ pub struct Head {
     pub length: u64,
     pub status: String,
     pub at: Timestamp,
+    /// The name of the stream's key; `None` where nothing is encrypted.
+    pub key: Option<String>,
 }
 
-/// An append-only store of entries. Calls block; callers on an async thread move them to another.
+/// Entries of one stream, written whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub stream: Stream,
+    /// How many entries the stream has.
+    pub expected: u64,
+    pub entries: Vec<Stored>,
+    /// What the head is then.
+    pub status: String,
+    pub at: Timestamp,
+    pub key: Option<String>,
+    pub once: Vec<Once>,
+}
+
+/// An append-only store of entries and of the tree over them. Calls block; callers on an async thread move them to
+/// another. What returns without an error is on stable storage.
 pub trait Store: Send + Sync {
-    /// Writes a batch in one transaction and returns its entries once they are on stable storage.
-    fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError>;
+    fn append(&self, batch: Batch) -> Result<(), LedgerError>;
 
     /// The entries of a stream from sequence number `from` on, in order.
-    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Entry>, LedgerError>;
+    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError>;
+
+    fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError>;
 
     /// The heads of all streams of a kind, newest first; only those with `status`, when given.
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError>;
@@ -34,20 +57,28 @@ pub trait Store: Send + Sync {
     /// What was noted when this thing was claimed; `None` when it never was.
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError>;
 
-    /// Calls `each` for every entry of the log, in order of position, with the stored text of digests
-    /// and body. For verification.
-    fn scan(&self, each: &mut dyn FnMut(Scanned)) -> Result<(), LedgerError>;
-}
+    /// Gives every entry that is written its place in the log, and returns how many have one.
+    fn sequence(&self) -> Result<u64, LedgerError>;
 
-/// An entry as it is stored, for verification.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Scanned {
-    pub position: u64,
-    pub stream: String,
-    pub seq: u64,
-    pub kind: String,
-    pub at: Timestamp,
-    pub digests: String,
-    pub body: String,
-    pub hash: String,
+    /// At most so many entries of the log from place `from` on, counted from 0, in order.
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Stored>, LedgerError>;
+
+    /// The hashes of a tile of the tree, as far as it is full.
+    fn tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// The newest checkpoint, a signed note.
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// All checkpoints, oldest first.
+    fn checkpoints(&self) -> Result<Vec<Vec<u8>>, LedgerError>;
+
+    /// Puts tiles in the place of those that they continue, and the checkpoint of a tree of so many leaves over them.
+    /// `previous` is the newest checkpoint; `false`, and nothing is written, when it is another one by now.
+    fn publish(
+        &self,
+        previous: Option<Vec<u8>>,
+        tiles: Vec<Tile>,
+        size: u64,
+        checkpoint: Vec<u8>,
+    ) -> Result<bool, LedgerError>;
 }

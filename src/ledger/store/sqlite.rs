@@ -1,16 +1,19 @@
-//! The embedded store: SQLite in WAL mode with full synchronisation, one writer.
+//! The embedded store: SQLite in WAL mode with full synchronisation, one thread that writes.
 
-use super::super::entry::{Written, genesis};
-use super::{Append, Entry, Head, LedgerError, Scanned, Store, Stream, StreamKind};
-use crate::base::{Digest, Timestamp};
-use crate::ledger::Once;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use super::super::entry::{Leaf, Once};
+use super::super::{Keys, LedgerError, Tile};
+use super::thread::Writer;
+use super::{Batch, Head, Store, Stored, Stream, StreamKind, migrate};
+use crate::base::Timestamp;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
-const SCHEMA: &str = "
+/// `position` counts from 1.
+pub(super) const SCHEMA: &str = "
 CREATE TABLE entries (
   position INTEGER PRIMARY KEY,
   stream   TEXT NOT NULL,
@@ -18,8 +21,9 @@ CREATE TABLE entries (
   kind     TEXT NOT NULL,
   at       INTEGER NOT NULL,
   digests  TEXT NOT NULL,
-  body     TEXT NOT NULL,
-  hash     TEXT NOT NULL,
+  key      TEXT,
+  body     BLOB NOT NULL,
+  leaf     BLOB NOT NULL,
   UNIQUE (stream, seq)
 ) STRICT;
 CREATE TABLE heads (
@@ -28,6 +32,7 @@ CREATE TABLE heads (
   length INTEGER NOT NULL,
   status TEXT NOT NULL,
   at     INTEGER NOT NULL,
+  key    TEXT,
   PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX heads_by_status ON heads (kind, status);
@@ -37,265 +42,287 @@ CREATE TABLE once (
   value TEXT NOT NULL,
   PRIMARY KEY (scope, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE tiles (
+  level  INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  hashes BLOB NOT NULL,
+  PRIMARY KEY (level, number)
+) STRICT;
+CREATE TABLE checkpoints (
+  size INTEGER PRIMARY KEY,
+  note BLOB NOT NULL
+) STRICT;
 CREATE TRIGGER entries_are_final BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'entries are final'); END;
 CREATE TRIGGER entries_stay BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'entries are final'); END;
 ";
 
-/// One connection writes, another reads; WAL lets both go on at once.
+const COLUMNS: &str = "stream, seq, kind, at, digests, key, body, leaf, position - 1";
+
+/// WAL lets readers go on while one thread writes.
 pub struct Sqlite {
-    writer: Mutex<Connection>,
+    writer: Writer,
     reader: Mutex<Connection>,
 }
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
         // SQLite's own texts name tables and columns, never bound values.
-        Self::Store(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt) => Self::Broken(error.to_string()),
+            _ => Self::Store(error.to_string()),
+        }
     }
 }
 
 impl Sqlite {
-    /// Opens or creates `ledger.sqlite` in `directory`, which must exist.
-    pub fn open(directory: &Path) -> Result<Self, LedgerError> {
+    /// Opens or creates `ledger.sqlite` in `directory`, which must exist. One of an earlier program is brought up to
+    /// this one's schema, with these keys.
+    pub fn open(directory: &Path, keys: &Keys) -> Result<Self, LedgerError> {
         let path = directory.join("ledger.sqlite");
         let writer = connect(&path)?;
         let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
             0 => writer
                 .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            1 => migrate::from_1(&writer, keys)?,
             SCHEMA_VERSION => {}
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
         let reader = connect(&path)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        Ok(Self { writer: Writer::start(writer)?, reader: Mutex::new(reader) })
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere leaves the connection usable: an open transaction rolls back when dropped.
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(path)
         .map_err(|error| LedgerError::Directory { path: path.to_path_buf(), reason: error.to_string() })?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     // FULL: a commit is on stable storage before the answer that depends on it leaves.
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     Ok(connection)
 }
 
-fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
-    // A panic elsewhere leaves the connection usable: an open transaction rolls back when dropped.
-    connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Store for Sqlite {
-    fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError> {
-        let mut connection = lock(&self.writer);
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let stream = batch.stream.to_string();
-        let length = length_of(&tx, &batch.stream)?;
-        claim(&tx, &batch.once)?;
-        if length != batch.expected {
-            return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: length });
-        }
-        let (mut position, mut previous) = last(&tx)?;
-        let mut entries = Vec::with_capacity(batch.events.len());
-        let digests = serde_json::to_string(&batch.digests).map_err(|e| LedgerError::Store(e.to_string()))?;
-        for (event, seq) in batch.events.iter().zip(length..) {
-            position += 1;
-            let body = serde_json::to_string(&event.body).map_err(|e| LedgerError::Store(e.to_string()))?;
-            let written = Written {
-                position,
-                stream: &stream,
-                seq,
-                kind: event.kind,
-                at: batch.at,
-                digests: &digests,
-                body: &body,
-            };
-            let hash = written.hash(&previous);
-            tx.prepare_cached(
-                "INSERT INTO entries (position, stream, seq, kind, at, digests, body, hash)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                position,
-                stream,
-                seq,
-                event.kind,
-                batch.at.as_millis(),
-                digests,
-                body,
-                hash.as_str()
-            ])?;
-            entries.push(Entry {
-                position,
-                stream: stream.clone(),
-                seq,
-                kind: event.kind.to_owned(),
-                at: batch.at,
-                digests: batch.digests.clone(),
-                body: event.body.clone(),
-                hash: hash.clone(),
-            });
-            previous = hash;
-        }
-        move_head(&tx, batch, length + batch.events.len() as u64)?;
-        tx.commit()?;
-        Ok(entries)
+    fn append(&self, batch: Batch) -> Result<(), LedgerError> {
+        self.writer.write(move |connection| {
+            let length = length_of(connection, &batch.stream)?;
+            claim_all(connection, &batch.once)?;
+            if length != batch.expected {
+                let stream = batch.stream.to_string();
+                return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: length });
+            }
+            batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
+            move_head(connection, &batch, length + batch.entries.len() as u64)
+        })
     }
 
-    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Entry>, LedgerError> {
-        let connection = lock(&self.reader);
-        let name = stream.to_string();
+    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM entries WHERE stream = ?1 AND seq >= ?2 ORDER BY seq"
+        ))?;
+        let rows = statement.query_map(params![stream.to_string(), from], stored)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError> {
+        let connection = self.reader();
         let mut statement = connection.prepare_cached(
-            "SELECT position, stream, seq, kind, at, digests, body, hash FROM entries
-             WHERE stream = ?1 AND seq >= ?2 ORDER BY seq",
+            "SELECT name, length, status, at, key FROM heads WHERE kind = ?1 AND name = ?2",
         )?;
-        let rows = statement.query_map(params![name, from], scanned)?;
-        rows.map(|row| entry(row?)).collect()
+        Ok(statement.query_row(params![stream.kind.as_str(), stream.name], head).optional()?)
     }
 
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
-        let connection = lock(&self.reader);
+        let connection = self.reader();
         let mut statement = connection.prepare_cached(
-            "SELECT name, length, status, at FROM heads
+            "SELECT name, length, status, at, key FROM heads
              WHERE kind = ?1 AND (?2 IS NULL OR status = ?2) ORDER BY at DESC, name",
         )?;
-        let rows = statement.query_map(params![kind.as_str(), status], |row| {
-            Ok(Head {
-                name: row.get(0)?,
-                length: row.get(1)?,
-                status: row.get(2)?,
-                at: Timestamp::from_millis(row.get(3)?),
-            })
-        })?;
+        let rows = statement.query_map(params![kind.as_str(), status], head)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn claim(&self, once: &Once) -> Result<String, LedgerError> {
-        let connection = lock(&self.writer);
-        connection.execute(
-            "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            params![once.scope, once.key, once.value],
-        )?;
-        Ok(connection.query_row(
-            "SELECT value FROM once WHERE scope = ?1 AND key = ?2",
-            params![once.scope, once.key],
-            |row| row.get(0),
-        )?)
+        let once = once.clone();
+        self.writer.write(move |connection| {
+            connection.execute(
+                "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![once.scope, once.key, once.value],
+            )?;
+            let holder = claimed(connection, &once.scope, &once.key)?;
+            Ok(holder.unwrap_or(once.value))
+        })
     }
 
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
-        let connection = lock(&self.reader);
-        Ok(connection
-            .query_row("SELECT value FROM once WHERE scope = ?1 AND key = ?2", params![scope, key], |row| {
-                row.get(0)
-            })
-            .optional()?)
+        claimed(&self.reader(), scope, key)
     }
 
-    fn scan(&self, each: &mut dyn FnMut(Scanned)) -> Result<(), LedgerError> {
-        let connection = lock(&self.reader);
-        let mut statement = connection.prepare(
-            "SELECT position, stream, seq, kind, at, digests, body, hash FROM entries ORDER BY position",
-        )?;
-        for row in statement.query_map([], scanned)? {
-            each(row?);
-        }
-        Ok(())
+    fn sequence(&self) -> Result<u64, LedgerError> {
+        // One thread writes, and nothing is ever deleted: the row's number is its place.
+        Ok(self.reader().query_row("SELECT coalesce(max(position), 0) FROM entries", [], |row| row.get(0))?)
+    }
+
+    fn range(&self, from: u64, most: usize) -> Result<Vec<Stored>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM entries WHERE position > ?1 ORDER BY position LIMIT ?2"
+        ))?;
+        let rows = statement.query_map(params![from, most as u64], stored)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        let connection = self.reader();
+        let mut statement =
+            connection.prepare_cached("SELECT hashes FROM tiles WHERE level = ?1 AND number = ?2")?;
+        Ok(statement.query_row(params![level, number], |row| row.get(0)).optional()?)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError> {
+        newest(&self.reader())
+    }
+
+    fn checkpoints(&self) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection.prepare_cached("SELECT note FROM checkpoints ORDER BY size")?;
+        let notes = statement.query_map([], |row| row.get(0))?;
+        Ok(notes.collect::<Result<_, _>>()?)
+    }
+
+    fn publish(
+        &self,
+        previous: Option<Vec<u8>>,
+        tiles: Vec<Tile>,
+        size: u64,
+        checkpoint: Vec<u8>,
+    ) -> Result<bool, LedgerError> {
+        self.writer.write(move |connection| {
+            if newest(connection)? != previous {
+                return Ok(false);
+            }
+            for tile in &tiles {
+                connection.execute(
+                    "INSERT INTO tiles (level, number, hashes) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (level, number) DO UPDATE SET hashes = ?3",
+                    params![tile.level, tile.number, tile.hashes],
+                )?;
+            }
+            connection
+                .execute("INSERT INTO checkpoints (size, note) VALUES (?1, ?2)", params![size, checkpoint])?;
+            Ok(true)
+        })
     }
 }
 
-fn length_of(tx: &Connection, stream: &Stream) -> Result<u64, LedgerError> {
-    let length: Option<u64> = tx
-        .query_row(
-            "SELECT length FROM heads WHERE kind = ?1 AND name = ?2",
-            params![stream.kind.as_str(), stream.name],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(length.unwrap_or(0))
-}
-
-fn move_head(tx: &Connection, batch: &Append, length: u64) -> Result<(), LedgerError> {
-    tx.execute(
-        "INSERT INTO heads (kind, name, length, status, at) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5",
-        params![batch.stream.kind.as_str(), batch.stream.name, length, batch.status, batch.at.as_millis()],
+pub(super) fn insert(connection: &Connection, entry: &Stored) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO entries (stream, seq, kind, at, digests, key, body, leaf)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
+    statement.execute(params![
+        entry.stream,
+        entry.seq,
+        entry.kind,
+        entry.at.as_millis(),
+        entry.digests,
+        entry.key,
+        entry.body,
+        entry.leaf
+    ])?;
+    Ok(())
+}
+
+fn newest(connection: &Connection) -> Result<Option<Vec<u8>>, LedgerError> {
+    let mut statement =
+        connection.prepare_cached("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?)
+}
+
+fn claimed(connection: &Connection, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM once WHERE scope = ?1 AND key = ?2")?;
+    Ok(statement.query_row(params![scope, key], |row| row.get(0)).optional()?)
+}
+
+fn length_of(connection: &Connection, stream: &Stream) -> Result<u64, LedgerError> {
+    let mut statement =
+        connection.prepare_cached("SELECT length FROM heads WHERE kind = ?1 AND name = ?2")?;
+    let length = statement.query_row(params![stream.kind.as_str(), stream.name], |row| row.get(0));
+    Ok(length.optional()?.unwrap_or(0))
+}
+
+fn move_head(connection: &Connection, batch: &Batch, length: u64) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO heads (kind, name, length, status, at, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5",
+    )?;
+    let (kind, name) = (batch.stream.kind.as_str(), &batch.stream.name);
+    statement.execute(params![kind, name, length, batch.status, batch.at.as_millis(), batch.key])?;
     Ok(())
 }
 
 /// Claims what may happen once; fails when somebody did before.
-fn claim(tx: &Connection, once: &[Once]) -> Result<(), LedgerError> {
+fn claim_all(connection: &Connection, once: &[Once]) -> Result<(), LedgerError> {
     for once in once {
-        let known: Option<String> = tx
-            .query_row(
-                "SELECT value FROM once WHERE scope = ?1 AND key = ?2",
-                params![once.scope, once.key],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if let Some(value) = known {
+        if let Some(value) = claimed(connection, &once.scope, &once.key)? {
             return Err(LedgerError::Used { scope: once.scope.clone(), value });
         }
-        tx.execute(
-            "INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)",
-            params![once.scope, once.key, once.value],
-        )?;
+        connection
+            .prepare_cached("INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)")?
+            .execute(params![once.scope, once.key, once.value])?;
     }
     Ok(())
 }
 
-fn last(tx: &Connection) -> Result<(u64, Digest), LedgerError> {
-    let row: Option<(u64, String)> = tx
-        .query_row("SELECT position, hash FROM entries ORDER BY position DESC LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    let Some((position, hash)) = row else { return Ok((0, genesis())) };
-    let damaged = || LedgerError::Damaged { stream: "*".into(), reason: format!("hash of entry {position}") };
-    Ok((position, Digest::parse(&hash).ok_or_else(damaged)?))
-}
-
-fn scanned(row: &Row<'_>) -> rusqlite::Result<Scanned> {
-    Ok(Scanned {
-        position: row.get(0)?,
-        stream: row.get(1)?,
-        seq: row.get(2)?,
-        kind: row.get(3)?,
-        at: Timestamp::from_millis(row.get(4)?),
-        digests: row.get(5)?,
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let leaf: Leaf = row.get(7)?;
+    Ok(Stored {
+        stream: row.get(0)?,
+        seq: row.get(1)?,
+        kind: row.get(2)?,
+        at: Timestamp::from_millis(row.get(3)?),
+        digests: row.get(4)?,
+        key: row.get(5)?,
         body: row.get(6)?,
-        hash: row.get(7)?,
+        leaf,
+        index: row.get(8)?,
     })
 }
 
-fn entry(row: Scanned) -> Result<Entry, LedgerError> {
-    let damaged = |reason: String| LedgerError::Damaged { stream: row.stream.clone(), reason };
-    Ok(Entry {
-        position: row.position,
-        seq: row.seq,
-        at: row.at,
-        digests: serde_json::from_str(&row.digests).map_err(|e| damaged(e.to_string()))?,
-        body: serde_json::from_str(&row.body).map_err(|e| damaged(e.to_string()))?,
-        hash: Digest::parse(&row.hash).ok_or_else(|| damaged("its hash is not a digest".into()))?,
-        kind: row.kind,
-        stream: row.stream,
+fn head(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        name: row.get(0)?,
+        length: row.get(1)?,
+        status: row.get(2)?,
+        at: Timestamp::from_millis(row.get(3)?),
+        key: row.get(4)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Digests, NewEvent};
+    use super::super::super::{Append, Ledger, LedgerSettings, NewEvent};
     use super::*;
+    use crate::base::Digest;
     use serde_json::json;
+
+    fn open(folder: &Path) -> Ledger {
+        LedgerSettings::default().open(folder).unwrap()
+    }
 
     fn batch(name: &str, expected: u64, bodies: &[i64]) -> Append {
         Append {
             stream: Stream::new(StreamKind::Case, name),
             expected,
             at: Timestamp::from_millis(1_000),
-            digests: Digests::from([("pack".to_owned(), Digest::of(b"pack"))]),
+            digests: [("pack".to_owned(), Digest::of(b"pack"))].into(),
             events: bodies.iter().map(|n| NewEvent { kind: "counted", body: json!({ "n": n }) }).collect(),
             status: "running".into(),
             once: vec![],
@@ -310,9 +337,8 @@ mod tests {
 
     #[test]
     fn the_store_synchronises_fully() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(directory.path()).unwrap();
-        let connection = lock(&store.writer);
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("x.sqlite")).unwrap();
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
         let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), synchronous), ("wal", 2));
@@ -320,72 +346,116 @@ mod tests {
 
     #[test]
     fn entries_come_back_after_reopening() {
-        let directory = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let stream = Stream::new(StreamKind::Case, "a");
         let written = {
-            let store = Sqlite::open(directory.path()).unwrap();
-            store.append(&batch("a", 0, &[1, 2])).unwrap();
-            store.append(&batch("b", 0, &[9])).unwrap();
-            store.append(&batch("a", 2, &[3])).unwrap();
-            store.stream(&stream, 0).unwrap()
+            let ledger = open(folder.path());
+            ledger.append(&batch("a", 0, &[1, 2])).unwrap();
+            ledger.append(&batch("b", 0, &[9])).unwrap();
+            ledger.append(&batch("a", 2, &[3])).unwrap();
+            ledger.stream(&stream, 0).unwrap()
         };
-        let store = Sqlite::open(directory.path()).unwrap();
-        let read = store.stream(&stream, 0).unwrap();
+        let ledger = open(folder.path());
+        let read = ledger.stream(&stream, 0).unwrap();
         assert_eq!(read, written);
-        assert_eq!(read.iter().map(|e| (e.seq, e.position)).collect::<Vec<_>>(), [(0, 1), (1, 2), (2, 4)]);
-        assert_eq!(store.stream(&stream, 2).unwrap().len(), 1);
-        assert_eq!(store.heads(StreamKind::Case, Some("running")).unwrap().len(), 2);
-        assert!(store.heads(StreamKind::Case, Some("resolved")).unwrap().is_empty());
+        let places: Vec<_> = read.iter().map(|entry| (entry.seq, entry.index)).collect();
+        assert_eq!(places, [(0, Some(0)), (1, Some(1)), (2, Some(3))]);
+        assert_eq!(ledger.stream(&stream, 2).unwrap().len(), 1);
+        assert_eq!(ledger.heads(StreamKind::Case, Some("running")).unwrap().len(), 2);
+        assert!(ledger.heads(StreamKind::Case, Some("resolved")).unwrap().is_empty());
     }
 
     #[test]
     fn a_writer_that_read_an_older_state_writes_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(directory.path()).unwrap();
-        store.append(&batch("a", 0, &[1])).unwrap();
-        let error = store.append(&batch("a", 0, &[2])).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(folder.path());
+        ledger.append(&batch("a", 0, &[1])).unwrap();
+        let error = ledger.append(&batch("a", 0, &[2])).unwrap_err();
         assert!(matches!(error, LedgerError::Conflict { expected: 0, actual: 1, .. }));
-        assert_eq!(store.stream(&Stream::new(StreamKind::Case, "a"), 0).unwrap().len(), 1);
+        assert_eq!(ledger.stream(&Stream::new(StreamKind::Case, "a"), 0).unwrap().len(), 1);
     }
 
     #[test]
     fn what_may_happen_once_happens_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(directory.path()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(folder.path());
         let mut first = batch("a", 0, &[1]);
         first.once = vec![Once { scope: "jti".into(), key: "k".into(), value: "a".into() }];
-        store.append(&first).unwrap();
+        ledger.append(&first).unwrap();
         let mut second = batch("b", 0, &[1]);
         second.once.clone_from(&first.once);
-        assert!(
-            matches!(store.append(&second).unwrap_err(), LedgerError::Used { value, .. } if value == "a")
-        );
-        assert!(store.stream(&Stream::new(StreamKind::Case, "b"), 0).unwrap().is_empty());
-        assert_eq!(store.claimed("jti", "k").unwrap().as_deref(), Some("a"));
+        let error = ledger.append(&second).unwrap_err();
+        assert!(matches!(error, LedgerError::Used { value, .. } if value == "a"));
+        assert!(ledger.stream(&Stream::new(StreamKind::Case, "b"), 0).unwrap().is_empty());
+        assert_eq!(ledger.claimed("jti", "k").unwrap().as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn many_writers_at_once_each_get_their_own_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(folder.path());
+        let refused = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (ledger, refused) = (&ledger, &refused);
+                scope.spawn(move || {
+                    for n in 0..25 {
+                        ledger.append(&batch(&format!("own-{thread}"), n, &[1])).unwrap();
+                        // All of them want to be the one that opens this stream.
+                        if ledger.append(&batch(&format!("shared-{n}"), 0, &[1, 2])).is_err() {
+                            refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(refused.into_inner(), 7 * 25);
+        assert_eq!(ledger.store().sequence().unwrap(), 8 * 25 + 2 * 25);
+        assert_eq!(ledger.verify(&[], true).unwrap().damage, None);
     }
 
     #[test]
     fn the_store_itself_refuses_to_change_an_entry() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(directory.path()).unwrap();
-        store.append(&batch("a", 0, &[1])).unwrap();
-        let connection = lock(&store.writer);
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).append(&batch("a", 0, &[1])).unwrap();
+        let connection = connect(&folder.path().join("ledger.sqlite")).unwrap();
         assert!(connection.execute("UPDATE entries SET body = '{}'", []).is_err());
         assert!(connection.execute("DELETE FROM entries", []).is_err());
     }
 
     #[test]
-    fn a_changed_entry_is_found() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(directory.path()).unwrap();
-        store.append(&batch("a", 0, &[1, 2, 3])).unwrap();
-        assert!(super::super::super::verify(&store).unwrap().is_none());
-        lock(&store.writer)
-            .execute_batch(
-                "DROP TRIGGER entries_are_final; UPDATE entries SET body = '{\"n\":7}' WHERE position = 2;",
-            )
+    fn a_changed_entry_is_found_read_by_nobody_and_signed_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(folder.path());
+        ledger.append(&batch("a", 0, &[1, 2, 3])).unwrap();
+        assert_eq!(ledger.verify(&[], false).unwrap().damage, None);
+        let connection = connect(&folder.path().join("ledger.sqlite")).unwrap();
+        let change = "DROP TRIGGER entries_are_final; UPDATE entries SET at = at + 1 WHERE position = 2;";
+        connection.execute_batch(change).unwrap();
+        assert_eq!(ledger.verify(&[], false).unwrap().damage.unwrap().index, 1);
+        assert!(ledger.stream(&Stream::new(StreamKind::Case, "a"), 0).is_err());
+        assert!(ledger.sign().unwrap_err().to_string().contains("nothing is signed"));
+    }
+
+    #[test]
+    fn a_full_disk_stops_nothing_but_what_it_hits() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Sqlite::open(folder.path(), open(folder.path()).keys()).unwrap();
+        let pages: i64 = ledger
+            .writer
+            .alone(|connection| {
+                let pages = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+                connection.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?;
+                Ok(pages)
+            })
             .unwrap();
-        let damage = super::super::super::verify(&store).unwrap().unwrap();
-        assert_eq!(damage.position, 2);
+        let once = |key: &str, value: String| Once { scope: "s".into(), key: key.into(), value };
+        let error = ledger.claim(&once("large", "x".repeat(100_000))).unwrap_err();
+        assert!(matches!(&error, LedgerError::Store(reason) if reason.contains("full")), "{error}");
+        let more = move |connection: &Connection| {
+            Ok(connection.execute_batch(&format!("PRAGMA max_page_count = {}", pages + 1000))?)
+        };
+        ledger.writer.alone(more).unwrap();
+        assert_eq!(ledger.claim(&once("large", "x".repeat(100_000))).unwrap().len(), 100_000);
     }
 }

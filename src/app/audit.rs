@@ -1,0 +1,130 @@
+//! `prokura audit`: whether the log is what was written, and files that prove it elsewhere.
+
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::{Clock, SystemClock};
+use crate::cli::{Audit, Place};
+use crate::ledger::{self, Root, Stream, StreamKind, Verified, Witness};
+use serde_json::json;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+pub fn run(place: &Place, asked: &Audit) -> Result<(), Failure> {
+    match asked {
+        Audit::Verify { export: Some(file), public_key, witness, .. } => {
+            let Some(key) = public_key else {
+                let problem = "an export is verified with the log's --public-key, which comes from whoever runs the \
+                    service and never from the export";
+                return Err(Failure::Input(problem.to_owned()));
+            };
+            let key = public_key_of(key)?;
+            let witnessed = witnessed(witness, &key)?;
+            let file = open(file)?;
+            told(&ledger::verify_export(&mut BufReader::new(file), &key, &witnessed))
+        }
+        Audit::Verify { public_key, witness, full, .. } => {
+            verify(place, public_key.as_deref(), witness, *full)
+        }
+        Audit::Export { out, case } => export(place, out.as_deref(), case.as_deref()),
+        Audit::Checkpoint => checkpoint(place),
+    }
+}
+
+fn verify(place: &Place, public_key: Option<&str>, witness: &[PathBuf], full: bool) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let opened = wire::existing_ledger(place, &settings)?;
+    let own = || opened.signer().map(|signer| signer.public_key.clone()).unwrap_or_default();
+    let key = public_key.map(public_key_of).transpose()?.unwrap_or_else(own);
+    let mut seen = witnessed(witness, &key)?;
+    if let Some(witness) = wire::witness(place, &settings) {
+        seen.extend(witness.checkpoints(&key).map_err(Failure::input)?);
+    }
+    told(&ledger::verify(opened.store(), &key, &seen, full).map_err(Failure::input)?)
+}
+
+/// As JSON, and in words; a damage is an error.
+fn told(found: &Verified) -> Result<(), Failure> {
+    output::json_pretty(&json!({ "intact": found.damage.is_none(), "found": found }))?;
+    if found.unsigned > 0 {
+        eprintln!("{} entries are under no checkpoint yet: nothing proves them", found.unsigned);
+    }
+    if found.signed > found.witnessed {
+        eprintln!(
+            "no witness has seen the last {} signed entries: whoever holds the signing key could have rewritten them",
+            found.signed - found.witnessed
+        );
+    }
+    match &found.damage {
+        None => Ok(()),
+        Some(damage) => Err(Failure::Check(format!("entry {}: {}", damage.index, damage.reason))),
+    }
+}
+
+/// The key itself, or what the file of this name holds.
+fn public_key_of(given: &str) -> Result<String, Failure> {
+    if given.split('+').count() >= 3 && !Path::new(given).exists() {
+        return Ok(given.to_owned());
+    }
+    let text = std::fs::read_to_string(given).map_err(|error| Failure::Input(format!("{given}: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+fn open(file: &Path) -> Result<File, Failure> {
+    File::open(file).map_err(|error| Failure::Input(format!("{}: {error}", file.display())))
+}
+
+/// What is in these files, and folders of a witness.
+fn witnessed(paths: &[PathBuf], key: &str) -> Result<Vec<Root>, Failure> {
+    let mut roots = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            roots.extend(Witness::at(path.clone()).checkpoints(key).map_err(Failure::input)?);
+            continue;
+        }
+        let shown = path.display();
+        let note = std::fs::read(path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+        let root = ledger::checkpoint::read(&note, key);
+        roots.push(root.map_err(|error| Failure::Check(format!("{shown}: {error}")))?);
+    }
+    Ok(roots)
+}
+
+fn export(place: &Place, out: Option<&Path>, case: Option<&str>) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let opened = wire::existing_ledger(place, &settings)?;
+    opened.sign().map_err(Failure::input)?;
+    let stream = case.map(|case| Stream::new(StreamKind::Case, case));
+    let write =
+        |to: &mut dyn Write| ledger::export(opened.store(), stream.as_ref(), to).map_err(Failure::input);
+    let entries = match out {
+        None => write(&mut std::io::stdout().lock())?,
+        Some(path) => {
+            let shown = path.display();
+            let file = File::create(path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+            let mut file = BufWriter::new(file);
+            let entries = write(&mut file)?;
+            let whole = file.into_inner().map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+            whole.sync_all().map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
+            entries
+        }
+    };
+    let key = opened.signer().map(|signer| signer.public_key.as_str()).unwrap_or_default();
+    eprintln!(
+        "{entries} entries; verify them elsewhere with `prokura audit verify --export FILE --public-key {key}`"
+    );
+    Ok(())
+}
+
+fn checkpoint(place: &Place) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let opened = wire::existing_ledger(place, &settings)?;
+    opened.sign().map_err(Failure::input)?;
+    if let Some(witness) = wire::witness(place, &settings) {
+        witness.keep(&opened, SystemClock.now()).map_err(Failure::input)?;
+    }
+    match opened.store().checkpoint().map_err(Failure::input)? {
+        Some(note) => output::out(&String::from_utf8_lossy(&note)),
+        None => Err(Failure::Input("nothing is written yet, so there is nothing to sign".to_owned())),
+    }
+}

@@ -1,0 +1,221 @@
+//! The ledger: a store, the keys of what is in it, and the tree over it.
+
+use super::checkpoint::{self, Signer};
+use super::entry::{Append, Entry, Once, Stored, Stream, StreamKind};
+use super::keys::Keys;
+use super::merkle::{Edge, Root};
+use super::secret::Secret;
+use super::store::{Batch, Head, Store};
+use super::{LedgerError, Tile, Verified};
+use crate::base::Digest;
+use std::sync::Arc;
+
+/// So many entries at most come under one checkpoint: signing must not hold up those who write.
+const MOST_AT_ONCE: usize = 10_000;
+
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    keys: Keys,
+    signer: Option<Signer>,
+}
+
+impl Ledger {
+    /// Without a signer no checkpoint can be made.
+    pub fn new(store: Arc<dyn Store>, keys: Keys, signer: Option<Signer>) -> Self {
+        Self { store, keys, signer }
+    }
+
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+
+    /// Writes a batch in one transaction and returns its entries once they are on stable storage.
+    ///
+    /// # Errors
+    /// Another length of the stream, a thing that happened before, a store that fails.
+    pub fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError> {
+        let key = self.key_of(batch)?;
+        let borrowed = key.as_ref().map(|(name, secret)| (name.as_str(), secret));
+        let stream = batch.stream.to_string();
+        let json = |error: serde_json::Error| LedgerError::Store(error.to_string());
+        let digests = serde_json::to_string(&batch.digests).map_err(json)?;
+        let (mut stored, mut entries) = (Vec::new(), Vec::new());
+        for (event, seq) in batch.events.iter().zip(batch.expected..) {
+            let body = serde_json::to_vec(&event.body).map_err(json)?;
+            let one = Stored::new((&stream, seq), event.kind, batch.at, &digests, borrowed, &body);
+            entries.push(Entry {
+                stream: stream.clone(),
+                seq,
+                kind: event.kind.to_owned(),
+                at: batch.at,
+                digests: batch.digests.clone(),
+                body: event.body.clone(),
+                hash: Digest::of_hash(&one.leaf),
+                index: None,
+            });
+            stored.push(one);
+        }
+        self.store.append(Batch {
+            stream: batch.stream.clone(),
+            expected: batch.expected,
+            entries: stored,
+            status: batch.status.clone(),
+            at: batch.at,
+            key: key.map(|(name, _)| name),
+            once: batch.once.clone(),
+        })?;
+        Ok(entries)
+    }
+
+    /// The key of the batch's stream: a new one for a new stream.
+    fn key_of(&self, batch: &Append) -> Result<Option<(String, Secret)>, LedgerError> {
+        if !batch.stream.kind.personal() {
+            return Ok(None);
+        }
+        if batch.expected == 0 {
+            return self.keys.fresh().map(Some);
+        }
+        let stream = batch.stream.to_string();
+        let conflict =
+            || LedgerError::Conflict { stream: stream.clone(), expected: batch.expected, actual: 0 };
+        let name = self.store.head(&batch.stream)?.ok_or_else(conflict)?.key;
+        let name = name.ok_or_else(|| LedgerError::Damaged {
+            stream: stream.clone(),
+            reason: "its head names no key".to_owned(),
+        })?;
+        let secret = self.keys.get(&name)?.ok_or(LedgerError::Erased { stream })?;
+        Ok(Some((name, secret)))
+    }
+
+    /// The entries of a stream from sequence number `from` on, in order.
+    ///
+    /// # Errors
+    /// An entry that is not what was written; a stream whose key was destroyed.
+    pub fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Entry>, LedgerError> {
+        let rows = self.store.stream(stream, from)?;
+        let mut known: Option<(String, Secret)> = None;
+        rows.into_iter()
+            .map(|row| {
+                if let Some(name) =
+                    row.key.as_ref().filter(|name| known.as_ref().is_none_or(|k| k.0 != **name))
+                {
+                    let erased = || LedgerError::Erased { stream: row.stream.clone() };
+                    known = Some((name.clone(), self.keys.get(name)?.ok_or_else(erased)?));
+                }
+                entry(row, known.as_ref().map(|(_, secret)| secret))
+            })
+            .collect()
+    }
+
+    pub fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
+        self.store.heads(kind, status)
+    }
+
+    pub fn claim(&self, once: &Once) -> Result<String, LedgerError> {
+        self.store.claim(once)
+    }
+
+    pub fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
+        self.store.claimed(scope, key)
+    }
+
+    /// The newest checkpoint that this log's own key has signed.
+    pub fn checkpoint(&self) -> Result<Option<Root>, LedgerError> {
+        let Some(note) = self.store.checkpoint()? else { return Ok(None) };
+        let damaged = |reason: String| LedgerError::Damaged { stream: "*".to_owned(), reason };
+        let root = match &self.signer {
+            Some(signer) => {
+                checkpoint::read(&note, &signer.public_key).map_err(|error| damaged(error.to_string()))
+            }
+            None => checkpoint::unverified(&note)
+                .map(|(_, root)| root)
+                .ok_or_else(|| damaged("the newest checkpoint is not one".to_owned())),
+        };
+        root.map(Some)
+    }
+
+    /// Signs a checkpoint over all that is written, if anything is since the last one. Returns the newest. Many
+    /// entries come under several, one after the other.
+    ///
+    /// # Errors
+    /// A tree that does not continue the one of the last checkpoint, or entries that are not what was written: then
+    /// nothing is signed.
+    pub fn sign(&self) -> Result<Option<Root>, LedgerError> {
+        let Some(signer) = &self.signer else { return self.checkpoint() };
+        loop {
+            let written = self.store.sequence()?;
+            let note = self.store.checkpoint()?;
+            let last = self.checkpoint()?;
+            let size = last.map_or(0, |root| root.size);
+            if written <= size {
+                return Ok(last);
+            }
+            let (root, tiles) = self.grown(last, size, signer)?;
+            // Another node may have been faster; the next round sees what it did.
+            self.store.publish(note, tiles, root.size, signer.sign(root)?)?;
+        }
+    }
+
+    /// The tree with the entries since the last checkpoint, read from the disk again, joined to the stored edge.
+    fn grown(
+        &self,
+        last: Option<Root>,
+        size: u64,
+        signer: &Signer,
+    ) -> Result<(Root, Vec<Tile>), LedgerError> {
+        let damaged = |reason: String| LedgerError::Damaged { stream: "*".to_owned(), reason };
+        let mut edge = Edge::read(&*self.store, size)?;
+        if last.is_some_and(|last| edge.root() != last) {
+            let reason =
+                "the stored tree is not the one of its last checkpoint; nothing is signed".to_owned();
+            return Err(damaged(reason));
+        }
+        let mut tiles = Vec::new();
+        for (row, place) in self.store.range(size, MOST_AT_ONCE)?.into_iter().zip(size..) {
+            let leaf = row.computed_leaf();
+            if leaf != row.leaf {
+                let reason = format!(
+                    "entry {place} is not what was written; nothing is signed by {}",
+                    signer.public_key
+                );
+                return Err(damaged(reason));
+            }
+            edge.push(&leaf, &mut tiles);
+        }
+        tiles.extend(edge.tiles());
+        Ok((edge.root(), tiles))
+    }
+
+    /// Whether it is what was written; see `verify`. By this log's own key: who trusts nobody brings the key along.
+    pub fn verify(&self, witnessed: &[Root], full: bool) -> Result<Verified, LedgerError> {
+        let key = self.signer.as_ref().map_or("", |signer| &signer.public_key);
+        super::verify(&*self.store, key, witnessed, full)
+    }
+}
+
+fn entry(row: Stored, key: Option<&Secret>) -> Result<Entry, LedgerError> {
+    let damaged =
+        |reason: &str| LedgerError::Damaged { stream: row.stream.clone(), reason: reason.to_owned() };
+    if row.computed_leaf() != row.leaf {
+        return Err(damaged("it is not what was written"));
+    }
+    let body = row.open(key).ok_or_else(|| damaged("its key does not open it"))?;
+    Ok(Entry {
+        seq: row.seq,
+        at: row.at,
+        digests: serde_json::from_str(&row.digests).map_err(|_| damaged("its digests are no JSON"))?,
+        body: serde_json::from_slice(&body).map_err(|_| damaged("its body is no JSON"))?,
+        hash: Digest::of_hash(&row.leaf),
+        index: row.index,
+        kind: row.kind,
+        stream: row.stream,
+    })
+}

@@ -1,0 +1,119 @@
+//! `[ledger]` of prokura.toml: where the keys are and how often a checkpoint is signed.
+
+use super::keys::{Keys, master, master_of};
+use super::store::{KeyTable, Sqlite, Store};
+use super::{Ledger, LedgerError, Signer, Witness};
+use crate::base::{durable, ids};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The environment's variable that takes the place of the file with the master key.
+const MASTER_KEY: &str = "PROKURA_MASTER_KEY";
+
+/// Relative paths are relative to the state directory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSettings {
+    /// The log's name in its checkpoints; one that nobody else has is made up if none is given.
+    pub origin: Option<String>,
+    /// The folder of the keys.
+    pub keys: PathBuf,
+    /// The file of the master key; in the folder of the keys if none is named.
+    pub master_key: Option<PathBuf>,
+    /// A checkpoint is signed after so many events, or so many seconds.
+    pub checkpoint_events: u64,
+    pub checkpoint_seconds: u64,
+    pub witness: WitnessSettings,
+}
+
+/// `[ledger.witness]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WitnessSettings {
+    /// Beside the state directory, if none is named.
+    pub folder: Option<PathBuf>,
+    /// It sees a checkpoint so often at most.
+    pub seconds: u64,
+    /// Without a witness, whoever holds the signing key could rewrite history.
+    pub off: bool,
+}
+
+impl Default for WitnessSettings {
+    fn default() -> Self {
+        Self { folder: None, seconds: 60, off: false }
+    }
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            keys: PathBuf::from("keys"),
+            master_key: None,
+            checkpoint_events: 1000,
+            checkpoint_seconds: 10,
+            witness: WitnessSettings::default(),
+        }
+    }
+}
+
+impl LedgerSettings {
+    /// Opens the embedded ledger of a state directory, or makes it there.
+    pub fn open(&self, state: &Path) -> Result<Ledger, LedgerError> {
+        self.over(state, |keys| Ok(Arc::new(Sqlite::open(state, keys)?)))
+    }
+
+    /// The witness of a state directory, if it has one.
+    pub fn witness(&self, state: &Path) -> Option<Witness> {
+        let beside = || {
+            let mut name = state.as_os_str().to_owned();
+            name.push("-witness");
+            PathBuf::from(name)
+        };
+        let folder = self.witness.folder.as_ref().map_or_else(beside, |folder| state.join(folder));
+        (!self.witness.off).then(|| Witness::at(folder))
+    }
+
+    /// With another store, and the keys of the state directory.
+    pub fn over(
+        &self,
+        state: &Path,
+        store: impl FnOnce(&Keys) -> Result<Arc<dyn Store>, LedgerError>,
+    ) -> Result<Ledger, LedgerError> {
+        let folder = state.join(&self.keys);
+        durable::private(&folder)
+            .map_err(|error| LedgerError::Directory { path: folder.clone(), reason: error.to_string() })?;
+        let table = folder.join("keys.sqlite");
+        let master = match std::env::var(MASTER_KEY) {
+            Ok(text) => master_of(&text).ok_or_else(|| LedgerError::Key {
+                file: MASTER_KEY.to_owned(),
+                problem: "a master key is 64 hexadecimal digits and no more".to_owned(),
+            })?,
+            Err(_) => {
+                let file = self.master_key.as_ref().map(|file| state.join(file));
+                master(&file.unwrap_or_else(|| folder.join("master.key")), !table.exists())?
+            }
+        };
+        let keys = Keys::open(KeyTable::sqlite(&table)?, master)?;
+        let store = store(&keys)?;
+        Ok(Ledger::new(store, keys, Some(self.signer(&folder)?)))
+    }
+
+    fn signer(&self, folder: &Path) -> Result<Signer, LedgerError> {
+        let file = folder.join("log.key");
+        // The key names the log that it is of.
+        let known = std::fs::read_to_string(&file).ok();
+        let known = known.and_then(|text| text.split('+').nth(2).map(str::to_owned));
+        let origin = self.origin.clone().or(known);
+        let signer =
+            Signer::open(&file, &origin.unwrap_or_else(|| format!("prokura.invalid/{}", ids::fresh("log"))))?;
+        let public = folder.join("log.pub");
+        if std::fs::read_to_string(&public).ok().as_deref() != Some(&format!("{}\n", signer.public_key)) {
+            durable::replace(&public, "public", format!("{}\n", signer.public_key).as_bytes()).map_err(
+                |error| LedgerError::Key { file: public.display().to_string(), problem: error.to_string() },
+            )?;
+        }
+        Ok(signer)
+    }
+}

@@ -1,0 +1,165 @@
+//! A witness: checkpoints kept where whoever holds the signing key cannot reach them. Without one that person could write
+//! another history and sign it.
+//!
+//! A folder outside of the state directory, best on a write-once mount or another machine's share: one file for each
+//! checkpoint, made once and never changed.
+
+use super::checkpoint;
+use super::merkle::{self, Root};
+use super::{Ledger, LedgerError};
+use crate::base::{Timestamp, durable};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const EXTENSION: &str = "checkpoint";
+
+/// A folder of checkpoints, in one folder a day.
+#[derive(Clone, Debug)]
+pub struct Witness(PathBuf);
+
+impl Witness {
+    pub fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// Keeps the ledger's newest checkpoint, if it has none or an older one. Returns what it has then.
+    ///
+    /// # Errors
+    /// A checkpoint that does not continue what is kept: somebody has changed the log. A folder that cannot be written.
+    pub fn keep(&self, ledger: &Ledger, now: Timestamp) -> Result<Option<Root>, LedgerError> {
+        let Some(signer) = ledger.signer() else { return Ok(None) };
+        let Some(note) = ledger.store().checkpoint()? else { return self.newest(&signer.public_key) };
+        let damaged = |reason: String| LedgerError::Damaged { stream: "*".to_owned(), reason };
+        let root = checkpoint::read(&note, &signer.public_key).map_err(|error| damaged(error.to_string()))?;
+        let kept = self.newest(&signer.public_key)?;
+        if let Some(kept) = kept.filter(|kept| *kept != root) {
+            merkle::consistency(ledger.store(), root, kept).map_err(|_| {
+                let (size, witness) = (kept.size, self.shown());
+                damaged(format!("it does not continue the {size} entries that the witness {witness} saw"))
+            })?;
+        }
+        if kept != Some(root) {
+            self.write(root, &note, now).map_err(|error| self.failed(&error))?;
+        }
+        Ok(Some(root))
+    }
+
+    fn shown(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn failed(&self, error: &io::Error) -> LedgerError {
+        LedgerError::Directory { path: self.0.clone(), reason: error.to_string() }
+    }
+
+    fn write(&self, root: Root, note: &[u8], now: Timestamp) -> io::Result<()> {
+        let day = self.0.join(now.date());
+        fs::create_dir_all(&day)?;
+        let path = day.join(format!("{:020}.{EXTENSION}", root.size));
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o444).open(&path)?;
+        file.write_all(note)?;
+        file.sync_all()?;
+        durable::sync_folder(&day)
+    }
+
+    fn days(&self) -> Result<Vec<PathBuf>, LedgerError> {
+        let mut days = listed(&self.0).map_err(|error| self.failed(&error))?;
+        days.retain(|day| day.is_dir());
+        Ok(days)
+    }
+
+    /// The largest that is kept and signed by this key.
+    fn newest(&self, public_key: &str) -> Result<Option<Root>, LedgerError> {
+        for day in self.days()?.iter().rev() {
+            let files = listed(day).map_err(|error| self.failed(&error))?;
+            // One whose writing was cut off is no checkpoint.
+            if let Some(root) =
+                files.iter().rev().find_map(|file| checkpoint::read(&fs::read(file).ok()?, public_key).ok())
+            {
+                return Ok(Some(root));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every checkpoint that is kept and signed by this key.
+    pub fn checkpoints(&self, public_key: &str) -> Result<Vec<Root>, LedgerError> {
+        let mut roots = Vec::new();
+        for day in self.days()? {
+            for file in listed(&day).map_err(|error| self.failed(&error))? {
+                roots.extend(fs::read(file).ok().and_then(|note| checkpoint::read(&note, public_key).ok()));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// What is in a folder, by name; nothing where there is no folder.
+fn listed(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Append, LedgerSettings, NewEvent, Stream, StreamKind};
+    use super::*;
+    use serde_json::json;
+
+    fn write(ledger: &Ledger, expected: u64, n: u64) {
+        let batch = Append {
+            stream: Stream::new(StreamKind::Case, "a"),
+            expected,
+            at: Timestamp::from_millis(0),
+            digests: Default::default(),
+            events: vec![NewEvent { kind: "counted", body: json!(n) }],
+            status: "running".into(),
+            once: vec![],
+        };
+        ledger.append(&batch).unwrap();
+        ledger.sign().unwrap();
+    }
+
+    #[test]
+    fn another_history_is_not_witnessed() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = Witness::at(folder.path().join("witness"));
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::create_dir(&one).unwrap();
+        let ledger = LedgerSettings::default().open(&one).unwrap();
+        assert_eq!(witness.keep(&ledger, now).unwrap(), None);
+        for n in 0..3 {
+            write(&ledger, n, n);
+            assert_eq!(witness.keep(&ledger, now).unwrap().unwrap().size, n + 1);
+            assert_eq!(witness.keep(&ledger, now.plus_millis(86_400_000)).unwrap().unwrap().size, n + 1);
+        }
+        let key = ledger.signer().unwrap().public_key.clone();
+        let roots = witness.checkpoints(&key).unwrap();
+        assert_eq!(roots.iter().map(|root| root.size).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(ledger.verify(&roots, true).unwrap().witnessed, 3);
+        // The same key, another log: shorter, as long, longer.
+        fs::create_dir_all(two.join("keys")).unwrap();
+        fs::copy(one.join("keys/log.key"), two.join("keys/log.key")).unwrap();
+        let forged = LedgerSettings::default().open(&two).unwrap();
+        for n in 0..4 {
+            write(&forged, n, n + 7);
+            let refused = witness.keep(&forged, now).unwrap_err().to_string();
+            assert!(refused.contains("3 entries that the witness"), "{refused}");
+            assert!(forged.verify(&roots, false).unwrap().damage.is_some());
+        }
+        // A file that was cut off when the power failed stands in nobody's way.
+        let day = folder.path().join("witness").join(now.date());
+        fs::write(day.join(format!("{:020}.{EXTENSION}", 9)), "prokura").unwrap();
+        fs::write(folder.path().join("witness/readme.txt"), "not a day").unwrap();
+        write(&ledger, 3, 3);
+        assert_eq!(witness.keep(&ledger, now).unwrap().unwrap().size, 4);
+    }
+}
