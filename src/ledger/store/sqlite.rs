@@ -6,7 +6,7 @@ use super::thread::Writer;
 use super::{Batch, Head, Store, Stored, Stream, StreamKind, migrate};
 use crate::base::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,8 +58,12 @@ CREATE TRIGGER entries_stay BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, '
 
 const COLUMNS: &str = "stream, seq, kind, at, digests, key, body, leaf, position - 1";
 
+/// From so many bytes on the write-ahead log is written back and cut; until then it is written over.
+const LARGE_WAL: u64 = 32 << 20;
+
 /// WAL lets readers go on while one thread writes.
 pub struct Sqlite {
+    path: PathBuf,
     writer: Writer,
     reader: Mutex<Connection>,
 }
@@ -89,7 +93,18 @@ impl Sqlite {
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
         let reader = connect(&path)?;
-        Ok(Self { writer: Writer::start(writer)?, reader: Mutex::new(reader) })
+        Ok(Self { path, writer: Writer::start(writer)?, reader: Mutex::new(reader) })
+    }
+
+    /// Keeps the write-ahead log from growing without bound where there is always somebody who reads.
+    fn cut_wal(&self) -> Result<(), LedgerError> {
+        let wal = self.path.with_extension("sqlite-wal");
+        if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > LARGE_WAL) {
+            self.writer.alone(|connection| {
+                Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+            })?;
+        }
+        Ok(())
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -204,7 +219,7 @@ impl Store for Sqlite {
         size: u64,
         checkpoint: Vec<u8>,
     ) -> Result<bool, LedgerError> {
-        self.writer.write(move |connection| {
+        let published = self.writer.write(move |connection| {
             if newest(connection)? != previous {
                 return Ok(false);
             }
@@ -218,7 +233,9 @@ impl Store for Sqlite {
             connection
                 .execute("INSERT INTO checkpoints (size, note) VALUES (?1, ?2)", params![size, checkpoint])?;
             Ok(true)
-        })
+        })?;
+        self.cut_wal()?;
+        Ok(published)
     }
 }
 
@@ -435,6 +452,21 @@ mod tests {
         assert_eq!(ledger.verify(&[], false).unwrap().damage.unwrap().index, 1);
         assert!(ledger.stream(&Stream::new(StreamKind::Case, "a"), 0).is_err());
         assert!(ledger.sign().unwrap_err().to_string().contains("nothing is signed"));
+    }
+
+    #[test]
+    fn the_write_ahead_log_is_cut_when_a_checkpoint_is_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open(folder.path());
+        let wal = || std::fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
+        let large = json!("x".repeat(1 << 20));
+        for n in 0..3 {
+            let events = (0..15).map(|_| NewEvent { kind: "counted", body: large.clone() }).collect();
+            ledger.append(&Append { events, ..batch("a", n * 15, &[]) }).unwrap();
+        }
+        assert!(wal() > LARGE_WAL);
+        ledger.sign().unwrap();
+        assert!(wal() < LARGE_WAL);
     }
 
     #[test]
