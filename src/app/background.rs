@@ -52,11 +52,11 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
     }
     let own = cases.clone();
     tokio::spawn(async move {
-        let mut minute = interval(Duration::from_secs(60));
+        let mut second = interval(Duration::from_secs(1));
         loop {
-            minute.tick().await;
-            if let Err(error) = own.expire().await {
-                tracing::error!(%error, "requests for approval could not be looked through");
+            second.tick().await;
+            if let Err(error) = own.recover().await {
+                tracing::error!(%error, "cases that are due could not be taken over");
             }
         }
     });

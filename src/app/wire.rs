@@ -190,7 +190,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
-    let cases = Cases::new(Parts {
+    let parts = Parts {
         ledger,
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
@@ -201,7 +201,10 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         lookup: Arc::new(lookup),
         policies: Arc::new(policies),
         program: program_digest()?,
-    });
+    };
+    // The lock says that no other process lives which works on these cases.
+    parts.ledger.store().forget_nodes().map_err(Failure::input)?;
+    let cases = Cases::new(parts).map_err(Failure::input)?;
     Ok(Engine { cases, _lock: lock })
 }
 

@@ -24,6 +24,9 @@ pub enum CaseError {
     /// The files of the models.
     #[error(transparent)]
     Models(#[from] UnderstandingError),
+    /// A fault of this program; the log has it.
+    #[error("the work on case `{0}` ended in a fault of the program; it is tried again")]
+    Died(CaseId),
     #[error("an event of case `{case}` cannot be read: {reason}")]
     Unreadable { case: CaseId, reason: String },
 }

@@ -7,6 +7,7 @@
 mod error;
 mod event;
 mod models;
+mod node;
 mod pack;
 mod replay;
 mod run;

@@ -4,7 +4,7 @@
 use super::CaseError;
 use super::run::Cases;
 use crate::base::{CaseId, Timestamp};
-use crate::ledger::{Append, Ledger, NewEvent, Stream, StreamKind};
+use crate::ledger::{Append, By, Ledger, NewEvent, Stream, StreamKind};
 use crate::understanding::installed::{Action, Change, Installed};
 
 /// The one stream of its kind.
@@ -76,8 +76,9 @@ impl Cases {
             events: new.iter().map(event).collect(),
             status: "kept".to_owned(),
             once: Vec::new(),
+            due: None,
         };
-        parts.ledger.append(&batch)?;
+        parts.ledger.append(&batch, By::Anybody)?;
         Ok(history)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::CaseError;
 use super::event::Event;
+use super::node::Node;
 use super::pack::Pack;
 use super::state::{CallState, Effect, State, Status};
 use super::step::{ABOVE_LIMIT, Input, Now, call_request, step, within_limit};
@@ -10,14 +11,18 @@ use crate::acting::{Acting, Call, Outcome};
 use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
 use crate::governance::{Decision, Principal, Vote, admit};
 use crate::intake::{BankCodes, Message, Recognised};
-use crate::ledger::{Append, Digests, Entry, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind};
+use crate::ledger::{
+    Append, By, Claim, Digests, Entry, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind,
+};
 use crate::planning::{Next, advance};
 use crate::policy::{Audience, Grounds, Passage, Policies, Question};
 use crate::records::{Facts, Lookup};
 use crate::understanding::{Known, Live, Order, Readers, Reading, Shadow, Urgency};
+use futures::FutureExt;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tracing::Instrument;
@@ -41,6 +46,9 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Cases {
     parts: Arc<Parts>,
+    node: Arc<Node>,
+    /// Claims of cases that nobody drives yet.
+    claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     changed: broadcast::Sender<CaseId>,
@@ -72,13 +80,29 @@ pub struct Decide {
 const WORKING: &str = "working";
 /// How often an effect may be tried again in further cases after it certainly failed.
 const CLAIMS: u32 = 20;
+/// A case whose driver ended without getting on so many times in a row is put aside.
+const MOST_ATTEMPTS: u32 = 5;
+/// So many cases are taken over at once.
+const TAKEN: usize = 64;
 /// How many passages a case's search keeps.
 const PASSAGES: usize = 5;
 
 impl Cases {
-    pub fn new(parts: Parts) -> Self {
+    /// Joins those who work on the cases of the ledger.
+    ///
+    /// # Errors
+    /// A ledger that cannot be written.
+    pub fn new(parts: Parts) -> Result<Self, CaseError> {
         let (changed, _) = broadcast::channel(1024);
-        Self { parts: Arc::new(parts), drivers: Arc::default(), changed, unsent: Arc::default() }
+        let node = Arc::new(Node::join(&parts.ledger)?);
+        Ok(Self {
+            parts: Arc::new(parts),
+            node,
+            claims: Arc::default(),
+            drivers: Arc::default(),
+            changed,
+            unsent: Arc::default(),
+        })
     }
 
     pub fn pack(&self) -> &Pack {
@@ -112,21 +136,25 @@ impl Cases {
         if let Some(token) = incoming.token {
             once.push(Once { scope: "identity token".into(), key: token, value: case.to_string() });
         }
-        let lock = self.lock_of(&case);
-        let _one = lock.lock().await;
-        let state = self.state(&case).await?;
-        let input = Input::Received { by: incoming.by, message: incoming.message };
-        let at = self.parts.clock.now();
-        let events = step(&state, input, &Now { at, pack: &self.parts.pack });
-        match self.append(&state, &events, at, once).await {
-            Ok(_) => Ok(case),
-            Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => {
-                match (&incoming.key, used == scope) {
-                    (Some((_, digest)), true) => same_request(&value, digest),
-                    _ => Err(CaseError::TokenReplayed),
+        let Incoming { by, message, key, .. } = incoming;
+        loop {
+            let state = self.state(&case).await?;
+            let input = Input::Received { by: by.clone(), message: message.clone() };
+            let at = self.parts.clock.now();
+            let events = step(&state, input, &Now { at, pack: &self.parts.pack });
+            let claiming = By::Claiming(self.node.name.clone());
+            match self.append(&state, &events, at, once.clone(), claiming).await {
+                Ok(_) => return Ok(case),
+                // Something else happened in the case meanwhile; the message comes after it.
+                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {}
+                Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => {
+                    return match (&key, used == scope) {
+                        (Some((_, digest)), true) => same_request(&value, digest),
+                        _ => Err(CaseError::TokenReplayed),
+                    };
                 }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -136,32 +164,101 @@ impl Cases {
         value.map(|value| same_request(&value, digest)).transpose()
     }
 
-    /// Whoever writes to a case holds this, so that nobody's events come between a step and its record.
+    /// One driver in this process; the claim keeps those of others out.
     fn lock_of(&self, case: &CaseId) -> Arc<tokio::sync::Mutex<()>> {
         let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
         drivers.retain(|id, lock| id == case || Arc::strong_count(lock) > 1);
         Arc::clone(drivers.entry(case.clone()).or_default())
     }
 
-    /// Does what is due in a case until it waits for somebody. Errors are of the store: the case stays as
-    /// it is and goes on when it is driven again.
+    fn kept_claims(&self) -> MutexGuard<'_, HashMap<CaseId, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The claim that came with a message, or a new one; `None` when another node has the case.
+    async fn claim_of(&self, case: &CaseId) -> Result<Option<Claim>, CaseError> {
+        if let Some(claim) = self.kept_claims().remove(case) {
+            return Ok(Some(claim));
+        }
+        let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
+        let stream = Stream::new(StreamKind::Case, case.as_str());
+        Ok(blocking(move || ledger.store().take_one(&stream, &node)).await?)
+    }
+
+    /// Does what is due in a case until it waits for somebody, unless another node does. Errors are of the store: the
+    /// case stays as it is and goes on when it is driven again.
     pub async fn drive(&self, case: &CaseId) -> Result<State, CaseError> {
         let lock = self.lock_of(case);
         let _one = lock.lock().await;
-        let mut state = self.state(case).await?;
-        while let Some(effect) = state.due() {
-            let at = self.parts.clock.now();
-            let room = room_of(&effect);
-            let input = self.perform(&state, effect).instrument(tracing::info_span!("room", room)).await;
-            let now = self.parts.clock.now();
-            let events = step(&state, input, &Now { at: now, pack: &self.parts.pack });
-            tracing::debug!(case = %state.case, room, milliseconds = now.since(at), "effect performed");
-            if events.is_empty() {
-                break;
-            }
-            state = self.append(&state, &events, now, Vec::new()).await?;
+        let Some(claim) = self.claim_of(case).await? else { return self.state(case).await };
+        let done = AssertUnwindSafe(self.drive_on(case, &claim)).catch_unwind().await;
+        let done = done.unwrap_or_else(|_| Err(CaseError::Died(case.clone())));
+        let lost = matches!(done, Err(CaseError::Ledger(LedgerError::Lost { .. })));
+        let again = done.is_err().then(|| self.parts.clock.now().plus_millis(backoff(claim.attempts)));
+        let ledger = Arc::clone(&self.parts.ledger);
+        let released = blocking(move || ledger.store().release(&claim, again)).await;
+        if lost {
+            tracing::warn!(%case, "another node has taken the case over");
+            return self.state(case).await;
         }
+        let state = done?;
+        released?;
         Ok(state)
+    }
+
+    async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
+        let mut state = self.state(case).await?;
+        let mut done = None;
+        loop {
+            let at = self.parts.clock.now();
+            let input = match (done.take(), state.due()) {
+                (Some(done), _) => done,
+                _ if state.deadline().is_some_and(|deadline| self.passed(deadline)) => Input::Expired,
+                (None, Some(_)) if claim.attempts > MOST_ATTEMPTS => {
+                    Input::Parked { attempts: claim.attempts }
+                }
+                (None, Some(effect)) => match self.timed(&state, effect, claim).await {
+                    Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {
+                        state = self.state(case).await?;
+                        continue;
+                    }
+                    performed => performed?,
+                },
+                (None, None) => return Ok(state),
+            };
+            // What the store says is over is over, whatever this machine's clock says.
+            let over = state.deadline().filter(|_| input == Input::Expired);
+            let now = self.parts.clock.now().max(over.unwrap_or(at));
+            let events = step(&state, input.clone(), &Now { at: now, pack: &self.parts.pack });
+            if events.is_empty() {
+                return Ok(state);
+            }
+            let holder = By::Holder { epoch: claim.epoch, done: false };
+            match self.append(&state, &events, now, Vec::new(), holder).await {
+                Ok(next) => state = next,
+                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {
+                    // A message came. What a call brought about stays true; everything else is looked at anew.
+                    state = self.state(case).await?;
+                    done = Some(input)
+                        .filter(|input| matches!(input, Input::Returned { .. } | Input::Stopped { .. }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn timed(&self, state: &State, effect: Effect, claim: &Claim) -> Result<Input, CaseError> {
+        let (room, began) = (room_of(&effect), self.parts.clock.now());
+        let performed =
+            self.perform(state, effect, claim).instrument(tracing::info_span!("room", room)).await;
+        let milliseconds = self.parts.clock.now().since(began);
+        tracing::debug!(case = %state.case, room, milliseconds, "effect performed");
+        performed
+    }
+
+    /// By the time of the store, which all nodes share.
+    fn passed(&self, deadline: Timestamp) -> bool {
+        self.parts.ledger.store().now().is_ok_and(|now| now >= deadline)
     }
 
     /// Drives a case in the background.
@@ -174,48 +271,24 @@ impl Cases {
         });
     }
 
-    /// Goes on with every case that was under way when the process ended. Returns how many.
+    /// Takes over the cases that are due and that no living node has: those of a node that ended, and those whose time
+    /// has come. Returns how many.
     pub async fn recover(&self) -> Result<usize, CaseError> {
-        let ledger = Arc::clone(&self.parts.ledger);
-        let open = blocking(move || {
-            let mut open = ledger.heads(StreamKind::Case, Some(Status::Running.as_str()))?;
-            // One that waits for approval may still owe the customer a word.
-            open.extend(ledger.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))?);
-            Ok(open)
-        })
-        .await?;
         let mut count = 0;
-        for head in open {
-            let case = CaseId::new(head.name);
-            if self.state(&case).await?.due().is_some() {
-                count += 1;
+        loop {
+            let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
+            let taken = blocking(move || ledger.store().take(StreamKind::Case, &node, TAKEN)).await?;
+            count += taken.len();
+            let last = taken.len() < TAKEN;
+            for claim in taken {
+                let case = CaseId::new(claim.stream.name.clone());
+                self.kept_claims().insert(case.clone(), claim);
                 self.start(case);
             }
-        }
-        Ok(count)
-    }
-
-    /// Goes on with every case whose request for approval nobody answered in time.
-    pub async fn expire(&self) -> Result<(), CaseError> {
-        for pending in self.approvals().await? {
-            if self.parts.clock.now() >= pending.request.expires_at {
-                self.expire_one(&pending.case).await?;
-                self.start(pending.case);
+            if last {
+                return Ok(count);
             }
         }
-        Ok(())
-    }
-
-    async fn expire_one(&self, case: &CaseId) -> Result<(), CaseError> {
-        let lock = self.lock_of(case);
-        let _one = lock.lock().await;
-        let state = self.existing(case).await?;
-        let at = self.parts.clock.now();
-        let events = step(&state, Input::Expired, &Now { at, pack: &self.parts.pack });
-        if !events.is_empty() {
-            self.append(&state, &events, at, Vec::new()).await?;
-        }
-        Ok(())
     }
 
     /// The state of a case, folded from the ledger. A case without events has length 0.
@@ -279,19 +352,24 @@ impl Cases {
         let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
         // An approval's id begins with its case's.
         let case = CaseId::new(approval.rsplit_once(".a").ok_or_else(unknown)?.0);
-        let lock = self.lock_of(&case);
-        let _one = lock.lock().await;
-        let state = self.state(&case).await?;
-        let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
-        if request.id.as_str() != approval || state.status != Status::WaitingApproval {
-            return Err(unknown());
+        loop {
+            let state = self.state(&case).await?;
+            let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
+            if request.id.as_str() != approval || state.status != Status::WaitingApproval {
+                return Err(unknown());
+            }
+            let at = self.parts.clock.now();
+            admit(&request, &votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
+            let (by, reason) = (decide.by.name.clone(), decide.reason.clone());
+            let vote = Vote { by, approve: decide.approve, reason, at };
+            let events = step(&state, Input::Voted { vote }, &Now { at, pack: &self.parts.pack });
+            let claiming = By::Claiming(self.node.name.clone());
+            match self.append(&state, &events, at, Vec::new(), claiming).await {
+                Ok(_) => return Ok(case),
+                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let at = self.parts.clock.now();
-        admit(&request, &votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
-        let vote = Vote { by: decide.by.name, approve: decide.approve, reason: decide.reason, at };
-        let events = step(&state, Input::Voted { vote }, &Now { at, pack: &self.parts.pack });
-        self.append(&state, &events, at, Vec::new()).await?;
-        Ok(case)
     }
 
     async fn append(
@@ -300,6 +378,7 @@ impl Cases {
         events: &[Event],
         at: Timestamp,
         once: Vec<Once>,
+        by: By,
     ) -> Result<State, CaseError> {
         let mut next = state.clone();
         let mut new = Vec::with_capacity(events.len());
@@ -316,9 +395,19 @@ impl Cases {
             events: new,
             status: next.status.as_str().to_owned(),
             once,
+            due: if next.due().is_some() { Some(at) } else { next.deadline() },
         };
+        // The last thing for now: nobody needs to hold the case any more.
+        let by = match by {
+            By::Holder { epoch, .. } => By::Holder { epoch, done: next.due().is_none() },
+            other => other,
+        };
+        let claiming = matches!(by, By::Claiming(_));
         let ledger = Arc::clone(&self.parts.ledger);
-        blocking(move || ledger.append(&batch)).await?;
+        let claim = blocking(move || ledger.append(&batch, by)).await?;
+        if let Some(claim) = claim.filter(|_| claiming) {
+            self.kept_claims().insert(state.case.clone(), claim);
+        }
         let intended = events.iter().filter_map(|event| match event {
             Event::Intended { call, .. } => Some(call.clone()),
             _ => None,
@@ -353,18 +442,20 @@ impl Cases {
         digests
     }
 
-    async fn perform(&self, state: &State, effect: Effect) -> Input {
+    /// # Errors
+    /// The claim is lost, or something happened in the case, just before a call.
+    async fn perform(&self, state: &State, effect: Effect, claim: &Claim) -> Result<Input, CaseError> {
         let done = match effect {
             Effect::Understand => self.understand(state).await,
             Effect::LookUp => self.look_up(state).await,
             Effect::Search => self.search(state).await,
             Effect::Compose => self.compose(state),
             Effect::Call(id) => match state.calls.iter().find(|call| call.id == id) {
-                Some(call) => Ok(self.call(state, call).await),
+                Some(call) => Ok(self.call(state, call, claim).await?),
                 None => Err(("acting", "the call is not recorded".to_owned())),
             },
         };
-        done.unwrap_or_else(|(room, reason)| Input::Failed { room, reason })
+        Ok(done.unwrap_or_else(|(room, reason)| Input::Failed { room, reason }))
     }
 
     async fn understand(&self, state: &State) -> Result<Input, (&'static str, String)> {
@@ -489,21 +580,21 @@ impl Cases {
         rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
     }
 
-    async fn call(&self, state: &State, call: &CallState) -> Input {
+    async fn call(&self, state: &State, call: &CallState, held: &Claim) -> Result<Input, CaseError> {
         let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
-        let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id);
         let permit = match self.permit(state, call).await {
             Ok(permit) => self.claim(call).await.map(|()| permit),
             Err(decision) => Err(decision),
         };
         let id = call.id.clone();
-        if unsent {
-            return match permit {
+        self.still_holds(held, state.length).await?;
+        if self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id) {
+            return Ok(match permit {
                 Ok(permit) => {
                     Input::Returned { call: id, outcome: self.parts.acting.perform(permit, &arguments).await }
                 }
                 Err(decision) => Input::Stopped { call: id, decision },
-            };
+            });
         }
         // Intent without result: it may have happened. The tool's own rule settles it.
         let intended_at = call.intended_at.unwrap_or_else(|| self.parts.clock.now());
@@ -511,10 +602,27 @@ impl Cases {
             Ok(permit) => (Some(permit), None),
             Err(decision) => (None, Some(decision)),
         };
-        match (self.parts.acting.resolve_ambiguous(permit, &arguments, intended_at).await, refused) {
+        Ok(match (self.parts.acting.resolve_ambiguous(permit, &arguments, intended_at).await, refused) {
             (Outcome::Failed { .. }, Some(decision)) => Input::Stopped { call: id, decision },
             (outcome, _) => Input::Returned { call: id, outcome },
-        }
+        })
+    }
+
+    /// Just before a call: this node lives, the case is still its own, and nothing has happened in it since.
+    async fn still_holds(&self, claim: &Claim, length: u64) -> Result<(), CaseError> {
+        let (ledger, node, own) = (Arc::clone(&self.parts.ledger), self.node.name.clone(), claim.clone());
+        let checked = blocking(move || {
+            let store = ledger.store();
+            let stream = own.stream.to_string();
+            match (store.holds(&own, &node, length)?, store.head(&own.stream)?) {
+                (true, _) => Ok(()),
+                (false, Some(head)) if head.length != length => {
+                    Err(LedgerError::Conflict { stream, expected: length, actual: head.length })
+                }
+                (false, _) => Err(LedgerError::Lost { stream }),
+            }
+        });
+        Ok(checked.await?)
     }
 
     /// One effect, one case: two cases about the same thing do not both bring it about. A claim whose call
@@ -586,6 +694,11 @@ impl Cases {
         let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
         governance.permit(&request, &call.id, &digest)
     }
+}
+
+/// How long a case whose work failed is left alone, in milliseconds: a second, then twice as long each time.
+fn backoff(attempts: u32) -> i64 {
+    1000 * 2_i64.pow(attempts.clamp(1, 9) - 1)
 }
 
 fn room_of(effect: &Effect) -> &'static str {

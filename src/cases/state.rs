@@ -186,6 +186,12 @@ impl State {
         }
     }
 
+    /// When what the case waits for is over, if that has an end.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let waiting = self.approval.as_ref().filter(|_| self.status == Status::WaitingApproval);
+        waiting.map(|(request, _)| request.expires_at)
+    }
+
     /// Folds one event. Every event is accepted in every state: what was recorded has happened.
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
         self.length += 1;

@@ -41,6 +41,10 @@ pub enum Input {
     },
     /// Nobody decided in time.
     Expired,
+    /// Every driver of the case ended before it got on.
+    Parked {
+        attempts: u32,
+    },
     /// A room could not do its work.
     Failed {
         room: &'static str,
@@ -75,6 +79,9 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
         Input::Voted { vote } => voted(state, vote, now),
         Input::Expired => expired(state, now),
+        Input::Parked { attempts } => vec![Event::Stuck {
+            reason: format!("the work on it ended {attempts} times without a result; an operator must look"),
+        }],
         Input::Failed { room, reason } => failed(state, room, &reason),
     }
 }

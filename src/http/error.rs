@@ -224,6 +224,7 @@ impl From<CaseError> for Refusal {
         let text = error.to_string();
         match error {
             CaseError::NoCase(_) => Self::no_case(),
+            CaseError::Died(_) => Self::internal(&text),
             CaseError::NoApproval(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "no_approval",

@@ -6,7 +6,7 @@
 
 use crate::base::{Digest, Timestamp};
 use crate::cases::{Cases, Event};
-use crate::ledger::{Append, Entry, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use crate::ledger::{Append, By, Entry, Ledger, LedgerError, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -155,7 +155,7 @@ impl Watch {
             false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
         }
         let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
-        parts.ledger.append(&Append {
+        let batch = Append {
             stream,
             expected: entries.len() as u64,
             at: now,
@@ -163,7 +163,9 @@ impl Watch {
             events: vec![NewEvent { kind, body }],
             status: "kept".to_owned(),
             once: Vec::new(),
-        })?;
+            due: None,
+        };
+        parts.ledger.append(&batch, By::Anybody)?;
         Ok(Some(found))
     }
 }

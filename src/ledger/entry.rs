@@ -90,6 +90,8 @@ pub struct Append {
     /// What the stream's head says afterwards; a list of open streams is read from it.
     pub status: String,
     pub once: Vec<Once>,
+    /// When somebody must look at the stream again, if nothing comes from outside.
+    pub due: Option<Timestamp>,
 }
 
 /// One written event. `seq` counts from 0 within its stream.

@@ -326,7 +326,7 @@ fn one_stream(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Append, Ledger, LedgerSettings, NewEvent, StreamKind};
+    use super::super::{Append, By, Ledger, LedgerSettings, NewEvent, StreamKind};
     use super::*;
     use serde_json::json;
     use std::path::Path;
@@ -345,8 +345,9 @@ mod tests {
             events,
             status: "running".into(),
             once: vec![],
+            due: None,
         };
-        ledger.append(&batch).unwrap();
+        ledger.append(&batch, By::Anybody).unwrap();
     }
 
     fn exported(ledger: &Ledger, stream: Option<&str>) -> Vec<u8> {

@@ -5,7 +5,7 @@ use super::entry::{Append, Entry, Once, Stored, Stream, StreamKind};
 use super::keys::Keys;
 use super::merkle::{Edge, Root};
 use super::secret::Secret;
-use super::store::{Batch, Head, Store};
+use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
 use crate::base::Digest;
 use std::sync::Arc;
@@ -37,42 +37,33 @@ impl Ledger {
         self.signer.as_ref()
     }
 
-    /// Writes a batch in one transaction and returns its entries once they are on stable storage.
+    /// Writes a batch in one transaction, and returns once it is on stable storage: the claim of the stream, where it was
+    /// written by or for a holder that goes on.
     ///
     /// # Errors
-    /// Another length of the stream, a thing that happened before, a store that fails.
-    pub fn append(&self, batch: &Append) -> Result<Vec<Entry>, LedgerError> {
+    /// Another length of the stream, a thing that happened before, a claim that was lost, a store that fails.
+    pub fn append(&self, batch: &Append, by: By) -> Result<Option<Claim>, LedgerError> {
         let key = self.key_of(batch)?;
         let borrowed = key.as_ref().map(|(name, secret)| (name.as_str(), secret));
         let stream = batch.stream.to_string();
         let json = |error: serde_json::Error| LedgerError::Store(error.to_string());
         let digests = serde_json::to_string(&batch.digests).map_err(json)?;
-        let (mut stored, mut entries) = (Vec::new(), Vec::new());
+        let mut entries = Vec::with_capacity(batch.events.len());
         for (event, seq) in batch.events.iter().zip(batch.expected..) {
             let body = serde_json::to_vec(&event.body).map_err(json)?;
-            let one = Stored::new((&stream, seq), event.kind, batch.at, &digests, borrowed, &body);
-            entries.push(Entry {
-                stream: stream.clone(),
-                seq,
-                kind: event.kind.to_owned(),
-                at: batch.at,
-                digests: batch.digests.clone(),
-                body: event.body.clone(),
-                hash: Digest::of_hash(&one.leaf),
-                index: None,
-            });
-            stored.push(one);
+            entries.push(Stored::new((&stream, seq), event.kind, batch.at, &digests, borrowed, &body));
         }
         self.store.append(Batch {
             stream: batch.stream.clone(),
             expected: batch.expected,
-            entries: stored,
+            entries,
             status: batch.status.clone(),
             at: batch.at,
             key: key.map(|(name, _)| name),
             once: batch.once.clone(),
-        })?;
-        Ok(entries)
+            due: batch.due,
+            by,
+        })
     }
 
     /// The key of the batch's stream: a new one for a new stream.

@@ -29,6 +29,6 @@ pub use log::Ledger;
 pub use merkle::{Root, Tile};
 pub use secret::Secret;
 pub use settings::{LedgerSettings, WitnessSettings};
-pub use store::{Head, Store};
+pub use store::{By, Claim, Head, Store};
 pub use verify::{Damage, Verified, verify};
 pub use witness::Witness;

@@ -3,7 +3,7 @@
 use super::keys::{Keys, master, master_of};
 use super::store::{KeyTable, Sqlite, Store};
 use super::{Ledger, LedgerError, Signer, Witness};
-use crate::base::{durable, ids};
+use crate::base::{SystemClock, durable, ids};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +61,8 @@ impl Default for LedgerSettings {
 impl LedgerSettings {
     /// Opens the embedded ledger of a state directory, or makes it there.
     pub fn open(&self, state: &Path) -> Result<Ledger, LedgerError> {
-        self.over(state, |keys| Ok(Arc::new(Sqlite::open(state, keys)?)))
+        let clock = Arc::new(SystemClock);
+        self.over(state, |keys| Ok(Arc::new(Sqlite::open(state, keys, clock)?)))
     }
 
     /// The witness of a state directory, if it has one.

@@ -109,7 +109,7 @@ fn listed(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Append, LedgerSettings, NewEvent, Stream, StreamKind};
+    use super::super::{Append, By, LedgerSettings, NewEvent, Stream, StreamKind};
     use super::*;
     use serde_json::json;
 
@@ -122,8 +122,9 @@ mod tests {
             events: vec![NewEvent { kind: "counted", body: json!(n) }],
             status: "running".into(),
             once: vec![],
+            due: None,
         };
-        ledger.append(&batch).unwrap();
+        ledger.append(&batch, By::Anybody).unwrap();
         ledger.sign().unwrap();
     }
 

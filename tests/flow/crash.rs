@@ -2,11 +2,11 @@
 
 use crate::stage::{Stage, engine, incoming, shown, verified};
 use prokura::acting::Outcome;
-use prokura::base::{CaseId, ids};
+use prokura::base::{CaseId, SystemClock, Timestamp, ids};
 use prokura::cases::Status;
 use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
-    Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
+    Claim, Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,15 +25,36 @@ fn dead<T>() -> Result<T, LedgerError> {
 }
 
 impl Store for Mortal {
-    fn append(&self, batch: Batch) -> Result<(), LedgerError> {
+    fn append(&self, batch: Batch) -> Result<Option<Claim>, LedgerError> {
         match self.left.fetch_sub(1, Ordering::SeqCst) {
             1.. => self.inner.append(batch),
-            0 if self.after_writing => self.inner.append(batch).and_then(|()| dead()),
+            0 if self.after_writing => self.inner.append(batch).and_then(|_| dead()),
             _ => dead(),
         }
     }
     fn claim(&self, once: &Once) -> Result<String, LedgerError> {
         if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.claim(once) }
+    }
+    fn now(&self) -> Result<Timestamp, LedgerError> {
+        self.inner.now()
+    }
+    fn beat(&self, node: &str, milliseconds: i64) -> Result<(), LedgerError> {
+        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.beat(node, milliseconds) }
+    }
+    fn forget_nodes(&self) -> Result<(), LedgerError> {
+        self.inner.forget_nodes()
+    }
+    fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError> {
+        self.inner.take(kind, node, most)
+    }
+    fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError> {
+        self.inner.take_one(stream, node)
+    }
+    fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError> {
+        self.inner.holds(claim, node, length)
+    }
+    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
+        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.release(claim, due) }
     }
     fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
         self.inner.stream(stream, from)
@@ -80,7 +101,7 @@ async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, custome
     std::fs::create_dir_all(&directory).unwrap();
     let settings = LedgerSettings::default();
     let mortal = |keys: &Keys| {
-        let inner = Sqlite::open(&directory, keys)?;
+        let inner = Sqlite::open(&directory, keys, Arc::new(SystemClock))?;
         Ok(Arc::new(Mortal { inner, left: AtomicI64::new(lives), after_writing }) as Arc<dyn Store>)
     };
     let dying = engine(stage.bank, Arc::new(settings.over(&directory, mortal).unwrap()));
@@ -91,7 +112,10 @@ async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, custome
     {
         return None;
     }
-    let risen = engine(stage.bank, Arc::new(settings.open(&directory).unwrap()));
+    let ledger = settings.open(&directory).unwrap();
+    // The dead one still counts as living; the lock of its directory would say that it does not.
+    ledger.store().forget_nodes().unwrap();
+    let risen = engine(stage.bank, Arc::new(ledger));
     risen.recover().await.unwrap();
     let state = risen.state(&case).await.unwrap();
     if state.length > 0 {

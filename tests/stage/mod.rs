@@ -132,7 +132,7 @@ fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, models: Arc<Live>) -> Case
     let sources = pack.sources.open(&root().join("config"), &outbound, &kinds, &clock).unwrap();
     let tools = Arc::clone(&pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
-    Cases::new(Parts {
+    let parts = Parts {
         ledger,
         lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
@@ -143,7 +143,8 @@ fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, models: Arc<Live>) -> Case
         bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),
-    })
+    };
+    Cases::new(parts).unwrap()
 }
 
 pub fn incoming(case: CaseId, text: &str, identity: Identity) -> Incoming {

@@ -23,6 +23,16 @@ pub struct Head {
     pub key: Option<String>,
 }
 
+/// One node's right to go on with a stream. Whoever takes it over gets a higher epoch, and the node that had it can write
+/// nothing any more: a fencing token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    pub stream: Stream,
+    pub epoch: u64,
+    /// How often the stream was taken since it last got on, this time included.
+    pub attempts: u32,
+}
+
 /// Entries of one stream, written whole or not at all.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -35,12 +45,48 @@ pub struct Batch {
     pub at: Timestamp,
     pub key: Option<String>,
     pub once: Vec<Once>,
+    /// When somebody must look at the stream again, if nothing comes from outside.
+    pub due: Option<Timestamp>,
+    pub by: By,
+}
+
+/// Who writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum By {
+    /// Somebody from outside, whoever holds the stream.
+    Anybody,
+    /// The same, and this node claims the stream if nobody holds it.
+    Claiming(String),
+    /// The holder of the claim of this epoch. It gives the claim up if it is done.
+    Holder { epoch: u64, done: bool },
 }
 
 /// An append-only store of entries and of the tree over them. Calls block; callers on an async thread move them to
 /// another. What returns without an error is on stable storage.
 pub trait Store: Send + Sync {
-    fn append(&self, batch: Batch) -> Result<(), LedgerError>;
+    /// Returns the claim, where the batch was written by or for a holder that goes on.
+    fn append(&self, batch: Batch) -> Result<Option<Claim>, LedgerError>;
+
+    /// The time that decides about deadlines and claims.
+    fn now(&self) -> Result<Timestamp, LedgerError>;
+
+    /// Says that a node lives, for so many milliseconds; with 0 it gives up all that it holds.
+    fn beat(&self, node: &str, milliseconds: i64) -> Result<(), LedgerError>;
+
+    /// Forgets all nodes: whoever calls it knows that none of them lives.
+    fn forget_nodes(&self) -> Result<(), LedgerError>;
+
+    /// Claims for a node at most so many streams of a kind that are due and that no living node holds.
+    fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError>;
+
+    /// Claims one stream, due or not; `None` when a living node holds it, or there is no such stream.
+    fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError>;
+
+    /// Whether the node lives and still holds the claim, and the stream has so many entries.
+    fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError>;
+
+    /// Gives a claim up, if it is still held. With a time, the stream is due then.
+    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError>;
 
     /// The entries of a stream from sequence number `from` on, in order.
     fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError>;

@@ -3,11 +3,11 @@
 use super::super::entry::{Leaf, Once};
 use super::super::{Keys, LedgerError, Tile};
 use super::thread::Writer;
-use super::{Batch, Head, Store, Stored, Stream, StreamKind, migrate};
-use crate::base::Timestamp;
+use super::{Batch, By, Claim, Head, Store, Stored, Stream, StreamKind, migrate};
+use crate::base::{Clock, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(super) const SCHEMA_VERSION: i64 = 2;
@@ -33,9 +33,18 @@ CREATE TABLE heads (
   status TEXT NOT NULL,
   at     INTEGER NOT NULL,
   key    TEXT,
+  due      INTEGER,
+  node     TEXT,
+  epoch    INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX heads_by_status ON heads (kind, status);
+CREATE INDEX heads_due ON heads (kind, due) WHERE due IS NOT NULL;
+CREATE TABLE nodes (
+  name  TEXT PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE once (
   scope TEXT NOT NULL,
   key   TEXT NOT NULL,
@@ -66,6 +75,7 @@ pub struct Sqlite {
     path: PathBuf,
     writer: Writer,
     reader: Mutex<Connection>,
+    clock: Arc<dyn Clock>,
 }
 
 impl From<rusqlite::Error> for LedgerError {
@@ -81,7 +91,7 @@ impl From<rusqlite::Error> for LedgerError {
 impl Sqlite {
     /// Opens or creates `ledger.sqlite` in `directory`, which must exist. One of an earlier program is brought up to
     /// this one's schema, with these keys.
-    pub fn open(directory: &Path, keys: &Keys) -> Result<Self, LedgerError> {
+    pub fn open(directory: &Path, keys: &Keys, clock: Arc<dyn Clock>) -> Result<Self, LedgerError> {
         let path = directory.join("ledger.sqlite");
         let writer = connect(&path)?;
         let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -93,7 +103,7 @@ impl Sqlite {
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
         let reader = connect(&path)?;
-        Ok(Self { path, writer: Writer::start(writer)?, reader: Mutex::new(reader) })
+        Ok(Self { path, writer: Writer::start(writer)?, reader: Mutex::new(reader), clock })
     }
 
     /// Keeps the write-ahead log from growing without bound where there is always somebody who reads.
@@ -124,16 +134,117 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 impl Store for Sqlite {
-    fn append(&self, batch: Batch) -> Result<(), LedgerError> {
+    fn append(&self, batch: Batch) -> Result<Option<Claim>, LedgerError> {
+        let now = self.clock.now();
         self.writer.write(move |connection| {
-            let length = length_of(connection, &batch.stream)?;
+            let stream = batch.stream.to_string();
+            let hold = hold_of(connection, &batch.stream)?;
             claim_all(connection, &batch.once)?;
-            if length != batch.expected {
-                let stream = batch.stream.to_string();
-                return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: length });
+            if hold.length != batch.expected {
+                return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: hold.length });
             }
+            let alive = || living(connection, hold.node.as_deref(), now);
+            let claim = match &batch.by {
+                By::Anybody => None,
+                By::Claiming(node) => (!alive()?).then(|| (node.clone(), hold.epoch + 1, 1)),
+                By::Holder { epoch, .. } if *epoch != hold.epoch || hold.node.is_none() => {
+                    return Err(LedgerError::Lost { stream });
+                }
+                By::Holder { done: true, .. } => None,
+                By::Holder { epoch, .. } => hold.node.clone().map(|node| (node, *epoch, 0)),
+            };
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
-            move_head(connection, &batch, length + batch.entries.len() as u64)
+            move_head(connection, &batch, hold.length + batch.entries.len() as u64)?;
+            let released = matches!(batch.by, By::Holder { done: true, .. });
+            if released || claim.is_some() {
+                let node = claim.as_ref().map(|(node, ..)| node.as_str());
+                let (epoch, attempts) = claim.as_ref().map_or((hold.epoch, 0), |(_, epoch, n)| (*epoch, *n));
+                set_hold(connection, &batch.stream, node, epoch, attempts)?;
+            }
+            let given = |(_, epoch, attempts)| Claim { stream: batch.stream.clone(), epoch, attempts };
+            Ok(claim.map(given))
+        })
+    }
+
+    fn now(&self) -> Result<Timestamp, LedgerError> {
+        Ok(self.clock.now())
+    }
+
+    fn beat(&self, node: &str, milliseconds: i64) -> Result<(), LedgerError> {
+        let (node, now) = (node.to_owned(), self.clock.now());
+        self.writer.write(move |connection| {
+            if milliseconds == 0 {
+                connection.execute("UPDATE heads SET node = NULL WHERE node = ?1", [&node])?;
+                connection.execute("DELETE FROM nodes WHERE name = ?1", [&node])?;
+                return Ok(());
+            }
+            connection.execute(
+                "INSERT INTO nodes (name, until) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET until = ?2",
+                params![node, now.plus_millis(milliseconds).as_millis()],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn forget_nodes(&self) -> Result<(), LedgerError> {
+        self.writer.write(|connection| {
+            connection.execute("UPDATE heads SET node = NULL WHERE node IS NOT NULL", [])?;
+            connection.execute("DELETE FROM nodes", [])?;
+            Ok(())
+        })
+    }
+
+    fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError> {
+        let (node, now) = (node.to_owned(), self.clock.now().as_millis());
+        self.writer.write(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT name, epoch + 1, attempts + 1 FROM heads
+                 WHERE kind = ?1 AND due <= ?2
+                   AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.name = node AND until > ?2))
+                 ORDER BY due LIMIT ?3",
+            )?;
+            let due = statement.query_map(params![kind.as_str(), now, most as u64], |row| {
+                let stream = Stream::new(kind, row.get::<_, String>(0)?);
+                Ok(Claim { stream, epoch: row.get(1)?, attempts: row.get(2)? })
+            })?;
+            let due: Vec<Claim> = due.collect::<Result<_, _>>()?;
+            for claim in &due {
+                set_hold(connection, &claim.stream, Some(&node), claim.epoch, claim.attempts)?;
+            }
+            Ok(due)
+        })
+    }
+
+    fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError> {
+        let (stream, node, now) = (stream.clone(), node.to_owned(), self.clock.now());
+        self.writer.write(move |connection| {
+            let hold = hold_of(connection, &stream)?;
+            if hold.length == 0 || living(connection, hold.node.as_deref(), now)? {
+                return Ok(None);
+            }
+            let claim = Claim { stream, epoch: hold.epoch + 1, attempts: hold.attempts + 1 };
+            set_hold(connection, &claim.stream, Some(&node), claim.epoch, claim.attempts)?;
+            Ok(Some(claim))
+        })
+    }
+
+    fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError> {
+        let connection = self.reader();
+        let hold = hold_of(&connection, &claim.stream)?;
+        let own = hold.node.as_deref() == Some(node) && hold.epoch == claim.epoch && hold.length == length;
+        Ok(own && living(&connection, Some(node), self.clock.now())?)
+    }
+
+    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
+        let claim = claim.clone();
+        self.writer.write(move |connection| {
+            let due = due.map(Timestamp::as_millis);
+            connection.execute(
+                "UPDATE heads SET node = NULL, due = coalesce(?4, due)
+                 WHERE kind = ?1 AND name = ?2 AND epoch = ?3 AND node IS NOT NULL",
+                params![claim.stream.kind.as_str(), claim.stream.name, claim.epoch, due],
+            )?;
+            Ok(())
         })
     }
 
@@ -268,20 +379,54 @@ fn claimed(connection: &Connection, scope: &str, key: &str) -> Result<Option<Str
     Ok(statement.query_row(params![scope, key], |row| row.get(0)).optional()?)
 }
 
-fn length_of(connection: &Connection, stream: &Stream) -> Result<u64, LedgerError> {
-    let mut statement =
-        connection.prepare_cached("SELECT length FROM heads WHERE kind = ?1 AND name = ?2")?;
-    let length = statement.query_row(params![stream.kind.as_str(), stream.name], |row| row.get(0));
-    Ok(length.optional()?.unwrap_or(0))
+/// What a head says about who goes on with its stream.
+#[derive(Default)]
+struct Hold {
+    length: u64,
+    node: Option<String>,
+    epoch: u64,
+    attempts: u32,
+}
+
+fn hold_of(connection: &Connection, stream: &Stream) -> Result<Hold, LedgerError> {
+    let mut statement = connection
+        .prepare_cached("SELECT length, node, epoch, attempts FROM heads WHERE kind = ?1 AND name = ?2")?;
+    let hold = statement.query_row(params![stream.kind.as_str(), stream.name], |row| {
+        Ok(Hold { length: row.get(0)?, node: row.get(1)?, epoch: row.get(2)?, attempts: row.get(3)? })
+    });
+    Ok(hold.optional()?.unwrap_or_default())
+}
+
+fn set_hold(
+    connection: &Connection,
+    stream: &Stream,
+    node: Option<&str>,
+    epoch: u64,
+    attempts: u32,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE heads SET node = ?3, epoch = ?4, attempts = ?5 WHERE kind = ?1 AND name = ?2",
+        )?
+        .execute(params![stream.kind.as_str(), stream.name, node, epoch, attempts])?;
+    Ok(())
+}
+
+fn living(connection: &Connection, node: Option<&str>, now: Timestamp) -> Result<bool, LedgerError> {
+    let Some(node) = node else { return Ok(false) };
+    let mut statement = connection.prepare_cached("SELECT until > ?2 FROM nodes WHERE name = ?1")?;
+    let alive = statement.query_row(params![node, now.as_millis()], |row| row.get(0)).optional()?;
+    Ok(alive.unwrap_or(false))
 }
 
 fn move_head(connection: &Connection, batch: &Batch, length: u64) -> Result<(), LedgerError> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO heads (kind, name, length, status, at, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5",
+        "INSERT INTO heads (kind, name, length, status, at, key, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5, due = ?7",
     )?;
     let (kind, name) = (batch.stream.kind.as_str(), &batch.stream.name);
-    statement.execute(params![kind, name, length, batch.status, batch.at.as_millis(), batch.key])?;
+    let due = batch.due.map(Timestamp::as_millis);
+    statement.execute(params![kind, name, length, batch.status, batch.at.as_millis(), batch.key, due])?;
     Ok(())
 }
 
@@ -343,6 +488,7 @@ mod tests {
             events: bodies.iter().map(|n| NewEvent { kind: "counted", body: json!({ "n": n }) }).collect(),
             status: "running".into(),
             once: vec![],
+            due: None,
         }
     }
 
@@ -367,9 +513,9 @@ mod tests {
         let stream = Stream::new(StreamKind::Case, "a");
         let written = {
             let ledger = open(folder.path());
-            ledger.append(&batch("a", 0, &[1, 2])).unwrap();
-            ledger.append(&batch("b", 0, &[9])).unwrap();
-            ledger.append(&batch("a", 2, &[3])).unwrap();
+            ledger.append(&batch("a", 0, &[1, 2]), By::Anybody).unwrap();
+            ledger.append(&batch("b", 0, &[9]), By::Anybody).unwrap();
+            ledger.append(&batch("a", 2, &[3]), By::Anybody).unwrap();
             ledger.stream(&stream, 0).unwrap()
         };
         let ledger = open(folder.path());
@@ -386,8 +532,8 @@ mod tests {
     fn a_writer_that_read_an_older_state_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = open(folder.path());
-        ledger.append(&batch("a", 0, &[1])).unwrap();
-        let error = ledger.append(&batch("a", 0, &[2])).unwrap_err();
+        ledger.append(&batch("a", 0, &[1]), By::Anybody).unwrap();
+        let error = ledger.append(&batch("a", 0, &[2]), By::Anybody).unwrap_err();
         assert!(matches!(error, LedgerError::Conflict { expected: 0, actual: 1, .. }));
         assert_eq!(ledger.stream(&Stream::new(StreamKind::Case, "a"), 0).unwrap().len(), 1);
     }
@@ -398,10 +544,10 @@ mod tests {
         let ledger = open(folder.path());
         let mut first = batch("a", 0, &[1]);
         first.once = vec![Once { scope: "jti".into(), key: "k".into(), value: "a".into() }];
-        ledger.append(&first).unwrap();
+        ledger.append(&first, By::Anybody).unwrap();
         let mut second = batch("b", 0, &[1]);
         second.once.clone_from(&first.once);
-        let error = ledger.append(&second).unwrap_err();
+        let error = ledger.append(&second, By::Anybody).unwrap_err();
         assert!(matches!(error, LedgerError::Used { value, .. } if value == "a"));
         assert!(ledger.stream(&Stream::new(StreamKind::Case, "b"), 0).unwrap().is_empty());
         assert_eq!(ledger.claimed("jti", "k").unwrap().as_deref(), Some("a"));
@@ -417,9 +563,9 @@ mod tests {
                 let (ledger, refused) = (&ledger, &refused);
                 scope.spawn(move || {
                     for n in 0..25 {
-                        ledger.append(&batch(&format!("own-{thread}"), n, &[1])).unwrap();
+                        ledger.append(&batch(&format!("own-{thread}"), n, &[1]), By::Anybody).unwrap();
                         // All of them want to be the one that opens this stream.
-                        if ledger.append(&batch(&format!("shared-{n}"), 0, &[1, 2])).is_err() {
+                        if ledger.append(&batch(&format!("shared-{n}"), 0, &[1, 2]), By::Anybody).is_err() {
                             refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         }
                     }
@@ -434,7 +580,7 @@ mod tests {
     #[test]
     fn the_store_itself_refuses_to_change_an_entry() {
         let folder = tempfile::tempdir().unwrap();
-        open(folder.path()).append(&batch("a", 0, &[1])).unwrap();
+        open(folder.path()).append(&batch("a", 0, &[1]), By::Anybody).unwrap();
         let connection = connect(&folder.path().join("ledger.sqlite")).unwrap();
         assert!(connection.execute("UPDATE entries SET body = '{}'", []).is_err());
         assert!(connection.execute("DELETE FROM entries", []).is_err());
@@ -444,7 +590,7 @@ mod tests {
     fn a_changed_entry_is_found_read_by_nobody_and_signed_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = open(folder.path());
-        ledger.append(&batch("a", 0, &[1, 2, 3])).unwrap();
+        ledger.append(&batch("a", 0, &[1, 2, 3]), By::Anybody).unwrap();
         assert_eq!(ledger.verify(&[], false).unwrap().damage, None);
         let connection = connect(&folder.path().join("ledger.sqlite")).unwrap();
         let change = "DROP TRIGGER entries_are_final; UPDATE entries SET at = at + 1 WHERE position = 2;";
@@ -460,11 +606,15 @@ mod tests {
         let ledger = open(folder.path());
         let wal = || std::fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
         let large = json!("x".repeat(1 << 20));
+        // Somebody reads all the time, so nothing can be written over.
+        let reader = connect(&folder.path().join("ledger.sqlite")).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM entries;").unwrap();
         for n in 0..3 {
             let events = (0..15).map(|_| NewEvent { kind: "counted", body: large.clone() }).collect();
-            ledger.append(&Append { events, ..batch("a", n * 15, &[]) }).unwrap();
+            ledger.append(&Append { events, ..batch("a", n * 15, &[]) }, By::Anybody).unwrap();
         }
         assert!(wal() > LARGE_WAL);
+        drop(reader);
         ledger.sign().unwrap();
         assert!(wal() < LARGE_WAL);
     }
@@ -472,7 +622,8 @@ mod tests {
     #[test]
     fn a_full_disk_stops_nothing_but_what_it_hits() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Sqlite::open(folder.path(), open(folder.path()).keys()).unwrap();
+        let clock = Arc::new(crate::base::SystemClock);
+        let ledger = Sqlite::open(folder.path(), open(folder.path()).keys(), clock).unwrap();
         let pages: i64 = ledger
             .writer
             .alone(|connection| {
