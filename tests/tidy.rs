@@ -36,10 +36,11 @@ const STEPS: [&str; 8] =
     ["intake", "understanding", "records", "policy", "planning", "governance", "acting", "reply"];
 
 /// Crates, and the only places that may name them.
-const CRATES: [(&[&str], &[&str]); 6] = [
+const CRATES: [(&[&str], &[&str]); 7] = [
     (&["candle_core", "candle_nn", "candle_transformers"], &["src/understanding", "src/learning"]),
     (&["tantivy"], &["src/policy"]),
-    (&["rusqlite", "sqlx", "postgres", "tokio_postgres"], &["src/ledger/store", "src/records/source"]),
+    (&["rusqlite", "sqlx"], &["src/ledger/store", "src/records/source"]),
+    (&["tokio_postgres"], &["src/ledger/store", "src/records/source", "src/base/postgres"]),
     (&["axum"], &["src/http", "src/console", "src/demo", "src/app"]),
     (&["reqwest", "hf_hub", "hyper", "ureq"], &["src/base/outbound"]),
     (&["cedar_policy_symcc"], &["src/governance/prove"]),

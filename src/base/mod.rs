@@ -1,5 +1,5 @@
 //! What every room may use: typed ids, money, time, probabilities, digests, languages,
-//! the grants that governance seals, breakers, and the one HTTP client.
+//! the grants that governance seals, breakers, the one HTTP client, and connections to PostgreSQL.
 //!
 //! Enters: nothing. Leaves: values. It must never know a room above it, read a file of the
 //! pack, or hold state of a case.
@@ -14,6 +14,7 @@ pub mod ids;
 pub mod language;
 pub mod money;
 pub mod outbound;
+pub mod postgres;
 pub mod probability;
 
 pub use breaker::{BreakerSettings, Breakers};

@@ -2,6 +2,7 @@
 
 mod keys;
 mod migrate;
+mod postgres;
 mod sqlite;
 mod thread;
 
@@ -9,6 +10,7 @@ use super::entry::{Once, Stored, Stream, StreamKind};
 use super::{LedgerError, Tile};
 use crate::base::Timestamp;
 pub use keys::KeyTable;
+pub use postgres::{OPTIONS, Postgres};
 pub use sqlite::Sqlite;
 
 /// The last known of one stream.
@@ -128,3 +130,6 @@ pub trait Store: Send + Sync {
         checkpoint: Vec<u8>,
     ) -> Result<bool, LedgerError>;
 }
+
+#[cfg(test)]
+mod tests;

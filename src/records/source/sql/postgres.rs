@@ -2,64 +2,27 @@
 
 use super::super::super::error::SourceError;
 use super::{MOST, Row, Table, WHOLE, iso_date, quoted};
-use crate::base::outbound::{Outbound, OutboundError};
+use crate::base;
+use crate::base::outbound::Outbound;
+use crate::base::postgres::{NotConnected, Server};
 use crate::records::source::SqlDeclaration;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A connection that nobody used for so long is not used again: something on the way may have dropped it.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// Where a server is and who asks.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Server {
-    config: Config,
-    host: String,
-    port: u16,
-}
-
-impl Server {
-    /// # Errors
-    /// What is allowed.
-    pub fn read(url: &str, certificate: bool) -> Result<Self, &'static str> {
-        const FORM: &str =
-            "postgres://USER@HOST:PORT/DATABASE, or sqlite:FILE; the password stands in `password_file`";
-        let mut config: Config = url.parse().map_err(|_| FORM)?;
-        let [Host::Tcp(host)] = config.get_hosts() else { return Err(FORM) };
-        let (host, port) = (host.clone(), config.get_ports().first().copied().unwrap_or(5432));
-        if config.get_user().is_none() || config.get_dbname().is_none() || config.get_password().is_some() {
-            return Err(FORM);
-        }
-        let here = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
-        let plain = config.get_ssl_mode() == SslMode::Disable || (here && !certificate);
-        if !plain && !certificate {
-            return Err("a `certificate` beside it, or ?sslmode=disable where the network is trusted");
-        }
-        config.ssl_mode(if plain { SslMode::Disable } else { SslMode::Require });
-        config.application_name("prokura");
-        Ok(Self { config, host, port })
-    }
-}
 
 /// A column's type, as the server has it.
 type ColumnKinds = HashMap<String, String>;
 
 pub struct Postgres {
-    server: Server,
+    connections: base::postgres::Postgres,
     table: Table,
-    tls: Option<MakeRustlsConnect>,
-    outbound: Outbound,
     /// Connections that nobody uses now. How many there are follows from the source's cap.
     idle: Mutex<Vec<(Instant, Client)>>,
     /// Read once, and again after an error that a changed table would explain.
@@ -76,31 +39,22 @@ impl Postgres {
     /// # Errors
     /// What is wrong with the files, or the list of hosts.
     pub fn new(
-        mut server: Server,
+        server: Server,
         declared: &SqlDeclaration,
         folder: &Path,
         outbound: &Outbound,
     ) -> Result<Self, String> {
-        outbound.check_host(&server.host, server.port).map_err(|problem| problem.to_string())?;
-        if let Some(file) = &declared.password_file {
-            let file = folder.join(file);
-            let password = std::fs::read_to_string(&file);
-            let password = password.map_err(|error| format!("{}: {error}", file.display()))?;
-            server.config.password(password.trim_end_matches(['\r', '\n']));
-        }
-        // Whatever the rights of the user are, nothing is written.
-        server.config.options("-c default_transaction_read_only=on -c DateStyle=ISO");
-        let certificate =
-            declared.certificate.as_ref().filter(|_| server.config.get_ssl_mode() == SslMode::Require);
-        let tls = certificate.map(|file| tls(&folder.join(file))).transpose()?;
-        Ok(Self {
+        let beside = |file: &Option<PathBuf>| file.as_ref().map(|file| folder.join(file));
+        let (password, certificate) = (beside(&declared.password_file), beside(&declared.certificate));
+        let connections = base::postgres::Postgres::new(
             server,
-            table: Table::of(declared),
-            tls,
-            outbound: outbound.clone(),
-            idle: Mutex::default(),
-            kinds: Mutex::default(),
-        })
+            password.as_deref(),
+            certificate.as_deref(),
+            // Whatever the rights of the user are, nothing is written.
+            "-c default_transaction_read_only=on -c DateStyle=ISO",
+            outbound,
+        )?;
+        Ok(Self { connections, table: Table::of(declared), idle: Mutex::default(), kinds: Mutex::default() })
     }
 
     /// Rows whose column has one of these values; texts whatever the case of their letters.
@@ -281,53 +235,14 @@ impl Postgres {
     }
 
     async fn connected(&self, statement: Duration) -> Result<Client, SourceError> {
-        let Server { config, host, port } = &self.server;
-        let stream = self.outbound.connect(host, *port).await.map_err(|error| match error {
-            OutboundError::NoAnswer { .. } => SourceError::TimedOut,
-            _ => SourceError::Refused,
-        })?;
-        let failed = |error: tokio_postgres::Error| self.failed(&error);
-        let client = match &self.tls {
-            None => {
-                let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
-            }
-            Some(tls) => {
-                let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls.clone(), host);
-                let connect = connect.map_err(|_| SourceError::Refused)?;
-                let (client, connection) = config.connect_raw(stream, connect).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
-            }
-        };
-        let limit = format!("SET statement_timeout = {}", statement.as_millis());
-        client.batch_execute(&limit).await.map_err(failed)?;
-        Ok(client)
+        self.connections.connect(statement).await.map_err(|error| match error {
+            NotConnected::TimedOut => SourceError::TimedOut,
+            NotConnected::Refused => SourceError::Refused,
+            NotConnected::Failed(error) => self.failed(&error),
+        })
     }
 }
 
 fn is_text(kind: &str) -> bool {
     matches!(kind, "text" | "character varying" | "character" | "bpchar" | "citext" | "name")
-}
-
-/// TLS 1.2 or 1.3 with the authorities of a PEM file and no others.
-fn tls(file: &Path) -> Result<MakeRustlsConnect, String> {
-    let wrong = |problem: String| format!("{}: {problem}", file.display());
-    let mut roots = rustls::RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("holds no certificate (PEM)".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
 }

@@ -1,0 +1,148 @@
+//! A PostgreSQL server that a test starts in a folder of its own.
+
+use crate::base::outbound::Outbound;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// A server on loopback, which ends with the test.
+pub struct Cluster {
+    pub folder: tempfile::TempDir,
+    pub server: std::process::Child,
+    pub port: u16,
+}
+
+fn program(name: &str) -> PathBuf {
+    let of_debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = of_debian.map(|version| version.path().join("bin").join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| PathBuf::from(name))
+}
+
+impl Cluster {
+    /// With TLS, and without waiting for the disk.
+    pub fn start() -> Self {
+        Self::with(&["fsync=off"])
+    }
+
+    /// As a server for what must not be lost, up and ready.
+    pub fn start_safe() -> Self {
+        let cluster = Self::with(&["fsync=on"]);
+        cluster.blocking("SELECT 1");
+        cluster
+    }
+
+    /// From outside of any runtime.
+    fn blocking(&self, sql: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.run(sql));
+    }
+
+    /// All but the one that asks for it.
+    pub fn end_connections(&self) {
+        self.blocking("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+    }
+
+    fn with(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // PostgreSQL refuses to run as root; nobody will do.
+        let user = rustix::process::geteuid().is_root().then_some(65_534);
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(folder.path().join("admin"), "admin secret").unwrap();
+        if let Some(user) = user {
+            for path in [folder.path(), &data, &folder.path().join("admin")] {
+                std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+            }
+        }
+        let run = |name: &str| {
+            let mut command = Command::new(program(name));
+            command.current_dir(folder.path()).env("LC_ALL", "C.UTF-8");
+            user.map(|user| command.uid(user).gid(user));
+            command
+        };
+        let made = run("initdb")
+            .args([
+                "-D",
+                "data",
+                "-U",
+                "admin",
+                "--pwfile=admin",
+                "-A",
+                "scram-sha-256",
+                "-E",
+                "UTF8",
+                "--no-sync",
+            ])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let openssl = run("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+            ])
+            .args(["-keyout", "data/server.key", "-out", "data/server.crt"])
+            .output()
+            .unwrap();
+        assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = run("postgres")
+            .args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=localhost", "-c", "ssl=on"])
+            .args(["-c", "unix_socket_directories="])
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { folder, server, port }
+    }
+
+    pub fn url(&self, user: &str, rest: &str) -> String {
+        format!("postgres://{user}@localhost:{}/postgres{rest}", self.port)
+    }
+
+    pub fn outbound(&self) -> Outbound {
+        Outbound::new([format!("localhost:{}", self.port)]).unwrap()
+    }
+
+    /// As the server's administrator, once it is up.
+    pub async fn run(&self, sql: &str) {
+        let mut config: tokio_postgres::Config = self.url("admin", "").parse().unwrap();
+        config.password("admin secret");
+        for _ in 0..200 {
+            if let Ok((client, connection)) = config.connect(tokio_postgres::NoTls).await {
+                tokio::spawn(connection);
+                client.batch_execute(sql).await.unwrap();
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server did not come up");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A fast shutdown (SIGINT), so that no process of the server is left behind.
+        let id = self.server.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &id]).status();
+        let _ = self.server.wait();
+    }
+}

@@ -1,0 +1,257 @@
+//! What holds of every store: the same tests run on each.
+
+use super::super::entry::{Once, Stored, Stream, StreamKind};
+use super::super::{Keys, LedgerError, Secret};
+use super::{Batch, By, Claim, KeyTable, OPTIONS, Postgres, Sqlite, Store};
+use crate::base::postgres::cluster::Cluster;
+use crate::base::postgres::{self, Server};
+use crate::base::{SystemClock, Timestamp};
+use std::sync::Arc;
+
+/// Two handles of one store, as two nodes have them.
+struct Tried {
+    one: Arc<dyn Store>,
+    two: Arc<dyn Store>,
+    _kept: Box<dyn std::any::Any>,
+}
+
+fn sqlite() -> Tried {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::open(KeyTable::sqlite(&folder.path().join("keys.sqlite")).unwrap(), Secret::fresh());
+    let keys = keys.unwrap();
+    let open = || Arc::new(Sqlite::open(folder.path(), &keys, Arc::new(SystemClock)).unwrap());
+    Tried { one: open(), two: open(), _kept: Box::new(folder) }
+}
+
+fn connections(cluster: &Cluster) -> postgres::Postgres {
+    let server = Server::read(&cluster.url("admin", ""), false).unwrap();
+    let password = cluster.folder.path().join("admin");
+    postgres::Postgres::new(server, Some(&password), None, OPTIONS, &cluster.outbound()).unwrap()
+}
+
+fn postgres() -> Tried {
+    let cluster = Cluster::start_safe();
+    let open = || Arc::new(Postgres::open(connections(&cluster)).unwrap());
+    Tried { one: open(), two: open(), _kept: Box::new(cluster) }
+}
+
+macro_rules! on_every_store {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite { $(#[test] fn $name() { super::$name(&super::sqlite()); })* }
+        mod on_postgresql { $(#[test] fn $name() { super::$name(&super::postgres()); })* }
+    };
+}
+
+on_every_store!(
+    entries_come_back_in_order_and_streams_stay_apart,
+    an_older_state_and_a_used_thing_write_nothing,
+    one_of_many_opens_a_stream_and_places_have_no_gaps,
+    a_claim_keeps_others_out_until_its_node_is_gone,
+    what_is_due_is_taken_once,
+    checkpoints_follow_each_other,
+);
+
+fn stream(name: &str) -> Stream {
+    Stream::new(StreamKind::Case, name)
+}
+
+fn batch(name: &str, expected: u64, bodies: &[&str], by: By) -> Batch {
+    let at = Timestamp::from_millis(1_000);
+    let entry = |(body, seq): (&&str, u64)| {
+        Stored::new((&stream(name).to_string(), seq), "counted", at, "{}", None, body.as_bytes())
+    };
+    Batch {
+        stream: stream(name),
+        expected,
+        entries: bodies.iter().zip(expected..).map(entry).collect(),
+        status: "running".to_owned(),
+        at,
+        key: Some("key".to_owned()),
+        once: vec![],
+        due: None,
+        by,
+    }
+}
+
+fn bodies(store: &dyn Store, name: &str) -> Vec<String> {
+    let rows = store.stream(&stream(name), 0).unwrap();
+    rows.iter().map(|row| String::from_utf8(row.body.clone()).unwrap()).collect()
+}
+
+fn entries_come_back_in_order_and_streams_stay_apart(tried: &Tried) {
+    tried.one.append(batch("a", 0, &["1", "2"], By::Anybody)).unwrap();
+    tried.two.append(batch("b", 0, &["\u{0}\u{e4}"], By::Anybody)).unwrap();
+    tried.two.append(batch("a", 2, &["3"], By::Anybody)).unwrap();
+    assert_eq!(bodies(&*tried.one, "a"), ["1", "2", "3"]);
+    assert_eq!(tried.one.stream(&stream("a"), 2).unwrap().len(), 1);
+    assert!(tried.one.stream(&stream("c"), 0).unwrap().is_empty());
+    assert_eq!(tried.one.sequence().unwrap(), 4);
+    let all = tried.two.range(0, 10).unwrap();
+    assert_eq!(all.iter().map(|row| row.index).collect::<Vec<_>>(), [Some(0), Some(1), Some(2), Some(3)]);
+    assert!(all.iter().all(|row| row.leaf == row.computed_leaf()));
+    assert_eq!(tried.two.range(3, 10).unwrap().len(), 1);
+    let head = tried.two.head(&stream("a")).unwrap().unwrap();
+    assert_eq!((head.length, head.status.as_str(), head.key.as_deref()), (3, "running", Some("key")));
+    assert_eq!(tried.one.heads(StreamKind::Case, Some("running")).unwrap().len(), 2);
+    assert!(tried.one.heads(StreamKind::Case, Some("closed")).unwrap().is_empty());
+    assert!(tried.one.heads(StreamKind::Stops, None).unwrap().is_empty());
+}
+
+fn an_older_state_and_a_used_thing_write_nothing(tried: &Tried) {
+    let once = |key: &str, value: &str| Once { scope: "jti".into(), key: key.into(), value: value.into() };
+    tried.one.append(Batch { once: vec![once("k", "a")], ..batch("a", 0, &["1"], By::Anybody) }).unwrap();
+    let conflict = tried.two.append(batch("a", 0, &["2"], By::Anybody)).unwrap_err();
+    assert!(matches!(conflict, LedgerError::Conflict { expected: 0, actual: 1, .. }), "{conflict}");
+    let used = Batch { once: vec![once("new", "b"), once("k", "b")], ..batch("b", 0, &["1"], By::Anybody) };
+    let used = tried.two.append(used).unwrap_err();
+    assert!(matches!(&used, LedgerError::Used { value, .. } if value == "a"), "{used}");
+    // Neither the entries nor the first of the two things.
+    assert!(bodies(&*tried.one, "b").is_empty());
+    assert_eq!(tried.one.claimed("jti", "new").unwrap(), None);
+    assert_eq!(tried.one.claim(&once("x", "mine")).unwrap(), "mine");
+    assert_eq!(tried.two.claim(&once("x", "theirs")).unwrap(), "mine");
+    assert_eq!(tried.two.sequence().unwrap(), 1);
+}
+
+fn one_of_many_opens_a_stream_and_places_have_no_gaps(tried: &Tried) {
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (store, refused) = (if thread % 2 == 0 { &tried.one } else { &tried.two }, &refused);
+            scope.spawn(move || {
+                for n in 0..10 {
+                    store.append(batch(&format!("own-{thread}"), n, &["x"], By::Anybody)).unwrap();
+                    match store.append(batch(&format!("shared-{n}"), 0, &["1", "2"], By::Anybody)) {
+                        Ok(_) => {}
+                        Err(LedgerError::Conflict { .. }) => {
+                            refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                    store.sequence().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(refused.into_inner(), 7 * 10);
+    let size = 8 * 10 + 2 * 10;
+    assert_eq!(tried.one.sequence().unwrap(), size);
+    let rows = tried.two.range(0, 1000).unwrap();
+    assert_eq!(rows.iter().filter_map(|row| row.index).collect::<Vec<_>>(), (0..size).collect::<Vec<_>>());
+    // Of each stream, the entries stand in their own order.
+    for name in rows.iter().map(|row| &row.stream) {
+        let seqs: Vec<u64> = rows.iter().filter(|row| row.stream == *name).map(|row| row.seq).collect();
+        assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{name}: {seqs:?}");
+    }
+}
+
+fn a_claim_keeps_others_out_until_its_node_is_gone(tried: &Tried) {
+    let (one, two) = (&*tried.one, &*tried.two);
+    one.beat("n1", 60_000).unwrap();
+    two.beat("n2", 60_000).unwrap();
+    let first = one.append(batch("a", 0, &["1"], By::Claiming("n1".into()))).unwrap().unwrap();
+    assert_eq!((first.epoch, first.attempts), (1, 1));
+    // Another node's message is written, and the claim stays.
+    assert_eq!(two.append(batch("a", 1, &["2"], By::Claiming("n2".into()))).unwrap(), None);
+    assert_eq!(two.take_one(&stream("a"), "n2").unwrap(), None);
+    assert!(one.holds(&first, "n1", 2).unwrap() && !one.holds(&first, "n1", 1).unwrap());
+    assert!(!one.holds(&first, "n2", 2).unwrap());
+    // The node ends; another takes over, and what the first one writes is refused.
+    one.beat("n1", 1).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert!(!one.holds(&first, "n1", 2).unwrap(), "its time is over, though nobody took the stream");
+    let second = two.take_one(&stream("a"), "n2").unwrap().unwrap();
+    assert_eq!((second.epoch, second.attempts), (2, 2));
+    let late = one.append(batch("a", 2, &["3"], By::Holder { epoch: 1, done: false })).unwrap_err();
+    assert!(matches!(late, LedgerError::Lost { .. }), "{late}");
+    one.release(&first, None).unwrap();
+    assert!(two.holds(&second, "n2", 2).unwrap(), "what was lost cannot be given up");
+    let on = two.append(batch("a", 2, &["3"], By::Holder { epoch: 2, done: false })).unwrap().unwrap();
+    assert_eq!((on.epoch, on.attempts), (2, 0));
+    assert_eq!(two.append(batch("a", 3, &["4"], By::Holder { epoch: 2, done: true })).unwrap(), None);
+    assert!(!two.holds(&second, "n2", 4).unwrap());
+    let after = two.append(batch("a", 4, &["5"], By::Holder { epoch: 2, done: true })).unwrap_err();
+    assert!(matches!(after, LedgerError::Lost { .. }), "{after}");
+    assert_eq!(one.take_one(&stream("none"), "n1").unwrap(), None);
+    assert_eq!(bodies(one, "a"), ["1", "2", "3", "4"]);
+}
+
+fn what_is_due_is_taken_once(tried: &Tried) {
+    let now = tried.one.now().unwrap();
+    for node in ["n1", "n2"] {
+        tried.one.beat(node, 60_000).unwrap();
+    }
+    for n in 0..40 {
+        let due = match n % 4 {
+            0 => None,
+            1 => Some(now.plus_millis(3_600_000)),
+            _ => Some(now.plus_millis(-n)),
+        };
+        tried.one.append(Batch { due, ..batch(&format!("c{n:02}"), 0, &["x"], By::Anybody) }).unwrap();
+    }
+    let mut taken: Vec<Claim> = Vec::new();
+    std::thread::scope(|scope| {
+        let work = [(&tried.one, "n1"), (&tried.two, "n2"), (&tried.one, "n2")].map(|(store, node)| {
+            scope.spawn(move || {
+                let mut all = Vec::new();
+                loop {
+                    let some = store.take(StreamKind::Case, node, 3).unwrap();
+                    if some.is_empty() {
+                        return all;
+                    }
+                    all.extend(some);
+                }
+            })
+        });
+        taken.extend(work.into_iter().flat_map(|work| work.join().unwrap()));
+    });
+    let mut names: Vec<&str> = taken.iter().map(|claim| claim.stream.name.as_str()).collect();
+    names.sort_unstable();
+    let due: Vec<String> = (0..40).filter(|n| n % 4 > 1).map(|n| format!("c{n:02}")).collect();
+    assert_eq!(names, due);
+    assert!(taken.iter().all(|claim| (claim.epoch, claim.attempts) == (1, 1)));
+    // Given up with a later time, one is due then; the others are when their nodes are gone.
+    tried.one.release(&taken[0], Some(now.plus_millis(3_600_000))).unwrap();
+    tried.two.forget_nodes().unwrap();
+    tried.two.beat("n3", 60_000).unwrap();
+    let again = tried.two.take(StreamKind::Case, "n3", 100).unwrap();
+    assert_eq!(again.len(), taken.len() - 1);
+    assert!(again.iter().all(|claim| (claim.epoch, claim.attempts) == (2, 2)));
+}
+
+fn checkpoints_follow_each_other(tried: &Tried) {
+    let tile = |hashes: &[u8]| super::Tile { level: 0, number: 0, hashes: hashes.to_vec() };
+    let publish = |store: &dyn Store, before: Option<&[u8]>, size, note: &[u8]| {
+        store.publish(before.map(<[u8]>::to_vec), vec![tile(note)], size, note.to_vec()).unwrap()
+    };
+    assert_eq!(tried.one.checkpoint().unwrap(), None);
+    assert!(publish(&*tried.one, None, 1, b"one"));
+    assert!(!publish(&*tried.two, None, 2, b"two"), "it did not know of the first");
+    assert!(publish(&*tried.two, Some(b"one"), 2, b"two"));
+    assert_eq!(tried.one.checkpoint().unwrap().unwrap(), b"two");
+    assert_eq!(tried.one.checkpoints().unwrap(), [b"one".to_vec(), b"two".to_vec()]);
+    assert_eq!(tried.one.tile(0, 0).unwrap().unwrap(), b"two");
+    assert_eq!(tried.one.tile(0, 1).unwrap(), None);
+}
+
+#[test]
+fn a_server_that_may_lose_what_it_confirmed_is_refused() {
+    let cluster = Cluster::start();
+    let refused = Postgres::open(connections(&cluster)).err().unwrap().to_string();
+    assert!(refused.contains("fsync = off"), "{refused}");
+}
+
+#[test]
+fn entries_of_postgresql_are_final() {
+    let cluster = Cluster::start_safe();
+    let store = Postgres::open(connections(&cluster)).unwrap();
+    store.append(batch("a", 0, &["1"], By::Anybody)).unwrap();
+    let run = |sql: &str| store.rows(sql.to_owned(), vec![]).map(drop);
+    for change in ["UPDATE entries SET at = 1", "DELETE FROM entries", "TRUNCATE entries CASCADE"] {
+        assert!(run(change).is_err(), "{change}");
+    }
+    // The connections end while nobody looks; the next call opens others.
+    cluster.end_connections();
+    let outcomes: Vec<bool> = (0..3).map(|_| store.stream(&stream("a"), 0).is_ok()).collect();
+    assert_eq!(outcomes.last(), Some(&true), "{outcomes:?}");
+}
