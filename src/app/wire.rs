@@ -161,13 +161,17 @@ pub fn documents(policies: &Policies) -> BTreeSet<String> {
 /// process writes.
 pub fn existing_ledger(place: &Place, settings: &Settings) -> Result<Ledger, Failure> {
     let state = state(place, settings);
-    if !state.join("ledger.sqlite").exists() {
+    if settings.ledger.postgres.is_none() && !state.join("ledger.sqlite").exists() {
         return Err(Failure::Input(format!(
             "there is no ledger in `{}`; name it with --state",
             state.display()
         )));
     }
-    settings.ledger.open(&state).map_err(Failure::input)
+    ledger(settings, &state)
+}
+
+fn ledger(settings: &Settings, state: &Path) -> Result<Ledger, Failure> {
+    settings.ledger.connect(state, &settings.folder, &outbound(settings)?).map_err(Failure::input)
 }
 
 pub fn witness(place: &Place, settings: &Settings) -> Option<Witness> {
@@ -178,7 +182,7 @@ pub fn witness(place: &Place, settings: &Settings) -> Option<Witness> {
 pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let state = state(place, settings);
     let lock = StateLock::take(&state).map_err(Failure::input)?;
-    let ledger = Arc::new(settings.ledger.open(&state).map_err(Failure::input)?);
+    let ledger = Arc::new(ledger(settings, &state)?);
     let policies = Policies::open(&state).map_err(Failure::input)?;
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -202,8 +206,10 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         policies: Arc::new(policies),
         program: program_digest()?,
     };
-    // The lock says that no other process lives which works on these cases.
-    parts.ledger.store().forget_nodes().map_err(Failure::input)?;
+    if settings.ledger.postgres.is_none() {
+        // The lock says that no other process lives which works on these cases.
+        parts.ledger.store().forget_nodes().map_err(Failure::input)?;
+    }
     let cases = Cases::new(parts).map_err(Failure::input)?;
     Ok(Engine { cases, _lock: lock })
 }

@@ -25,6 +25,8 @@ pub enum LedgerError {
     Damaged { stream: String, reason: String },
     #[error("the data of stream `{stream}` were erased")]
     Erased { stream: String },
+    #[error("{section} of the settings: {problem}")]
+    Setting { section: String, problem: String },
     #[error("{file}: {problem}")]
     Key { file: String, problem: String },
     #[error("the ledger's store failed: {0}")]

@@ -28,7 +28,7 @@ pub use lock::StateLock;
 pub use log::Ledger;
 pub use merkle::{Root, Tile};
 pub use secret::Secret;
-pub use settings::{LedgerSettings, WitnessSettings};
+pub use settings::{Database, LedgerSettings, WitnessSettings};
 pub use store::{By, Claim, Head, Store};
 pub use verify::{Damage, Verified, verify};
 pub use witness::Witness;

@@ -1,8 +1,10 @@
 //! `[ledger]` of prokura.toml: where the keys are and how often a checkpoint is signed.
 
 use super::keys::{Keys, master, master_of};
-use super::store::{KeyTable, Sqlite, Store};
-use super::{Ledger, LedgerError, Signer, Witness};
+use super::store::{self, KeyTable, OPTIONS, Sqlite, Store};
+use super::{Ledger, LedgerError, Secret, Signer, Witness};
+use crate::base::outbound::Outbound;
+use crate::base::postgres::{Postgres, Server};
 use crate::base::{SystemClock, durable, ids};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,37 @@ pub struct LedgerSettings {
     pub checkpoint_events: u64,
     pub checkpoint_seconds: u64,
     pub witness: WitnessSettings,
+    /// The store that several nodes share; without it, each state directory has its own.
+    pub postgres: Option<Database>,
+    /// Where the keys of a shared store are: in a database that its backups do not hold.
+    pub key_database: Option<Database>,
+}
+
+/// A database of PostgreSQL. Relative paths are relative to the settings.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://USER@HOST:PORT/DATABASE`.
+    pub url: String,
+    pub password_file: Option<PathBuf>,
+    /// The certificate of the server, or of who signed it.
+    pub certificate: Option<PathBuf>,
+}
+
+impl Database {
+    fn connections(
+        &self,
+        folder: &Path,
+        outbound: &Outbound,
+        section: &str,
+    ) -> Result<Postgres, LedgerError> {
+        let wrong = |problem: String| LedgerError::Setting { section: section.to_owned(), problem };
+        let server = Server::read(&self.url, self.certificate.is_some())
+            .map_err(|allowed| wrong(format!("`url` needs {allowed}")))?;
+        let beside = |file: &Option<PathBuf>| file.as_ref().map(|file| folder.join(file));
+        let (password, certificate) = (beside(&self.password_file), beside(&self.certificate));
+        Postgres::new(server, password.as_deref(), certificate.as_deref(), OPTIONS, outbound).map_err(wrong)
+    }
 }
 
 /// `[ledger.witness]`.
@@ -54,6 +87,8 @@ impl Default for LedgerSettings {
             checkpoint_events: 1000,
             checkpoint_seconds: 10,
             witness: WitnessSettings::default(),
+            postgres: None,
+            key_database: None,
         }
     }
 }
@@ -63,6 +98,23 @@ impl LedgerSettings {
     pub fn open(&self, state: &Path) -> Result<Ledger, LedgerError> {
         let clock = Arc::new(SystemClock);
         self.over(state, |keys| Ok(Arc::new(Sqlite::open(state, keys, clock)?)))
+    }
+
+    /// Opens the ledger that the settings name. `folder` is theirs, `outbound` their list of hosts.
+    pub fn connect(&self, state: &Path, folder: &Path, outbound: &Outbound) -> Result<Ledger, LedgerError> {
+        let Some(postgres) = &self.postgres else { return self.open(state) };
+        let apart = self.key_database.as_ref().filter(|keys| keys.url != postgres.url);
+        let Some(keys) = apart else {
+            let problem = "name a database other than `[ledger.postgres]` has: a backup that holds the keys, too, would \
+                keep what was erased";
+            let section = "[ledger.key_database]".to_owned();
+            return Err(LedgerError::Setting { section, problem: problem.to_owned() });
+        };
+        let own = self.own_folder(state)?;
+        let table = KeyTable::postgres(keys.connections(folder, outbound, "[ledger.key_database]")?)?;
+        let keys = Keys::open(table, self.master(state, &own, false)?)?;
+        let store = store::Postgres::open(postgres.connections(folder, outbound, "[ledger.postgres]")?)?;
+        Ok(Ledger::new(Arc::new(store), keys, Some(self.signer(&own)?)))
     }
 
     /// The witness of a state directory, if it has one.
@@ -82,23 +134,34 @@ impl LedgerSettings {
         state: &Path,
         store: impl FnOnce(&Keys) -> Result<Arc<dyn Store>, LedgerError>,
     ) -> Result<Ledger, LedgerError> {
-        let folder = state.join(&self.keys);
-        durable::private(&folder)
-            .map_err(|error| LedgerError::Directory { path: folder.clone(), reason: error.to_string() })?;
+        let folder = self.own_folder(state)?;
         let table = folder.join("keys.sqlite");
-        let master = match std::env::var(MASTER_KEY) {
-            Ok(text) => master_of(&text).ok_or_else(|| LedgerError::Key {
-                file: MASTER_KEY.to_owned(),
-                problem: "a master key is 64 hexadecimal digits and no more".to_owned(),
-            })?,
-            Err(_) => {
-                let file = self.master_key.as_ref().map(|file| state.join(file));
-                master(&file.unwrap_or_else(|| folder.join("master.key")), !table.exists())?
-            }
-        };
+        let master = self.master(state, &folder, !table.exists())?;
         let keys = Keys::open(KeyTable::sqlite(&table)?, master)?;
         let store = store(&keys)?;
         Ok(Ledger::new(store, keys, Some(self.signer(&folder)?)))
+    }
+
+    /// Where the keys are that are files.
+    fn own_folder(&self, state: &Path) -> Result<PathBuf, LedgerError> {
+        let folder = state.join(&self.keys);
+        let failed = |error: std::io::Error| LedgerError::Directory {
+            path: folder.clone(),
+            reason: error.to_string(),
+        };
+        durable::private(&folder).map_err(failed)?;
+        Ok(folder)
+    }
+
+    fn master(&self, state: &Path, folder: &Path, make: bool) -> Result<Secret, LedgerError> {
+        if let Ok(text) = std::env::var(MASTER_KEY) {
+            return master_of(&text).ok_or_else(|| LedgerError::Key {
+                file: MASTER_KEY.to_owned(),
+                problem: "a master key is 64 hexadecimal digits and no more".to_owned(),
+            });
+        }
+        let file = self.master_key.as_ref().map(|file| state.join(file));
+        master(&file.unwrap_or_else(|| folder.join("master.key")), make)
     }
 
     fn signer(&self, folder: &Path) -> Result<Signer, LedgerError> {

@@ -4,5 +4,6 @@ mod approvals;
 mod crash;
 mod ledgers;
 mod message;
+mod nodes;
 mod plans;
 mod variants;

@@ -1,5 +1,8 @@
 //! A demonstration bank and an engine around the shipped pack and models, in a directory that goes away.
 
+#[path = "../../src/base/postgres/cluster.rs"]
+pub mod cluster;
+
 use prokura::acting::{Acting, HttpConnector};
 use prokura::base::outbound::Outbound;
 use prokura::base::{CaseId, Clock, CustomerId, Digest, MessageId, SystemClock, ids};

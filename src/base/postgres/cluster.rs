@@ -1,6 +1,5 @@
-//! A PostgreSQL server that a test starts in a folder of its own.
+//! A PostgreSQL server that a test starts in a folder of its own. The tests of the whole program use this file, too.
 
-use crate::base::outbound::Outbound;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -21,30 +20,8 @@ fn program(name: &str) -> PathBuf {
 }
 
 impl Cluster {
-    /// With TLS, and without waiting for the disk.
-    pub fn start() -> Self {
-        Self::with(&["fsync=off"])
-    }
-
-    /// As a server for what must not be lost, up and ready.
-    pub fn start_safe() -> Self {
-        let cluster = Self::with(&["fsync=on"]);
-        cluster.blocking("SELECT 1");
-        cluster
-    }
-
-    /// From outside of any runtime.
-    fn blocking(&self, sql: &str) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(self.run(sql));
-    }
-
-    /// All but the one that asks for it.
-    pub fn end_connections(&self) {
-        self.blocking("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
-    }
-
-    fn with(settings: &[&str]) -> Self {
+    /// With TLS, and these settings.
+    pub fn with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // PostgreSQL refuses to run as root; nobody will do.
         let user = rustix::process::geteuid().is_root().then_some(65_534);
@@ -118,8 +95,9 @@ impl Cluster {
         format!("postgres://{user}@localhost:{}/postgres{rest}", self.port)
     }
 
-    pub fn outbound(&self) -> Outbound {
-        Outbound::new([format!("localhost:{}", self.port)]).unwrap()
+    /// As a list of hosts has it.
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.port)
     }
 
     /// As the server's administrator, once it is up.

@@ -1,8 +1,10 @@
 //! Where wrapped keys are kept: a table of its own, never part of the ledger's.
 
 use super::super::LedgerError;
+use super::postgres::{Session, values};
 use super::sqlite::connect;
 use super::thread::Writer;
+use crate::base::postgres::Postgres as Connections;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -10,11 +12,19 @@ use std::sync::{Mutex, PoisonError};
 /// A name and the key in it, wrapped.
 pub type Row = (String, Vec<u8>);
 
-pub struct KeyTable {
+/// In a file of this node, or in a database that nodes share.
+pub enum KeyTable {
+    Sqlite(Box<File>),
+    Postgres(Shared),
+}
+
+pub struct File {
     path: PathBuf,
     writer: Writer,
     reader: Mutex<Connection>,
 }
+
+pub struct Shared(Session);
 
 /// `secure_delete`: what is deleted is overwritten.
 const SCHEMA: &str = "
@@ -23,22 +33,68 @@ CREATE TABLE IF NOT EXISTS named (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) 
 CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+const SHARED_SCHEMA: &str = "
+CREATE TABLE schema_version (version integer NOT NULL);
+INSERT INTO schema_version VALUES (1);
+CREATE TABLE named (name text PRIMARY KEY, wrapped bytea NOT NULL);
+CREATE TABLE keys (name text PRIMARY KEY, wrapped bytea NOT NULL);
+";
+
 impl KeyTable {
     /// Opens or creates the file.
     pub fn sqlite(path: &Path) -> Result<Self, LedgerError> {
         let writer = connect(path)?;
         writer.execute_batch(SCHEMA)?;
         let reader = Mutex::new(connect(path)?);
-        Ok(Self { path: path.to_owned(), writer: Writer::start(writer)?, reader })
+        Ok(Self::Sqlite(Box::new(File { path: path.to_owned(), writer: Writer::start(writer)?, reader })))
+    }
+
+    /// A database of its own: one that is not part of the ledger's backups.
+    pub fn postgres(connections: Connections) -> Result<Self, LedgerError> {
+        Ok(Self::Postgres(Shared(Session::open(connections, SHARED_SCHEMA, 1)?)))
     }
 
     /// How messages name it.
     pub fn shown(&self) -> String {
-        self.path.display().to_string()
+        match self {
+            Self::Sqlite(file) => file.path.display().to_string(),
+            Self::Postgres(_) => "the database of the keys".to_owned(),
+        }
     }
 
     /// The rows that there is one of, unless another process wrote them first.
     pub fn begin(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(file) => file.begin(rows),
+            Self::Postgres(shared) => shared.begin(rows),
+        }
+    }
+
+    pub fn named(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        match self {
+            Self::Sqlite(file) => file.one("SELECT wrapped FROM named WHERE name = ?1", name),
+            Self::Postgres(shared) => shared.one("SELECT wrapped FROM named WHERE name = $1", name),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        match self {
+            Self::Sqlite(file) => file.one("SELECT wrapped FROM keys WHERE name = ?1", name),
+            Self::Postgres(shared) => shared.one("SELECT wrapped FROM keys WHERE name = $1", name),
+        }
+    }
+
+    /// Writes keys; `false`, and nothing is written, when the named row is another one by now.
+    pub fn insert(&self, rows: Vec<Row>, known: (&'static str, Vec<u8>)) -> Result<bool, LedgerError> {
+        match self {
+            Self::Sqlite(file) => file.insert(rows, known),
+            Self::Postgres(shared) => shared.insert(rows, known),
+        }
+    }
+}
+
+impl File {
+    fn begin(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
         self.writer.write(move |connection| {
             let there: i64 = connection.query_row("SELECT count(*) FROM named", [], |row| row.get(0))?;
             for (name, wrapped) in rows.iter().filter(|_| there == 0) {
@@ -49,25 +105,12 @@ impl KeyTable {
         })
     }
 
-    pub fn named(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.one("SELECT wrapped FROM named WHERE name = ?1", name)
-    }
-
-    pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.one("SELECT wrapped FROM keys WHERE name = ?1", name)
-    }
-
     fn one(&self, sql: &str, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(reader.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()?)
     }
 
-    /// Writes keys; `false`, and nothing is written, when the named row is another one by now.
-    pub fn insert(
-        &self,
-        rows: Vec<Row>,
-        (name, known): (&'static str, Vec<u8>),
-    ) -> Result<bool, LedgerError> {
+    fn insert(&self, rows: Vec<Row>, (name, known): (&'static str, Vec<u8>)) -> Result<bool, LedgerError> {
         self.writer.write(move |connection| {
             let now: Vec<u8> =
                 connection
@@ -80,6 +123,44 @@ impl KeyTable {
                 insert.execute(params![name, wrapped])?;
             }
             Ok(true)
+        })
+    }
+}
+
+impl Shared {
+    fn begin(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
+        self.0.run(|pool| async move {
+            let mut client = pool.client().await?;
+            let tx = client.transaction().await?;
+            tx.batch_execute("LOCK TABLE named").await?;
+            let there: i64 = tx.query_one("SELECT count(*) FROM named", &[]).await?.try_get(0)?;
+            for (name, wrapped) in rows.iter().filter(|_| there == 0) {
+                tx.execute("INSERT INTO named (name, wrapped) VALUES ($1, $2)", &[name, wrapped]).await?;
+            }
+            tx.commit().await?;
+            pool.give_back(client);
+            Ok(())
+        })
+    }
+
+    fn one(&self, sql: &str, name: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let rows = self.0.rows(sql.to_owned(), values![name.to_owned()])?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    }
+
+    fn insert(&self, rows: Vec<Row>, (name, known): (&'static str, Vec<u8>)) -> Result<bool, LedgerError> {
+        self.0.run(move |pool| async move {
+            let mut client = pool.client().await?;
+            let tx = client.transaction().await?;
+            // Nobody wraps the keys anew meanwhile.
+            let now = tx.query_one("SELECT wrapped FROM named WHERE name = $1 FOR SHARE", &[&name]).await?;
+            let same = now.try_get::<_, Vec<u8>>(0)? == known;
+            for (name, wrapped) in rows.iter().filter(|_| same) {
+                tx.execute("INSERT INTO keys (name, wrapped) VALUES ($1, $2)", &[name, wrapped]).await?;
+            }
+            tx.commit().await?;
+            pool.give_back(client);
+            Ok(same)
         })
     }
 }

@@ -76,26 +76,29 @@ const COLUMNS: &str = "e.stream, e.seq, e.kind, e.at, e.digests, e.key, e.body, 
 /// Milliseconds since 1970, by the server's clock.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-pub struct Postgres {
+/// Connections to one server, for callers on any thread.
+pub(super) struct Session {
     pool: Arc<Pool>,
     /// `None` while it is dropped.
     runtime: Option<Runtime>,
 }
 
-impl Drop for Postgres {
+impl Drop for Session {
     fn drop(&mut self) {
         // Whoever drops it may be on a thread that must not wait.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
-struct Pool {
+pub struct Postgres(pub(super) Session);
+
+pub(super) struct Pool {
     connections: Connections,
     idle: Mutex<Vec<Client>>,
 }
 
 impl Pool {
-    async fn client(&self) -> Result<Client, LedgerError> {
+    pub(super) async fn client(&self) -> Result<Client, LedgerError> {
         loop {
             let known = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match known {
@@ -112,7 +115,7 @@ impl Pool {
         })
     }
 
-    fn give_back(&self, client: Client) {
+    pub(super) fn give_back(&self, client: Client) {
         if !client.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
         }
@@ -133,28 +136,27 @@ impl From<tokio_postgres::Error> for LedgerError {
     }
 }
 
-type Work<T> = Result<T, LedgerError>;
+pub(super) type Work<T> = Result<T, LedgerError>;
 
-impl Postgres {
+impl Session {
     /// Connects, makes the schema where there is none, and refuses a server that would lose what it has confirmed.
-    pub fn open(connections: Connections) -> Work<Self> {
+    pub(super) fn open(connections: Connections, schema: &'static str, version: i32) -> Work<Self> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("ledger").enable_all().build();
         let runtime = Some(runtime.map_err(|error| LedgerError::Store(error.to_string()))?);
-        let pool = Arc::new(Pool { connections, idle: Mutex::default() });
-        let store = Self { pool, runtime };
-        store.run(|pool| async move {
+        let session = Self { pool: Arc::new(Pool { connections, idle: Mutex::default() }), runtime };
+        session.run(move |pool| async move {
             let mut client = pool.client().await?;
             sound(&client).await?;
-            make(&mut client).await?;
+            make(&mut client, schema, version).await?;
             pool.give_back(client);
             Ok(())
         })?;
-        Ok(store)
+        Ok(session)
     }
 
-    /// On the store's own threads: a caller may be on a thread of another runtime.
-    fn run<T: Send + 'static, F: Future<Output = Work<T>> + Send + 'static>(
+    /// On threads of its own: a caller may be on a thread of another runtime.
+    pub(super) fn run<T: Send + 'static, F: Future<Output = Work<T>> + Send + 'static>(
         &self,
         work: impl FnOnce(Arc<Pool>) -> F,
     ) -> Work<T> {
@@ -176,15 +178,26 @@ impl Postgres {
     }
 }
 
-type Values = Vec<Box<dyn ToSql + Sync + Send>>;
+impl Postgres {
+    /// # Errors
+    /// A server that cannot be reached, or must not be trusted with a ledger; a schema of another program.
+    pub fn open(connections: Connections) -> Work<Self> {
+        Session::open(connections, SCHEMA, SCHEMA_VERSION).map(Self)
+    }
+}
+
+pub(super) type Values = Vec<Box<dyn ToSql + Sync + Send>>;
 
 fn borrowed(values: &Values) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
 }
 
+/// Values of a statement.
 macro_rules! values {
-    ($($value:expr),*) => { vec![$(Box::new($value) as Box<dyn ToSql + Sync + Send>),*] };
+    ($($value:expr),*) => { vec![$(Box::new($value) as Box<dyn tokio_postgres::types::ToSql + Sync + Send>),*] };
 }
+
+pub(super) use values;
 
 /// # Errors
 /// Settings of the server with which a power cut loses what was confirmed, or tears pages.
@@ -201,17 +214,17 @@ async fn sound(client: &Client) -> Work<()> {
     Ok(())
 }
 
-async fn make(client: &mut Client) -> Work<()> {
+async fn make(client: &mut Client, schema: &str, version: i32) -> Work<()> {
     let tx = client.transaction().await?;
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SEQUENCER]).await?;
     let there: bool =
         tx.query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[]).await?.try_get(0)?;
     if !there {
-        tx.batch_execute(SCHEMA).await?;
+        tx.batch_execute(schema).await?;
     }
     let found: i32 = tx.query_one("SELECT version FROM schema_version", &[]).await?.try_get(0)?;
-    if found != SCHEMA_VERSION {
-        let (found, known) = (found.into(), SCHEMA_VERSION.into());
+    if found != version {
+        let (found, known) = (found.into(), version.into());
         return Err(LedgerError::Schema { path: "PostgreSQL".into(), found, known });
     }
     Ok(tx.commit().await?)
@@ -219,7 +232,7 @@ async fn make(client: &mut Client) -> Work<()> {
 
 impl Store for Postgres {
     fn append(&self, batch: Batch) -> Work<Option<Claim>> {
-        self.run(|pool| async move {
+        self.0.run(|pool| async move {
             let mut client = pool.client().await?;
             let tx = client.transaction().await?;
             let claim = write(&tx, &batch).await?;
@@ -235,26 +248,27 @@ impl Store for Postgres {
     }
 
     fn now(&self) -> Work<Timestamp> {
-        let rows = self.rows(format!("SELECT {NOW}"), values![])?;
+        let rows = self.0.rows(format!("SELECT {NOW}"), values![])?;
         one(&rows)?.try_get(0).map(Timestamp::from_millis).map_err(|error| failed(&error))
     }
 
     fn beat(&self, node: &str, milliseconds: i64) -> Work<()> {
         if milliseconds == 0 {
-            self.rows("UPDATE heads SET node = NULL WHERE node = $1".to_owned(), values![node.to_owned()])?;
-            self.rows("DELETE FROM nodes WHERE name = $1".to_owned(), values![node.to_owned()])?;
+            self.0
+                .rows("UPDATE heads SET node = NULL WHERE node = $1".to_owned(), values![node.to_owned()])?;
+            self.0.rows("DELETE FROM nodes WHERE name = $1".to_owned(), values![node.to_owned()])?;
             return Ok(());
         }
         let sql = format!(
             "INSERT INTO nodes (name, until) VALUES ($1, {NOW} + $2)
              ON CONFLICT (name) DO UPDATE SET until = excluded.until"
         );
-        self.rows(sql, values![node.to_owned(), milliseconds]).map(drop)
+        self.0.rows(sql, values![node.to_owned(), milliseconds]).map(drop)
     }
 
     fn forget_nodes(&self) -> Work<()> {
-        self.rows("UPDATE heads SET node = NULL WHERE node IS NOT NULL".to_owned(), values![])?;
-        self.rows("DELETE FROM nodes".to_owned(), values![]).map(drop)
+        self.0.rows("UPDATE heads SET node = NULL WHERE node IS NOT NULL".to_owned(), values![])?;
+        self.0.rows("DELETE FROM nodes".to_owned(), values![]).map(drop)
     }
 
     fn take(&self, kind: StreamKind, node: &str, most: usize) -> Work<Vec<Claim>> {
@@ -266,7 +280,7 @@ impl Store for Postgres {
              UPDATE heads h SET node = $2, epoch = epoch + 1, attempts = attempts + 1
              FROM due WHERE h.kind = due.kind AND h.name = due.name RETURNING h.name, h.epoch, h.attempts"
         );
-        let rows = self.rows(sql, values![kind.as_str(), node.to_owned(), most as i64])?;
+        let rows = self.0.rows(sql, values![kind.as_str(), node.to_owned(), most as i64])?;
         rows.iter().map(|row| claim_of(kind, row)).collect()
     }
 
@@ -277,7 +291,7 @@ impl Store for Postgres {
                AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.name = h.node AND n.until > {NOW}))
              RETURNING h.name, h.epoch, h.attempts"
         );
-        let rows = self.rows(sql, values![stream.kind.as_str(), stream.name.clone(), node.to_owned()])?;
+        let rows = self.0.rows(sql, values![stream.kind.as_str(), stream.name.clone(), node.to_owned()])?;
         rows.first().map(|row| claim_of(stream.kind, row)).transpose()
     }
 
@@ -288,7 +302,7 @@ impl Store for Postgres {
         );
         let (kind, name) = (claim.stream.kind.as_str(), claim.stream.name.clone());
         let values = values![kind, name, node.to_owned(), claim.epoch as i64, length as i64];
-        Ok(!self.rows(sql, values)?.is_empty())
+        Ok(!self.0.rows(sql, values)?.is_empty())
     }
 
     fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Work<()> {
@@ -296,7 +310,7 @@ impl Store for Postgres {
              WHERE kind = $1 AND name = $2 AND epoch = $3 AND node IS NOT NULL";
         let (kind, name) = (claim.stream.kind.as_str(), claim.stream.name.clone());
         let due = due.map(Timestamp::as_millis);
-        self.rows(sql.to_owned(), values![kind, name, claim.epoch as i64, due]).map(drop)
+        self.0.rows(sql.to_owned(), values![kind, name, claim.epoch as i64, due]).map(drop)
     }
 
     fn stream(&self, stream: &Stream, from: u64) -> Work<Vec<Stored>> {
@@ -304,37 +318,37 @@ impl Store for Postgres {
             "SELECT {COLUMNS} FROM entries e LEFT JOIN places p ON p.entry = e.id
              WHERE e.stream = $1 AND e.seq >= $2 ORDER BY e.seq"
         );
-        self.rows(sql, values![stream.to_string(), from as i64])?.iter().map(stored).collect()
+        self.0.rows(sql, values![stream.to_string(), from as i64])?.iter().map(stored).collect()
     }
 
     fn head(&self, stream: &Stream) -> Work<Option<Head>> {
         let sql = "SELECT name, length, status, at, key FROM heads WHERE kind = $1 AND name = $2";
-        let rows = self.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
+        let rows = self.0.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
         rows.first().map(head).transpose()
     }
 
     fn heads(&self, kind: StreamKind, status: Option<&str>) -> Work<Vec<Head>> {
         let sql = "SELECT name, length, status, at, key FROM heads
              WHERE kind = $1 AND ($2::text IS NULL OR status = $2) ORDER BY at DESC, name COLLATE \"C\"";
-        let rows = self.rows(sql.to_owned(), values![kind.as_str(), status.map(str::to_owned)])?;
+        let rows = self.0.rows(sql.to_owned(), values![kind.as_str(), status.map(str::to_owned)])?;
         rows.iter().map(head).collect()
     }
 
     fn claim(&self, once: &Once) -> Work<String> {
         let Once { scope, key, value } = once.clone();
         let sql = "INSERT INTO once (scope, key, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-        self.rows(sql.to_owned(), values![scope, key, value])?;
+        self.0.rows(sql.to_owned(), values![scope, key, value])?;
         Ok(self.claimed(&once.scope, &once.key)?.unwrap_or_else(|| once.value.clone()))
     }
 
     fn claimed(&self, scope: &str, key: &str) -> Work<Option<String>> {
         let sql = "SELECT value FROM once WHERE scope = $1 AND key = $2";
-        let rows = self.rows(sql.to_owned(), values![scope.to_owned(), key.to_owned()])?;
+        let rows = self.0.rows(sql.to_owned(), values![scope.to_owned(), key.to_owned()])?;
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
     fn sequence(&self) -> Work<u64> {
-        self.run(|pool| async move {
+        self.0.run(|pool| async move {
             let mut client = pool.client().await?;
             let mut placed = PLACED as u64;
             let mut size = 0;
@@ -366,23 +380,23 @@ impl Store for Postgres {
             "SELECT {COLUMNS} FROM places p JOIN entries e ON e.id = p.entry
              WHERE p.index >= $1 ORDER BY p.index LIMIT $2"
         );
-        self.rows(sql, values![from as i64, most as i64])?.iter().map(stored).collect()
+        self.0.rows(sql, values![from as i64, most as i64])?.iter().map(stored).collect()
     }
 
     fn tile(&self, level: u8, number: u64) -> Work<Option<Vec<u8>>> {
         let sql = "SELECT hashes FROM tiles WHERE level = $1 AND number = $2";
-        let rows = self.rows(sql.to_owned(), values![i16::from(level), number as i64])?;
+        let rows = self.0.rows(sql.to_owned(), values![i16::from(level), number as i64])?;
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
     fn checkpoint(&self) -> Work<Option<Vec<u8>>> {
         let rows =
-            self.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1".to_owned(), values![])?;
+            self.0.rows("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1".to_owned(), values![])?;
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
     fn checkpoints(&self) -> Work<Vec<Vec<u8>>> {
-        let rows = self.rows("SELECT note FROM checkpoints ORDER BY size".to_owned(), values![])?;
+        let rows = self.0.rows("SELECT note FROM checkpoints ORDER BY size".to_owned(), values![])?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -393,7 +407,7 @@ impl Store for Postgres {
         size: u64,
         checkpoint: Vec<u8>,
     ) -> Work<bool> {
-        self.run(move |pool| async move {
+        self.0.run(move |pool| async move {
             let mut client = pool.client().await?;
             let tx = client.transaction().await?;
             tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SEQUENCER]).await?;

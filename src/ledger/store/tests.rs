@@ -3,6 +3,7 @@
 use super::super::entry::{Once, Stored, Stream, StreamKind};
 use super::super::{Keys, LedgerError, Secret};
 use super::{Batch, By, Claim, KeyTable, OPTIONS, Postgres, Sqlite, Store};
+use crate::base::outbound::Outbound;
 use crate::base::postgres::cluster::Cluster;
 use crate::base::postgres::{self, Server};
 use crate::base::{SystemClock, Timestamp};
@@ -25,12 +26,25 @@ fn sqlite() -> Tried {
 
 fn connections(cluster: &Cluster) -> postgres::Postgres {
     let server = Server::read(&cluster.url("admin", ""), false).unwrap();
+    let outbound = Outbound::new([cluster.host()]).unwrap();
     let password = cluster.folder.path().join("admin");
-    postgres::Postgres::new(server, Some(&password), None, OPTIONS, &cluster.outbound()).unwrap()
+    postgres::Postgres::new(server, Some(&password), None, OPTIONS, &outbound).unwrap()
+}
+
+/// As the administrator, once the server is up.
+fn run(cluster: &Cluster, sql: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(cluster.run(sql));
+}
+
+fn safe() -> Cluster {
+    let cluster = Cluster::with(&["fsync=on"]);
+    run(&cluster, "SELECT 1");
+    cluster
 }
 
 fn postgres() -> Tried {
-    let cluster = Cluster::start_safe();
+    let cluster = safe();
     let open = || Arc::new(Postgres::open(connections(&cluster)).unwrap());
     Tried { one: open(), two: open(), _kept: Box::new(cluster) }
 }
@@ -236,22 +250,23 @@ fn checkpoints_follow_each_other(tried: &Tried) {
 
 #[test]
 fn a_server_that_may_lose_what_it_confirmed_is_refused() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::with(&["fsync=off"]);
+    run(&cluster, "SELECT 1");
     let refused = Postgres::open(connections(&cluster)).err().unwrap().to_string();
     assert!(refused.contains("fsync = off"), "{refused}");
 }
 
 #[test]
 fn entries_of_postgresql_are_final() {
-    let cluster = Cluster::start_safe();
+    let cluster = safe();
     let store = Postgres::open(connections(&cluster)).unwrap();
     store.append(batch("a", 0, &["1"], By::Anybody)).unwrap();
-    let run = |sql: &str| store.rows(sql.to_owned(), vec![]).map(drop);
-    for change in ["UPDATE entries SET at = 1", "DELETE FROM entries", "TRUNCATE entries CASCADE"] {
-        assert!(run(change).is_err(), "{change}");
+    let change = |sql: &str| store.0.rows(sql.to_owned(), vec![]).map(drop);
+    for sql in ["UPDATE entries SET at = 1", "DELETE FROM entries", "TRUNCATE entries CASCADE"] {
+        assert!(change(sql).is_err(), "{sql}");
     }
     // The connections end while nobody looks; the next call opens others.
-    cluster.end_connections();
+    run(&cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
     let outcomes: Vec<bool> = (0..3).map(|_| store.stream(&stream("a"), 0).is_ok()).collect();
     assert_eq!(outcomes.last(), Some(&true), "{outcomes:?}");
 }

@@ -31,6 +31,10 @@ fn declared(url: &str, extra: &str) -> SqlDeclaration {
     SourceDeclarations::parse("sources.toml", &text).unwrap().sql.remove(0)
 }
 
+fn outbound(cluster: &Cluster) -> Outbound {
+    Outbound::new([cluster.host()]).unwrap()
+}
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(FixedClock::at(Timestamp::from_millis(7)))
 }
@@ -134,13 +138,13 @@ GRANT ALL ON cards TO prokura;
 
 #[tokio::test]
 async fn a_postgresql_table_answers() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::with(&["fsync=off"]);
     std::fs::write(cluster.folder.path().join("password"), "a secret\n").unwrap();
     cluster.run("CREATE USER prokura PASSWORD 'a secret'").await;
     let kinds = BTreeMap::from([("last_name".to_owned(), Kind::Name)]);
     let open = |url: &str, extra: &str| {
         let extra = format!("password_file = \"password\"\n{extra}");
-        SqlSource::open(&declared(url, &extra), cluster.folder.path(), &cluster.outbound(), &kinds, &clock())
+        SqlSource::open(&declared(url, &extra), cluster.folder.path(), &outbound(&cluster), &kinds, &clock())
     };
     // Authorised persons may be a text, a list, or JSON.
     for (kind, list) in
@@ -184,7 +188,7 @@ async fn a_postgresql_table_answers() {
 
 #[tokio::test]
 async fn a_postgresql_server_that_fails_is_told_apart_and_comes_back() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::with(&["fsync=off"]);
     std::fs::write(cluster.folder.path().join("password"), "a secret").unwrap();
     let table = TABLE.replace("AUTHORISED", "text");
     cluster.run(&format!("CREATE USER prokura PASSWORD 'a secret'; {table} {ROWS}")).await;
@@ -192,7 +196,7 @@ async fn a_postgresql_server_that_fails_is_told_apart_and_comes_back() {
     let of = |text: &str| {
         let text = text.replace("timeout_ms = 2000", "timeout_ms = 300");
         let declared = SourceDeclarations::parse("sources.toml", &text).unwrap().sql.remove(0);
-        SqlSource::open(&declared, cluster.folder.path(), &cluster.outbound(), &BTreeMap::new(), &clock())
+        SqlSource::open(&declared, cluster.folder.path(), &outbound(&cluster), &BTreeMap::new(), &clock())
             .unwrap()
     };
     let text = format!(
