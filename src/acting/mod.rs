@@ -14,4 +14,4 @@ pub mod schema;
 pub use connector::{Call, Connector, Found, Sent};
 pub use http::HttpConnector;
 pub use outcome::Outcome;
-pub use perform::Acting;
+pub use perform::{Acting, MaySend};

@@ -14,6 +14,9 @@ const MOST_QUESTIONS: u32 = 5;
 /// The wait before the second attempt; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// Whether a call may still be sent: somebody may have stopped it meanwhile.
+pub type MaySend<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
 /// Performs calls of the declared tools.
 pub struct Acting {
     tools: Arc<Tools>,
@@ -38,16 +41,26 @@ impl Acting {
     }
 
     /// Performs the call that the permit covers. Intent must be recorded before.
-    pub async fn perform(&self, permit: Permit, call: &Call) -> Outcome {
+    /// `may_send` is asked before it is sent again.
+    pub async fn perform(&self, permit: Permit, call: &Call, may_send: MaySend<'_>) -> Outcome {
         match self.admitted(&permit, call) {
-            Ok(tool) => self.attempt(tool, call, self.clock.now()).await,
+            Ok(tool) => {
+                let nothing = Standing::NotActed(String::new());
+                self.attempt_from(tool, call, self.clock.now(), nothing, may_send).await
+            }
             Err(reason) => Outcome::Failed { reason },
         }
     }
 
     /// Undoes something by performing its compensation; done means compensated.
-    pub async fn compensate(&self, permit: Permit, call: &Call, reason: &str) -> Outcome {
-        match self.perform(permit, call).await {
+    pub async fn compensate(
+        &self,
+        permit: Permit,
+        call: &Call,
+        reason: &str,
+        may_send: MaySend<'_>,
+    ) -> Outcome {
+        match self.perform(permit, call, may_send).await {
             Outcome::Done { .. } => Outcome::Compensated { reason: reason.to_owned() },
             other => other,
         }
@@ -60,6 +73,7 @@ impl Acting {
         permit: Option<Permit>,
         call: &Call,
         intended_at: Timestamp,
+        asked: MaySend<'_>,
     ) -> Outcome {
         let Some(tool) = self.tools.by_name.get(&call.tool) else {
             return Outcome::Ambiguous { reason: "the tool is no longer declared".to_owned() };
@@ -76,8 +90,8 @@ impl Acting {
             Standing::NotActed(_) => self.within_window(tool, intended_at),
             Standing::Doubt(_) => self.may_repeat(tool, intended_at),
         };
-        if again && may_send {
-            self.attempt_from(tool, call, intended_at, standing).await
+        if again && may_send && asked() {
+            self.attempt_from(tool, call, intended_at, standing, asked).await
         } else {
             end(standing)
         }
@@ -96,10 +110,6 @@ impl Acting {
         }
     }
 
-    async fn attempt(&self, tool: &ToolDeclaration, call: &Call, intended_at: Timestamp) -> Outcome {
-        self.attempt_from(tool, call, intended_at, Standing::NotActed(String::new())).await
-    }
-
     /// Sends until the outcome is settled or the attempts are used up. A doubt that an earlier attempt
     /// left stays until the system itself clears it.
     async fn attempt_from(
@@ -108,11 +118,12 @@ impl Acting {
         call: &Call,
         intended_at: Timestamp,
         mut standing: Standing,
+        may_send: MaySend<'_>,
     ) -> Outcome {
         for sent in 0..=tool.retries {
             if sent > 0 {
                 tokio::time::sleep(FIRST_WAIT * 2_u32.saturating_pow(sent - 1)).await;
-                if !self.may_send_again(tool, intended_at, &standing) {
+                if !self.may_send_again(tool, intended_at, &standing) || !may_send() {
                     break;
                 }
             }

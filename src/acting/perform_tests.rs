@@ -75,7 +75,7 @@ fn not_sent() -> Sent {
 
 impl Desk {
     async fn perform(&self) -> Outcome {
-        self.acting.perform(permit(&block()), &block()).await
+        self.acting.perform(permit(&block()), &block(), &|| true).await
     }
     fn sent(&self) -> usize {
         self.script.sent.lock().unwrap().len()
@@ -104,7 +104,7 @@ async fn a_permit_covers_one_call_with_these_arguments() {
     ];
     for permit in wrong {
         let desk = desk(OnAmbiguous::Query, vec![], vec![]);
-        assert!(failed(&desk.acting.perform(permit, &call).await));
+        assert!(failed(&desk.acting.perform(permit, &call, &|| true).await));
         assert_eq!(desk.sent(), 0);
     }
     for arguments in
@@ -112,7 +112,7 @@ async fn a_permit_covers_one_call_with_these_arguments() {
     {
         let desk = desk(OnAmbiguous::Query, vec![], vec![]);
         let call = Call { arguments, ..block() };
-        assert!(failed(&desk.acting.perform(permit(&call), &call).await));
+        assert!(failed(&desk.acting.perform(permit(&call), &call, &|| true).await));
         assert_eq!(desk.sent(), 0);
     }
 }
@@ -188,19 +188,19 @@ async fn after_a_restart_the_tools_rule_settles_it() {
     let call = block();
     let at = INTENDED;
     let acted = desk(OnAmbiguous::Query, vec![], vec![Found::Done(result())]);
-    assert_eq!(acted.acting.resolve_ambiguous(None, &call, at).await, done());
+    assert_eq!(acted.acting.resolve_ambiguous(None, &call, at, &|| true).await, done());
     // Intended but never sent: with a fresh permit it goes now, without one it failed.
     let never = desk(OnAmbiguous::Query, vec![Sent::Answered(result())], vec![Found::Nothing]);
-    assert_eq!(never.acting.resolve_ambiguous(Some(permit(&call)), &call, at).await, done());
+    assert_eq!(never.acting.resolve_ambiguous(Some(permit(&call)), &call, at, &|| true).await, done());
     let never = desk(OnAmbiguous::Query, vec![], vec![Found::Nothing]);
-    assert!(failed(&never.acting.resolve_ambiguous(None, &call, at).await));
+    assert!(failed(&never.acting.resolve_ambiguous(None, &call, at, &|| true).await));
     let retried = desk(OnAmbiguous::Retry, vec![Sent::Answered(result())], vec![]);
-    assert_eq!(retried.acting.resolve_ambiguous(Some(permit(&call)), &call, at).await, done());
+    assert_eq!(retried.acting.resolve_ambiguous(Some(permit(&call)), &call, at, &|| true).await, done());
     let human = desk(OnAmbiguous::Human, vec![], vec![]);
-    assert!(ambiguous(&human.acting.resolve_ambiguous(Some(permit(&call)), &call, at).await));
+    assert!(ambiguous(&human.acting.resolve_ambiguous(Some(permit(&call)), &call, at, &|| true).await));
     let other = Call { arguments: json!({"card": "card_2", "reason": "lost"}), ..block() };
     let retried = desk(OnAmbiguous::Retry, vec![], vec![]);
-    assert!(ambiguous(&retried.acting.resolve_ambiguous(Some(permit(&other)), &call, at).await));
+    assert!(ambiguous(&retried.acting.resolve_ambiguous(Some(permit(&other)), &call, at, &|| true).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,13 +209,15 @@ async fn beyond_its_window_nothing_is_sent_again() {
     for (rule, finds) in [(OnAmbiguous::Retry, vec![]), (OnAmbiguous::Query, vec![Found::Nothing])] {
         let desk = desk(rule, vec![], finds);
         desk.clock.set(INTENDED.plus_millis(24 * 60 * 60 * 1000));
-        assert!(ambiguous(&desk.acting.resolve_ambiguous(Some(permit(&call)), &call, INTENDED).await));
+        assert!(ambiguous(
+            &desk.acting.resolve_ambiguous(Some(permit(&call)), &call, INTENDED, &|| true).await
+        ));
         assert_eq!(desk.sent(), 0);
     }
     // What the system still remembers it may tell at any time.
     let desk = desk(OnAmbiguous::Query, vec![], vec![Found::Done(result())]);
     desk.clock.set(INTENDED.plus_millis(48 * 60 * 60 * 1000));
-    assert_eq!(desk.acting.resolve_ambiguous(None, &call, INTENDED).await, done());
+    assert_eq!(desk.acting.resolve_ambiguous(None, &call, INTENDED, &|| true).await, done());
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,7 +234,7 @@ async fn an_open_breaker_sends_nothing_and_says_that_nothing_was_done() {
 #[tokio::test(start_paused = true)]
 async fn a_compensation_that_is_done_is_compensated() {
     let desk = desk(OnAmbiguous::Human, vec![Sent::Answered(result()), unclear()], vec![]);
-    let undo = |permit| desk.acting.compensate(permit, &BLOCK, "a mistake");
+    let undo = |permit| desk.acting.compensate(permit, &BLOCK, "a mistake", &|| true);
     static BLOCK: std::sync::LazyLock<Call> = std::sync::LazyLock::new(block);
     assert_eq!(undo(permit(&BLOCK)).await, Outcome::Compensated { reason: "a mistake".to_owned() });
     assert!(ambiguous(&undo(permit(&BLOCK)).await));

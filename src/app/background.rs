@@ -16,15 +16,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::interval;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Niceness, 0 to 19.
 const BEHIND: i32 = 15;
 
 pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> std::io::Result<()> {
     let (own, recorded) = (cases.clone(), Mutex::default());
-    again(1, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
+    again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
+    let own = cases.clone();
+    again(SECOND / 4, "what is stopped is not known", move || own.look_at_stops().map(drop))?;
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
     let watch = Mutex::new(Watch::default());
-    again(3600, "drift could not be measured", move || {
+    again(SECOND * 3600, "drift could not be measured", move || {
         let found = watch.lock().unwrap_or_else(PoisonError::into_inner).look(&own, &thresholds)?;
         *told.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok::<_, CaseError>(())
@@ -32,7 +36,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
     if settings.models.lines.is_some() {
         let (place, settings) = (place.clone(), settings.clone());
         let (own, named) = (cases.clone(), Arc::clone(&api.nearest));
-        again(30, "the labelled lines could not be read", move || {
+        again(SECOND * 30, "the labelled lines could not be read", move || {
             let understanding = own.parts().models.current();
             let there = named.read().unwrap_or_else(PoisonError::into_inner).clone();
             if there.is_none_or(|there| there.model() != understanding.digest()) {
@@ -44,7 +48,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
     }
     let (own, watch) = (cases.clone(), Mutex::default());
     let (ledger, witness) = (settings.ledger.clone(), wire::witness(place, settings));
-    again(1, "no checkpoint could be signed", move || sign(&own, &ledger, witness.as_ref(), &watch))?;
+    again(SECOND, "no checkpoint could be signed", move || sign(&own, &ledger, witness.as_ref(), &watch))?;
     cases.parts().lookup.keep_loaded();
     if let Some(nodes) = cases.parts().readers.nodes() {
         let (nodes, own) = (Arc::clone(nodes), cases.clone());
@@ -66,7 +70,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
 /// Looks every second whether another bundle is to read, where no ledger tells it.
 pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
     let models = Arc::clone(models);
-    again(1, "the models could not be looked at", move || {
+    again(SECOND, "the models could not be looked at", move || {
         if let Some(swapped) = models.refresh() {
             tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
         }
@@ -74,10 +78,10 @@ pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
     })
 }
 
-/// Does work at once and then every so many seconds, on a thread of its own that stands behind those that answer;
+/// Does work at once and then again and again, on a thread of its own that stands behind those that answer;
 /// what goes wrong is tried again, and logged when it is not what went wrong the last time.
 fn again<E: Debug>(
-    seconds: u64,
+    period: Duration,
     fault: &'static str,
     work: impl Fn() -> Result<(), E> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -90,7 +94,7 @@ fn again<E: Debug>(
                 tracing::error!(error, "{fault}");
             }
             last = error;
-            std::thread::sleep(Duration::from_secs(seconds));
+            std::thread::sleep(period);
         }
     };
     std::thread::Builder::new().name("background".to_owned()).spawn(repeat).map(|_| ())

@@ -18,6 +18,7 @@ mod replay;
 mod resolve;
 mod serve;
 mod settings;
+mod stop;
 mod task;
 mod wire;
 
@@ -71,6 +72,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Models(crate::cli::Models::Drift) => drift::show(&place),
         Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
         Command::Audit(asked) => audit::run(&place, &asked),
+        Command::Stop(asked) => stop::run(&place, &asked),
         Command::Replay(replay) => replay::replay(&place, &replay),
         Command::Key(key) => oneshot::key(&key),
     }

@@ -24,6 +24,10 @@ pub enum CaseError {
     /// The files of the models.
     #[error(transparent)]
     Models(#[from] UnderstandingError),
+    #[error("`{0}` is not stopped")]
+    NotStopped(String),
+    #[error("`{0}` has asked for it to be started; a second person must do so, too")]
+    StartedAlone(String),
     /// A fault of this program; the log has it.
     #[error("the work on case `{0}` ended in a fault of the program; it is tried again")]
     Died(CaseId),

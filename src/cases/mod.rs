@@ -4,15 +4,18 @@
 //! state is folded, and the effects that they call for. `step` is pure and decides; `run` performs and
 //! decides nothing. After a restart the fold says what is still to be done.
 
+mod call;
 mod error;
 mod event;
 mod models;
 mod node;
 mod pack;
+mod perform;
 mod replay;
 mod run;
 mod state;
 mod step;
+mod stops;
 mod view;
 
 pub use error::CaseError;
@@ -23,4 +26,5 @@ pub use replay::{Difference, Replayed, Reread, replay, reread};
 pub use run::{Cases, Decide, Incoming, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
 pub use step::{Input, Now, step};
+pub use stops::{ALL, Stop, start_again, stop, stops};
 pub use view::{PendingApproval, customer_view, staff_view, trace};

@@ -1,5 +1,6 @@
 //! The pack: everything in config/ that decides, loaded together, checked against each other, digested.
 
+use super::stops::ALL;
 use super::view::plan_shape;
 use crate::base::finding::suggestion;
 use crate::base::{Digest, Finding, Language};
@@ -24,6 +25,17 @@ pub struct Pack {
     pub sources: SourceDeclarations,
     pub service: CaseSettings,
     pub digest: Digest,
+}
+
+impl Pack {
+    /// Why nothing of this name can be stopped; `None` where it can: a tool, a leaf, or everything.
+    pub fn cannot_stop(&self, what: &str) -> Option<String> {
+        let leaves = self.schema.intents.leaves.iter().map(|leaf| leaf.id.as_str());
+        let known: Vec<&str> =
+            self.tools.by_name.keys().map(String::as_str).chain(leaves).chain([ALL]).collect();
+        let near = suggestion(what, known.iter().copied());
+        (!known.contains(&what)).then(|| format!("name a tool, a leaf, or `{ALL}`{near}"))
+    }
 }
 
 /// config/cases.toml.

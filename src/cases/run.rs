@@ -4,25 +4,24 @@ use super::CaseError;
 use super::event::Event;
 use super::node::Node;
 use super::pack::Pack;
-use super::state::{CallState, Effect, State, Status};
-use super::step::{ABOVE_LIMIT, Input, Now, call_request, step, within_limit};
-use super::view::{PendingApproval, circumstances, leaf_of, plan_view, subject};
-use crate::acting::{Acting, Call, Outcome};
-use crate::base::{CallId, CaseId, Clock, Digest, Language, Timestamp};
-use crate::governance::{Decision, Principal, Vote, admit};
-use crate::intake::{BankCodes, Message, Recognised};
+use super::state::{Effect, State, Status};
+use super::step::{Input, Now, step};
+use super::stops::Stop;
+use super::view::PendingApproval;
+use crate::acting::Acting;
+use crate::base::{CallId, CaseId, Clock, Digest, Timestamp};
+use crate::governance::{Principal, Vote, admit};
+use crate::intake::{BankCodes, Message};
 use crate::ledger::{
     Append, By, Claim, Digests, Entry, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind,
 };
-use crate::planning::{Next, advance};
-use crate::policy::{Audience, Grounds, Passage, Policies, Question};
-use crate::records::{Facts, Lookup};
-use crate::understanding::{Known, Live, Order, Readers, Reading, Shadow, Urgency};
+use crate::policy::Policies;
+use crate::records::Lookup;
+use crate::understanding::{Live, Readers};
 use futures::FutureExt;
-use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tracing::Instrument;
@@ -46,15 +45,17 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Cases {
     parts: Arc<Parts>,
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     /// Claims of cases that nobody drives yet.
     claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
+    /// What was stopped when somebody last looked.
+    pub(super) stopped: Arc<RwLock<Vec<Stop>>>,
     changed: broadcast::Sender<CaseId>,
     /// Calls whose intent this process recorded and which it has not sent yet. Only these are known not to
     /// have left: after a restart nobody knows.
-    unsent: Arc<Mutex<HashSet<CallId>>>,
+    pub(super) unsent: Arc<Mutex<HashSet<CallId>>>,
 }
 
 /// An accepted message on its way into a case.
@@ -76,16 +77,10 @@ pub struct Decide {
     pub binding: Option<Digest>,
 }
 
-/// The text for a customer whose request waits for a human's approval.
-const WORKING: &str = "working";
-/// How often an effect may be tried again in further cases after it certainly failed.
-const CLAIMS: u32 = 20;
 /// A case whose driver ended without getting on so many times in a row is put aside.
 const MOST_ATTEMPTS: u32 = 5;
 /// So many cases are taken over at once.
 const TAKEN: usize = 64;
-/// How many passages a case's search keeps.
-const PASSAGES: usize = 5;
 
 impl Cases {
     /// Joins those who work on the cases of the ledger.
@@ -100,6 +95,7 @@ impl Cases {
             node,
             claims: Arc::default(),
             drivers: Arc::default(),
+            stopped: Arc::default(),
             changed,
             unsent: Arc::default(),
         })
@@ -441,259 +437,6 @@ impl Cases {
         );
         digests
     }
-
-    /// # Errors
-    /// The claim is lost, or something happened in the case, just before a call.
-    async fn perform(&self, state: &State, effect: Effect, claim: &Claim) -> Result<Input, CaseError> {
-        let done = match effect {
-            Effect::Understand => self.understand(state).await,
-            Effect::LookUp => self.look_up(state).await,
-            Effect::Search => self.search(state).await,
-            Effect::Compose => self.compose(state),
-            Effect::Call(id) => match state.calls.iter().find(|call| call.id == id) {
-                Some(call) => Ok(self.call(state, call, claim).await?),
-                None => Err(("acting", "the call is not recorded".to_owned())),
-            },
-        };
-        Ok(done.unwrap_or_else(|(room, reason)| Input::Failed { room, reason }))
-    }
-
-    async fn understand(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let Some(message) = state.message().cloned() else {
-            return Err(("understanding", "no message".into()));
-        };
-        let models = Arc::clone(&self.parts.models);
-        // An answer is read by the bundle that read what it answers.
-        let began_with = state.reading.as_ref().map(|reading| reading.digests.model.clone());
-        let case = state.case.to_string();
-        let own = Arc::clone(&models);
-        // Another bundle than the current one may have to be loaded.
-        let reads = tokio::task::spawn_blocking(move || match began_with {
-            Some(model) => (own.pinned(&model), Some(model)),
-            None => (own.current(), None),
-        });
-        let (reads, began_with) =
-            reads.await.map_err(|_| ("understanding", "the bundle was not loaded".to_owned()))?;
-        if let Some(model) = began_with.filter(|model| model != reads.digest()) {
-            let reads = reads.digest();
-            tracing::warn!(%case, %model, %reads, "the bundle that the case began with cannot be loaded");
-        }
-        let order = Order {
-            models: reads,
-            banks: Arc::clone(&self.parts.bank_codes),
-            id: message.id.to_string(),
-            text: message.text,
-            language: message.language,
-        };
-        let done = self.parts.readers.read_surely(order, Urgency::Urgent).await;
-        let done = done.map_err(|error| ("understanding", error.to_string()))?;
-        if let Some(shadow) = models.shadow() {
-            read_along(shadow, case, done.text, done.found, done.reading.clone());
-        }
-        Ok(Input::Understood(done.reading))
-    }
-
-    async fn look_up(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let id = state.message().map_or_else(String::new, |message| message.id.to_string());
-        let lookup = &self.parts.lookup;
-        let Some(circumstances) = circumstances(state) else {
-            // How long it takes must not tell whether there is such a record.
-            return Ok(Input::Found(lookup.find_evenly(&id, &state.fields).await));
-        };
-        let mut facts: Facts = lookup.find(&id, &state.fields).await;
-        if let Some(grant) = self.parts.pack.governance.read(&circumstances.customer, &circumstances) {
-            lookup.read(&grant, &mut facts, &state.fields).await;
-        }
-        Ok(Input::Found(facts))
-    }
-
-    /// Two searches in one: what the message asks, for the staff, and the documents that the leaf's plan
-    /// rests on. Only public passages: a reply is made of them.
-    async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let Some(message) = state.message() else { return Err(("policy", "no message".into())) };
-        let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
-        let leaf = leaf.or_else(|| state.reading.as_ref().map(leaf_of));
-        let plan = leaf.and_then(|leaf| self.parts.pack.plans.by_leaf.get(leaf));
-        let day = self.parts.clock.now().date();
-        let Some(as_of) = crate::policy::parse_date(&day) else { return Err(("policy", "no date".into())) };
-        let base = Question {
-            id: message.id.to_string(),
-            text: message.text.clone(),
-            language: Some(message.language),
-            audience: Audience::Public,
-            as_of,
-            documents: None,
-            top: PASSAGES,
-        };
-        let mut questions = vec![base.clone()];
-        for (document, question) in plan.into_iter().flat_map(|plan| {
-            plan.documents
-                .iter()
-                .filter_map(|document| Some((document, plan.question.get(message.language.code())?)))
-        }) {
-            questions.push(Question {
-                text: question.clone(),
-                documents: Some(vec![localised(document, message.language)]),
-                top: 2,
-                ..base.clone()
-            });
-        }
-        let policies = Arc::clone(&self.parts.policies);
-        let found = tokio::task::spawn_blocking(move || {
-            let generation = policies.current();
-            questions.iter().map(|question| generation.search(question)).collect::<Result<Vec<Grounds>, _>>()
-        });
-        match found.await {
-            Ok(Ok(all)) => merged(all).map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),
-            Ok(Err(error)) => Err(("policy", error.to_string())),
-            Err(_) => Err(("policy", "the search was cut off".to_owned())),
-        }
-    }
-
-    fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let nothing = || ("reply", "there is nothing to compose".to_owned());
-        let Some(next) = &state.next else { return Err(nothing()) };
-        let working = WORKING.to_owned();
-        let (template, with, cite) = match next {
-            Next::Ask { template, with, .. } => (template, with.clone(), Vec::new()),
-            Next::Reply { template, with, cite, .. } => (template, with.clone(), cite.clone()),
-            Next::Escalate { template, .. } => (template, json!({}), Vec::new()),
-            Next::Call { .. } => (&working, json!({}), Vec::new()),
-        };
-        let language = state.message().map_or(Language::De, |message| message.language);
-        let records = state.facts.as_ref().map_or(&[][..], |facts| facts.records.as_slice());
-        let mut context = with;
-        if let ([record], Value::Object(members)) = (records, &mut context) {
-            let mut fields = record.fields.clone();
-            fields.insert("id".to_owned(), json!(record.id));
-            members.insert("record".to_owned(), Value::Object(fields));
-        }
-        let subjects: Vec<_> = records.iter().map(subject).collect();
-        let grant = circumstances(state)
-            .and_then(|circumstances| self.parts.pack.governance.disclose(&subjects, &circumstances));
-        let passages = cited(state, &cite, language);
-        if passages.is_empty() && !cite.is_empty() {
-            return Err(("policy", format!("no passage of {} is in force", cite.join(", "))));
-        }
-        let rendered =
-            self.parts.pack.templates.render(language, template, &context, &passages, grant.as_ref());
-        rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
-    }
-
-    async fn call(&self, state: &State, call: &CallState, held: &Claim) -> Result<Input, CaseError> {
-        let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
-        let permit = match self.permit(state, call).await {
-            Ok(permit) => self.claim(call).await.map(|()| permit),
-            Err(decision) => Err(decision),
-        };
-        let id = call.id.clone();
-        self.still_holds(held, state.length).await?;
-        if self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id) {
-            return Ok(match permit {
-                Ok(permit) => {
-                    Input::Returned { call: id, outcome: self.parts.acting.perform(permit, &arguments).await }
-                }
-                Err(decision) => Input::Stopped { call: id, decision },
-            });
-        }
-        // Intent without result: it may have happened. The tool's own rule settles it.
-        let intended_at = call.intended_at.unwrap_or_else(|| self.parts.clock.now());
-        let (permit, refused) = match permit {
-            Ok(permit) => (Some(permit), None),
-            Err(decision) => (None, Some(decision)),
-        };
-        Ok(match (self.parts.acting.resolve_ambiguous(permit, &arguments, intended_at).await, refused) {
-            (Outcome::Failed { .. }, Some(decision)) => Input::Stopped { call: id, decision },
-            (outcome, _) => Input::Returned { call: id, outcome },
-        })
-    }
-
-    /// Just before a call: this node lives, the case is still its own, and nothing has happened in it since.
-    async fn still_holds(&self, claim: &Claim, length: u64) -> Result<(), CaseError> {
-        let (ledger, node, own) = (Arc::clone(&self.parts.ledger), self.node.name.clone(), claim.clone());
-        let checked = blocking(move || {
-            let store = ledger.store();
-            let stream = own.stream.to_string();
-            match (store.holds(&own, &node, length)?, store.head(&own.stream)?) {
-                (true, _) => Ok(()),
-                (false, Some(head)) if head.length != length => {
-                    Err(LedgerError::Conflict { stream, expected: length, actual: head.length })
-                }
-                (false, _) => Err(LedgerError::Lost { stream }),
-            }
-        });
-        Ok(checked.await?)
-    }
-
-    /// One effect, one case: two cases about the same thing do not both bring it about. A claim whose call
-    /// certainly did not act is passed on.
-    async fn claim(&self, call: &CallState) -> Result<(), Decision> {
-        let refused = |reason: &str| Decision::refused(&call.tool, reason);
-        let what = json!([call.tool, call.record, call.arguments]).to_string();
-        let digest = Digest::of(what.as_bytes());
-        for turn in 0..CLAIMS {
-            let once = Once {
-                scope: format!("effect/{}", call.tool),
-                key: format!("{digest}/{turn}"),
-                value: call.id.to_string(),
-            };
-            let ledger = Arc::clone(&self.parts.ledger);
-            let holder = blocking(move || ledger.claim(&once)).await;
-            let holder = holder.map_err(|_| refused("the ledger could not record the claim"))?;
-            if holder == call.id.as_str() {
-                return Ok(());
-            }
-            let case = holder.rsplit_once(".c").map_or(holder.as_str(), |(case, _)| case);
-            let other = self.state(&CaseId::new(case)).await;
-            let failed = other.is_ok_and(|other| {
-                let found = other.calls.iter().find(|known| known.id.as_str() == holder);
-                matches!(found.and_then(|known| known.outcome.as_ref()), Some(Outcome::Failed { .. }))
-            });
-            if !failed {
-                return Err(refused(&format!("the same is done or under way in case `{case}`")));
-            }
-        }
-        Err(refused("the same was tried too often"))
-    }
-
-    /// The last check, on the record as it is now and the rules and dial in force now.
-    async fn permit(&self, state: &State, call: &CallState) -> Result<crate::base::grants::Permit, Decision> {
-        let refused = |reason: &str| Decision::refused(&call.tool, reason);
-        if !within_limit(&self.parts.pack, call) {
-            return Err(refused(ABOVE_LIMIT));
-        }
-        let at = self.parts.clock.now();
-        let circumstances = circumstances(state).ok_or_else(|| refused("the sender is not verified"))?;
-        let governance = &self.parts.pack.governance;
-        let grant = governance
-            .read(&circumstances.customer, &circumstances)
-            .ok_or_else(|| refused("account data may not be read"))?;
-        let id = call.record.as_ref().ok_or_else(|| refused("the call has no record"))?;
-        let record = self
-            .parts
-            .lookup
-            .refresh(&grant, id)
-            .await
-            .map_err(|error| refused(&format!("the record cannot be read again: {error}")))?;
-        let mut fresh = state.clone();
-        if let Some(facts) = &mut fresh.facts {
-            facts.records = vec![record];
-        }
-        // The same arguments must follow from the record as it is now: what was judged is what is done.
-        if let Some(plan) = &fresh.plan {
-            let again = advance(&self.parts.pack.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
-            if !matches!(&again.next, Next::Call { arguments, .. } if *arguments == call.arguments) {
-                return Err(refused("the record has changed since the call was proposed"));
-            }
-        }
-        let votes = match &state.approval {
-            Some((request, votes)) if request.call == call.id => votes.clone(),
-            _ => Vec::new(),
-        };
-        let request = call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
-        let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
-        governance.permit(&request, &call.id, &digest)
-    }
 }
 
 /// How long a case whose work failed is left alone, in milliseconds: a second, then twice as long each time.
@@ -709,45 +452,6 @@ fn room_of(effect: &Effect) -> &'static str {
         Effect::Call(_) => "acting",
         Effect::Compose => "reply",
     }
-}
-
-/// A document is named in plans without its language: `account-unlock` stands for `account-unlock-de`.
-fn localised(document: &str, language: Language) -> String {
-    format!("{document}-{language}")
-}
-
-/// The best passage of each cited document.
-fn cited(state: &State, cite: &[String], language: Language) -> Vec<Passage> {
-    let found = state.grounds.as_ref().map_or(&[][..], |grounds| grounds.passages.as_slice());
-    cite.iter()
-        .filter_map(|document| {
-            let wanted = localised(document, language);
-            // The search for the plan's own question comes last and ranks within the document.
-            let of_document = found.iter().filter(|passage| passage.document == wanted);
-            of_document.max_by(|a, b| a.score.total_cmp(&b.score)).cloned()
-        })
-        .collect()
-}
-
-/// One grounds out of several searches of one generation; a passage that two of them found counts once,
-/// with the better score.
-fn merged(all: Vec<Grounds>) -> Option<Grounds> {
-    let mut all = all.into_iter();
-    let mut first = all.next()?;
-    for further in all {
-        for passage in further.passages {
-            let same = |known: &&mut Passage| {
-                known.document == passage.document
-                    && known.start == passage.start
-                    && known.version == passage.version
-            };
-            match first.passages.iter_mut().find(same) {
-                Some(known) => known.score = known.score.max(passage.score),
-                None => first.passages.push(passage),
-            }
-        }
-    }
-    Some(first)
 }
 
 fn same_request(value: &str, digest: &Digest) -> Result<CaseId, CaseError> {
@@ -776,20 +480,10 @@ fn unreadable(case: &CaseId, error: &serde_json::Error) -> CaseError {
     CaseError::Unreadable { case: case.clone(), reason }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(LedgerError::Store("the store's thread ended".to_owned())))
-}
-
-/// Lets a challenger read the same message, where nobody waits for it.
-fn read_along(shadow: Arc<Shadow>, case: String, text: String, found: Vec<Recognised>, said: Reading) {
-    tokio::task::spawn_blocking(move || {
-        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-        if let Err(error) = shadow.read(&case, (&text, said.language), &known, &said) {
-            tracing::warn!(%error, "the challenger could not read a message");
-        }
-    });
 }

@@ -78,6 +78,8 @@ pub enum Command {
     /// The record of everything that happened.
     #[command(subcommand)]
     Audit(Audit),
+    /// Stop every new call of a tool, for a leaf, or at all; without a name: tell what is stopped.
+    Stop(Stop),
     /// Decide a case again from its record, and compare.
     Replay(Replay),
     /// Make an API key: prints the key and the line for the configuration.
@@ -517,6 +519,21 @@ pub enum Audit {
     },
     /// Sign what is not signed yet, show it to the witness, and print the newest checkpoint.
     Checkpoint,
+}
+
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// A tool, a leaf, or `all`. A running service obeys within a second, on every node, also after a restart.
+    pub what: Option<String>,
+    /// Why, about no customer.
+    #[arg(long, value_name = "TEXT", conflicts_with = "start")]
+    pub reason: Option<String>,
+    /// Start it again: the first person asks for it, and a second one, with another key, does it.
+    #[arg(long, requires = "what")]
+    pub start: bool,
+    /// The file of your API key, which says who you are; the key is one of prokura.toml, of a supervisor or operator.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -64,6 +64,11 @@ impl Role {
         matches!(self, Self::Agent | Self::Supervisor)
     }
 
+    /// Emergency stops, and starting again.
+    pub const fn may_stop(self) -> bool {
+        matches!(self, Self::Supervisor | Self::Operator)
+    }
+
     /// Internal documents, in a search.
     pub const fn sees_internal_documents(self) -> bool {
         !matches!(self, Self::Channel)
@@ -85,7 +90,7 @@ mod tests {
         let channel = Role::Channel;
         assert!(channel.may_open_cases());
         assert!(!channel.sees_cases() && !channel.sees_approvals());
-        assert!(!channel.may_approve() && !channel.sees_internal_documents());
+        assert!(!channel.may_approve() && !channel.may_stop() && !channel.sees_internal_documents());
     }
 
     #[test]

@@ -224,6 +224,18 @@ impl From<CaseError> for Refusal {
         let text = error.to_string();
         match error {
             CaseError::NoCase(_) => Self::no_case(),
+            CaseError::NotStopped(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_stopped",
+                text,
+                "GET /v1/stops names what is".to_owned(),
+            ),
+            CaseError::StartedAlone(_) => Self::new(
+                StatusCode::FORBIDDEN,
+                "same_person",
+                text,
+                "ask a colleague whose role allows it".to_owned(),
+            ),
             CaseError::Died(_) => Self::internal(&text),
             CaseError::NoApproval(_) => Self::new(
                 StatusCode::NOT_FOUND,

@@ -22,6 +22,7 @@ mod routes;
 mod serve;
 pub mod shapes;
 mod stateless;
+mod stops;
 mod views;
 
 pub use api::Api;

@@ -173,6 +173,8 @@ mod tests {
             ("post", "/v1/understand"),
             ("post", "/v1/search"),
             ("get", "/v1/approvals"),
+            ("post", "/v1/stops"),
+            ("post", "/v1/stops/start"),
             ("post", "/v1/approvals/{id}/decision"),
             ("get", "/healthz"),
             ("get", "/readyz"),

@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, metrics, stateless};
+use super::{admin, approvals, cases, events, health, metrics, stateless, stops};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
@@ -109,6 +109,7 @@ pub fn table() -> Vec<Route> {
         cases::routes(),
         events::routes(),
         approvals::routes(),
+        stops::routes(),
         stateless::routes(),
         admin::routes(),
         metrics::routes(),

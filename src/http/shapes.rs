@@ -444,6 +444,25 @@ struct TraceStep {
 }
 
 #[derive(ToSchema)]
+pub struct Stops {
+    stops: Vec<StopInForce>,
+}
+
+#[derive(ToSchema)]
+struct StopInForce {
+    /// A tool, a leaf, or `all`.
+    what: String,
+    by: String,
+    #[schema(required = true)]
+    reason: Option<String>,
+    #[schema(format = DateTime)]
+    at: String,
+    /// Who wants to start it again, and waits for a second person.
+    #[schema(required = true)]
+    starting: Option<String>,
+}
+
+#[derive(ToSchema)]
 pub struct Approvals {
     approvals: Vec<WaitingApproval>,
 }

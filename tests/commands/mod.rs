@@ -4,6 +4,7 @@ mod audit;
 mod evaluate;
 mod lookup;
 mod models;
+mod stop;
 
 use crate::stage::{MESSAGE, raw, reply, root};
 use serde_json::{Value, json};

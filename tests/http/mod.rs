@@ -5,6 +5,7 @@ mod identity;
 mod inference;
 mod models;
 mod refusals;
+mod stops;
 
 use crate::stage::{Stage, reply};
 use prokura::base::Digest;

@@ -1,0 +1,169 @@
+//! One call of a tool, from the last check to its outcome. Decides nothing: governance does.
+
+use super::CaseError;
+use super::run::{Cases, blocking};
+use super::state::{CallState, State};
+use super::step::{ABOVE_LIMIT, Input, call_request, within_limit};
+use super::stops::Stop;
+use super::view::{circumstances, plan_view};
+use crate::acting::{Call, Outcome};
+use crate::base::grants::Permit;
+use crate::base::{CaseId, Digest};
+use crate::governance::Decision;
+use crate::ledger::{Claim, LedgerError, Once};
+use crate::planning::{Next, advance};
+use serde_json::json;
+use std::sync::{Arc, PoisonError};
+
+/// How often an effect may be tried again in further cases after it certainly failed.
+const CLAIMS: u32 = 20;
+
+impl Cases {
+    pub(super) async fn call(
+        &self,
+        state: &State,
+        call: &CallState,
+        held: &Claim,
+    ) -> Result<Input, CaseError> {
+        let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
+        let permit = match self.permit(state, call).await {
+            Ok(permit) => self.claim(call).await.map(|()| permit),
+            Err(decision) => Err(decision),
+        };
+        let id = call.id.clone();
+        self.still_holds(held, state.length).await?;
+        let may_send = || !self.known_stop(state, call);
+        if self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id) {
+            return Ok(match permit {
+                Ok(permit) => {
+                    let outcome = self.parts().acting.perform(permit, &arguments, &may_send).await;
+                    Input::Returned { call: id, outcome }
+                }
+                Err(decision) => Input::Stopped { call: id, decision },
+            });
+        }
+        // Intent without result: it may have happened. The tool's own rule settles it.
+        let intended_at = call.intended_at.unwrap_or_else(|| self.parts().clock.now());
+        let (permit, refused) = match permit {
+            Ok(permit) => (Some(permit), None),
+            Err(decision) => (None, Some(decision)),
+        };
+        let acting = &self.parts().acting;
+        let outcome = acting.resolve_ambiguous(permit, &arguments, intended_at, &may_send).await;
+        Ok(match (outcome, refused) {
+            (Outcome::Failed { .. }, Some(decision)) => Input::Stopped { call: id, decision },
+            (outcome, _) => Input::Returned { call: id, outcome },
+        })
+    }
+
+    pub(super) fn keep_stops(&self, stops: &[Stop]) {
+        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = stops.to_vec();
+    }
+
+    fn known_stop(&self, state: &State, call: &CallState) -> bool {
+        let leaf = state.plan.as_ref().map_or("", |plan| plan.leaf.as_str());
+        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
+        stopped.iter().any(|stop| stop.covers(&call.tool, leaf))
+    }
+
+    /// Whether the call is stopped now, by what the ledger says now.
+    async fn check_stops(&self, state: &State, call: &CallState) -> Result<(), Decision> {
+        let cases = self.clone();
+        let looked = tokio::task::spawn_blocking(move || cases.look_at_stops()).await;
+        if !matches!(looked, Ok(Ok(_))) {
+            return Err(Decision::refused(&call.tool, "the ledger does not say whether it is stopped"));
+        }
+        match self.known_stop(state, call) {
+            true => Err(Decision::refused(&call.tool, "stopped by the bank's staff")),
+            false => Ok(()),
+        }
+    }
+
+    /// Just before a call: this node lives, the case is still its own, and nothing has happened in it since.
+    async fn still_holds(&self, claim: &Claim, length: u64) -> Result<(), CaseError> {
+        let (ledger, node, own) = (Arc::clone(&self.parts().ledger), self.node.name.clone(), claim.clone());
+        let checked = blocking(move || {
+            let store = ledger.store();
+            let stream = own.stream.to_string();
+            match (store.holds(&own, &node, length)?, store.head(&own.stream)?) {
+                (true, _) => Ok(()),
+                (false, Some(head)) if head.length != length => {
+                    Err(LedgerError::Conflict { stream, expected: length, actual: head.length })
+                }
+                (false, _) => Err(LedgerError::Lost { stream }),
+            }
+        });
+        Ok(checked.await?)
+    }
+
+    /// One effect, one case: two cases about the same thing do not both bring it about. A claim whose call
+    /// certainly did not act is passed on.
+    async fn claim(&self, call: &CallState) -> Result<(), Decision> {
+        let refused = |reason: &str| Decision::refused(&call.tool, reason);
+        let what = json!([call.tool, call.record, call.arguments]).to_string();
+        let digest = Digest::of(what.as_bytes());
+        for turn in 0..CLAIMS {
+            let once = Once {
+                scope: format!("effect/{}", call.tool),
+                key: format!("{digest}/{turn}"),
+                value: call.id.to_string(),
+            };
+            let ledger = Arc::clone(&self.parts().ledger);
+            let holder = blocking(move || ledger.claim(&once)).await;
+            let holder = holder.map_err(|_| refused("the ledger could not record the claim"))?;
+            if holder == call.id.as_str() {
+                return Ok(());
+            }
+            let case = holder.rsplit_once(".c").map_or(holder.as_str(), |(case, _)| case);
+            let other = self.state(&CaseId::new(case)).await;
+            let failed = other.is_ok_and(|other| {
+                let found = other.calls.iter().find(|known| known.id.as_str() == holder);
+                matches!(found.and_then(|known| known.outcome.as_ref()), Some(Outcome::Failed { .. }))
+            });
+            if !failed {
+                return Err(refused(&format!("the same is done or under way in case `{case}`")));
+            }
+        }
+        Err(refused("the same was tried too often"))
+    }
+
+    /// The last check, on the record as it is now and the rules and dial in force now.
+    async fn permit(&self, state: &State, call: &CallState) -> Result<Permit, Decision> {
+        let refused = |reason: &str| Decision::refused(&call.tool, reason);
+        if !within_limit(&self.parts().pack, call) {
+            return Err(refused(ABOVE_LIMIT));
+        }
+        let at = self.parts().clock.now();
+        let circumstances = circumstances(state).ok_or_else(|| refused("the sender is not verified"))?;
+        let governance = &self.parts().pack.governance;
+        let grant = governance
+            .read(&circumstances.customer, &circumstances)
+            .ok_or_else(|| refused("account data may not be read"))?;
+        let id = call.record.as_ref().ok_or_else(|| refused("the call has no record"))?;
+        let record = self
+            .parts()
+            .lookup
+            .refresh(&grant, id)
+            .await
+            .map_err(|error| refused(&format!("the record cannot be read again: {error}")))?;
+        let mut fresh = state.clone();
+        if let Some(facts) = &mut fresh.facts {
+            facts.records = vec![record];
+        }
+        // The same arguments must follow from the record as it is now: what was judged is what is done.
+        if let Some(plan) = &fresh.plan {
+            let again = advance(&self.parts().pack.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
+            if !matches!(&again.next, Next::Call { arguments, .. } if *arguments == call.arguments) {
+                return Err(refused("the record has changed since the call was proposed"));
+            }
+        }
+        let votes = match &state.approval {
+            Some((request, votes)) if request.call == call.id => votes.clone(),
+            _ => Vec::new(),
+        };
+        let request = call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
+        self.check_stops(state, call).await?;
+        let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
+        governance.permit(&request, &call.id, &digest)
+    }
+}
