@@ -25,6 +25,12 @@ impl Cases {
         call: &CallState,
         held: &Claim,
     ) -> Result<Input, CaseError> {
+        let unsent =
+            |cases: &Self| cases.unsent.lock().unwrap_or_else(PoisonError::into_inner).contains(&call.id);
+        if !call.doubted && !unsent(self) {
+            // Intent without result: it may have happened. That is said before anything is done about it.
+            return Ok(Input::Doubted { call: call.id.clone() });
+        }
         let arguments = Call::new(call.id.clone(), call.tool.clone(), call.arguments.clone());
         let permit = match self.permit(state, call).await {
             Ok(permit) => self.claim(call).await.map(|()| permit),
@@ -42,7 +48,7 @@ impl Cases {
                 Err(decision) => Input::Stopped { call: id, decision },
             });
         }
-        // Intent without result: it may have happened. The tool's own rule settles it.
+        // The tool's own rule settles it.
         let intended_at = call.intended_at.unwrap_or_else(|| self.parts().clock.now());
         let (permit, refused) = match permit {
             Ok(permit) => (Some(permit), None),

@@ -67,6 +67,11 @@ pub enum Event {
         record: RecordId,
         arguments: Value,
     },
+    /// The call was intended, and whoever intended it ended before there was a result: it may have been carried out. The
+    /// tool's own rule settles it.
+    Doubted {
+        call: CallId,
+    },
     Returned {
         call: CallId,
         outcome: Outcome,
@@ -117,6 +122,7 @@ impl Event {
             Self::Voted { .. } => "voted",
             Self::Expired { .. } => "expired",
             Self::Intended { .. } => "intended",
+            Self::Doubted { .. } => "doubted",
             Self::Returned { .. } => "returned",
             Self::Escalated { .. } => "escalated",
             Self::Replied { .. } => "replied",

@@ -149,6 +149,7 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
             Some(Event::Replied { reply, .. }) => Some(Input::Composed(reply.clone())),
             _ => None,
         },
+        Event::Doubted { call } => Some(Input::Doubted { call: call.clone() }),
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })
         }

@@ -70,6 +70,8 @@ pub struct CallState {
     pub record: Option<RecordId>,
     pub arguments: Value,
     pub intended_at: Option<Timestamp>,
+    /// Nobody knows whether it was carried out, until there is an outcome.
+    pub doubted: bool,
     pub outcome: Option<Outcome>,
 }
 
@@ -236,6 +238,11 @@ impl State {
                 self.status = Status::Running;
                 self.stage = Stage::Calling;
             }
+            Event::Doubted { call } => {
+                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+                    known.doubted = true;
+                }
+            }
             Event::Returned { call, outcome } => {
                 if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
                     known.outcome = Some(outcome.clone());
@@ -364,6 +371,7 @@ impl State {
                 record: record.cloned(),
                 arguments: arguments.clone(),
                 intended_at: None,
+                doubted: false,
                 outcome: None,
             });
         }

@@ -27,6 +27,10 @@ pub enum Input {
     Found(Facts),
     Grounded(Grounds),
     Composed(Reply),
+    /// An intent without a result was found.
+    Doubted {
+        call: CallId,
+    },
     Returned {
         call: CallId,
         outcome: Outcome,
@@ -75,6 +79,7 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Found(facts) => vec![Event::Found { facts }],
         Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
         Input::Composed(reply) => composed(state, reply, now),
+        Input::Doubted { call } => vec![Event::Doubted { call }],
         Input::Returned { call, outcome } => returned(state, call, outcome, now),
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
         Input::Voted { vote } => voted(state, vote, now),
@@ -189,6 +194,7 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
             record,
             arguments,
             intended_at: None,
+            doubted: false,
             outcome: None,
         };
         events.extend(decide(&after, &call, &[], now));

@@ -112,6 +112,7 @@ fn outcome_name(call: &CallState) -> &'static str {
         Some(Outcome::Failed { .. }) => "failed",
         Some(Outcome::Ambiguous { .. }) => "ambiguous",
         Some(Outcome::Compensated { .. }) => "compensated",
+        None if call.doubted => "ambiguous",
         None if call.intended_at.is_some() => "intended",
         None => "proposed",
     }

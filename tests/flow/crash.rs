@@ -96,7 +96,12 @@ impl Store for Mortal {
 
 /// Runs a case on an engine that dies after `lives` appends, then on a fresh one over the same store.
 /// `None` when the case finished before the engine died.
-async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, customer: &str) -> Option<CaseId> {
+async fn die_and_recover(
+    stage: &Stage,
+    lives: i64,
+    after_writing: bool,
+    customer: &str,
+) -> Option<(CaseId, bool)> {
     let directory = stage.directory.path().join(format!("{lives}-{after_writing}"));
     std::fs::create_dir_all(&directory).unwrap();
     let settings = LedgerSettings::default();
@@ -118,28 +123,42 @@ async fn die_and_recover(stage: &Stage, lives: i64, after_writing: bool, custome
     let risen = engine(stage.bank, Arc::new(ledger));
     risen.recover().await.unwrap();
     let state = risen.state(&case).await.unwrap();
+    let mut in_doubt = false;
     if state.length > 0 {
         let state = risen.wait(&case, Duration::from_secs(20)).await.unwrap();
         assert_eq!(state.status, Status::Resolved, "after {lives} appends: {}", shown(&state));
+        // Whoever finds an intent without a result says so; nobody else does.
+        let entries = risen.entries(&case).await.unwrap();
+        let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
+        let after = |kind: &str| kinds.iter().position(|known| *known == kind);
+        let (intended, returned) = (after("intended").unwrap(), after("returned").unwrap());
+        assert!(matches!(returned - intended, 1 | 2), "{kinds:?}");
+        in_doubt = kinds.contains(&"doubted");
+        assert_eq!(returned - intended == 2, in_doubt, "{kinds:?}");
     }
-    Some(case)
+    Some((case, in_doubt))
 }
 
 #[tokio::test]
 async fn a_case_survives_death_between_any_two_events_with_one_effect() {
     // The refund of acc_015 is what the case is about; every round has a bank of its own.
-    let mut rounds = 0;
+    let (mut rounds, mut doubted) = (0, 0);
     for after_writing in [false, true] {
         for lives in 0.. {
             let stage = Stage::new().await;
-            let Some(case) = die_and_recover(&stage, lives, after_writing, "cus_015").await else { break };
+            let Some((case, in_doubt)) = die_and_recover(&stage, lives, after_writing, "cus_015").await
+            else {
+                break;
+            };
             rounds += 1;
+            doubted += u32::from(in_doubt);
             let accepted = lives > 0 || after_writing;
             let effects = stage.effects();
             assert_eq!(effects.len(), usize::from(accepted), "{case}, died after {lives} appends");
         }
     }
     assert!(rounds >= 10, "only {rounds} deaths were tried");
+    assert!(doubted >= 1, "nobody died between intent and result");
 }
 
 #[tokio::test]
