@@ -137,8 +137,9 @@ fn sign(
         ledger.sign()?;
         last.at = Some(now);
     }
-    if let Some(witness) = witness.filter(|_| passed(last.seen, settings.witness.seconds)) {
-        witness.keep(ledger, now)?;
+    if let Some(witness) = witness.filter(|_| passed(last.seen, settings.witness.seconds))
+        && witness.keep(ledger, now)?.is_some()
+    {
         last.seen = Some(now);
     }
     Ok(())

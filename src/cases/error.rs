@@ -24,6 +24,9 @@ pub enum CaseError {
     /// The files of the models.
     #[error(transparent)]
     Models(#[from] UnderstandingError),
+    /// What is left of the disk is for the cases that are open.
+    #[error("the disk of the state directory is nearly full; no new case is opened")]
+    NoRoom,
     #[error("`{0}` is not stopped")]
     NotStopped(String),
     #[error("`{0}` has asked for it to be started; a second person must do so, too")]

@@ -135,6 +135,9 @@ impl Cases {
         let Incoming { by, message, key, .. } = incoming;
         loop {
             let state = self.state(&case).await?;
+            if state.length == 0 && !self.parts.ledger.has_room() {
+                return Err(CaseError::NoRoom);
+            }
             let input = Input::Received { by: by.clone(), message: message.clone() };
             let at = self.parts.clock.now();
             let events = step(&state, input, &Now { at, pack: &self.parts.pack });

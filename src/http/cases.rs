@@ -72,7 +72,8 @@ pub fn routes() -> Vec<Route> {
         .gives::<CaseView>(201, "the case, come to rest; a channel gets `case`, `status` and `reply` only")
         .gives::<CaseView>(202, "the message is recorded and the case is running")
         .refuses(401, "no valid API key, or the identity token was not accepted")
-        .refuses(409, "the Idempotency-Key was used with another request"),
+        .refuses(409, "the Idempotency-Key was used with another request")
+        .refuses(507, "the disk is nearly full: no new case is opened"),
         Route::get("/v1/cases", staff, "The newest cases, at most 100.", list)
             .query("status", "only cases with this status")
             .refuses(400, "an unknown status")

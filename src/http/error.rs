@@ -224,6 +224,12 @@ impl From<CaseError> for Refusal {
         let text = error.to_string();
         match error {
             CaseError::NoCase(_) => Self::no_case(),
+            CaseError::NoRoom => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no_room",
+                text,
+                "make room on the disk, then send it again".to_owned(),
+            ),
             CaseError::NotStopped(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "not_stopped",

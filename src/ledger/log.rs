@@ -8,6 +8,7 @@ use super::secret::Secret;
 use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
 use crate::base::Digest;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// So many entries at most come under one checkpoint: signing must not hold up those who write.
@@ -17,12 +18,28 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     keys: Keys,
     signer: Option<Signer>,
+    /// The folder whose disk must have so many bytes free for what is new.
+    reserve: Option<(PathBuf, u64)>,
 }
 
 impl Ledger {
     /// Without a signer no checkpoint can be made.
     pub fn new(store: Arc<dyn Store>, keys: Keys, signer: Option<Signer>) -> Self {
-        Self { store, keys, signer }
+        Self { store, keys, signer, reserve: None }
+    }
+
+    /// Keeps so many bytes of the folder's disk for what has begun.
+    #[must_use]
+    pub fn with_reserve(self, folder: &Path, bytes: u64) -> Self {
+        Self { reserve: Some((folder.to_owned(), bytes)), ..self }
+    }
+
+    /// Whether there is room for something new. Where nobody can tell, there is.
+    pub fn has_room(&self) -> bool {
+        self.reserve.as_ref().is_none_or(|(folder, reserve)| {
+            rustix::fs::statvfs(folder)
+                .map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= *reserve)
+        })
     }
 
     pub fn store(&self) -> &dyn Store {

@@ -26,6 +26,8 @@ pub struct LedgerSettings {
     /// A checkpoint is signed after so many events, or so many seconds.
     pub checkpoint_events: u64,
     pub checkpoint_seconds: u64,
+    /// With fewer bytes free on the disk of the state directory no new case is opened; those that are open can end.
+    pub reserve_bytes: u64,
     pub witness: WitnessSettings,
     /// The store that several nodes share; without it, each state directory has its own.
     pub postgres: Option<Database>,
@@ -86,6 +88,7 @@ impl Default for LedgerSettings {
             master_key: None,
             checkpoint_events: 1000,
             checkpoint_seconds: 10,
+            reserve_bytes: 256 << 20,
             witness: WitnessSettings::default(),
             postgres: None,
             key_database: None,
@@ -139,7 +142,7 @@ impl LedgerSettings {
         let master = self.master(state, &folder, !table.exists())?;
         let keys = Keys::open(KeyTable::sqlite(&table)?, master)?;
         let store = store(&keys)?;
-        Ok(Ledger::new(store, keys, Some(self.signer(&folder)?)))
+        Ok(Ledger::new(store, keys, Some(self.signer(&folder)?)).with_reserve(state, self.reserve_bytes))
     }
 
     /// Where the keys are that are files.

@@ -3,7 +3,7 @@
 use crate::stage::{Stage, engine, incoming, shown, verified};
 use prokura::acting::Outcome;
 use prokura::base::{CaseId, SystemClock, Timestamp, ids};
-use prokura::cases::Status;
+use prokura::cases::{CaseError, Status};
 use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
     Claim, Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
@@ -186,4 +186,25 @@ async fn a_bank_that_acts_after_the_time_out_acts_once() {
     assert!(matches!(state.status, Status::Resolved | Status::WithHuman), "{}", shown(&state));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stage.effects().len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_no_new_case_and_lets_open_ones_end() {
+    let stage = Stage::new().await;
+    let open = |reserve_bytes| {
+        let settings = LedgerSettings { reserve_bytes, ..LedgerSettings::default() };
+        let state = stage.directory.path().join("full");
+        std::fs::create_dir_all(&state).unwrap();
+        engine(stage.bank, Arc::new(settings.open(&state).unwrap()))
+    };
+    let case = CaseId::new(ids::fresh("case"));
+    let message = "Mir wurde derselbe Einkauf zweimal abgebucht!";
+    open(0).accept(incoming(case.clone(), message, verified("cus_015"))).await.unwrap();
+    let full = open(u64::MAX);
+    let refused = full.accept(incoming(CaseId::new("case_new"), message, verified("cus_015"))).await;
+    assert!(matches!(refused, Err(CaseError::NoRoom)), "{refused:?}");
+    assert_eq!(full.state(&CaseId::new("case_new")).await.unwrap().length, 0);
+    let state = full.drive(&case).await.unwrap();
+    assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
+    full.accept(incoming(case.clone(), "Danke!", verified("cus_015"))).await.unwrap();
 }
