@@ -3,8 +3,8 @@
 
 use super::settings::Settings;
 use super::{Failure, nearest, wire};
-use crate::base::Timestamp;
-use crate::cases::{CaseError, Cases};
+use crate::base::{Digest, Timestamp};
+use crate::cases::{CaseError, Cases, erased};
 use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
@@ -26,6 +26,10 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
     again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
     let own = cases.clone();
     again(SECOND / 4, "what is stopped is not known", move || own.look_at_stops().map(drop))?;
+    let (own, known) = (cases.clone(), Mutex::new(None));
+    again(SECOND, "which policies answer cannot be written down", move || note_generation(&own, &known))?;
+    let (own, known) = (cases.clone(), Mutex::new(0));
+    again(SECOND, "what was erased is not known", move || forget_erased(&own, &known))?;
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
     let watch = Mutex::new(Watch::default());
     again(SECOND * 3600, "drift could not be measured", move || {
@@ -58,7 +62,10 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
     tokio::spawn(async move {
         let mut second = interval(Duration::from_secs(1));
         loop {
-            second.tick().await;
+            tokio::select! {
+                _ = second.tick() => {}
+                () = own.woken() => {}
+            }
             if let Err(error) = own.recover().await {
                 tracing::error!(%error, "cases that are due could not be taken over");
             }
@@ -141,6 +148,29 @@ fn sign(
         && witness.keep(ledger, now)?.is_some()
     {
         last.seen = Some(now);
+    }
+    Ok(())
+}
+
+/// `known` is what answered before: the nodes that share a ledger have policies of their own, and each tells of its
+/// changes.
+fn note_generation(cases: &Cases, known: &Mutex<Option<Digest>>) -> Result<(), LedgerError> {
+    let now = cases.parts().policies.current().digest().clone();
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref() != Some(&now) {
+        cases.note_generation()?;
+        *known = Some(now);
+    }
+    Ok(())
+}
+
+/// What was fetched for somebody must not outlive what was erased. `known` is how many cases were erased before.
+fn forget_erased(cases: &Cases, known: &Mutex<usize>) -> Result<(), LedgerError> {
+    let erased = erased(&cases.parts().ledger)?.len();
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if erased > *known {
+        cases.parts().lookup.forget();
+        *known = erased;
     }
     Ok(())
 }

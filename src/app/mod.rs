@@ -6,6 +6,7 @@
 mod audit;
 mod background;
 mod drift;
+mod erase;
 mod evaluation;
 mod failure;
 mod installed;
@@ -73,6 +74,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
         Command::Audit(asked) => audit::run(&place, &asked),
         Command::Stop(asked) => stop::run(&place, &asked),
+        Command::Erase(asked) => erase::erase(&place, &asked),
+        Command::RotateKeys(asked) => erase::rotate(&place, &asked),
         Command::Replay(replay) => replay::replay(&place, &replay),
         Command::Key(key) => oneshot::key(&key),
     }

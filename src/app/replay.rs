@@ -3,9 +3,10 @@
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{CaseId, Digest};
-use crate::cases::{Pack, Reread, replay as decide_again, reread};
+use crate::cases::{Comparison, Pack, Packs, Reread, Searched, replay as decide_again, reread, search_again};
 use crate::cli::{Place, Replay};
-use crate::ledger::{Digests, Entry, Stream, StreamKind};
+use crate::ledger::{Digests, Entry, LedgerError, Stream, StreamKind};
+use crate::policy::Policies;
 use crate::understanding::installed::Installed;
 use crate::understanding::{Compute, Understanding};
 use serde_json::json;
@@ -15,33 +16,65 @@ pub fn replay(place: &Place, asked: &Replay) -> Result<(), Failure> {
     let case = asked.case.as_str();
     let settings = Settings::read(&place.config)?;
     let ledger = wire::existing_ledger(place, &settings)?;
-    let entries = ledger.stream(&Stream::new(StreamKind::Case, case), 0).map_err(Failure::input)?;
+    let stream = Stream::new(StreamKind::Case, case);
+    let entries = match ledger.stream(&stream, 0) {
+        Err(LedgerError::Erased { .. }) => {
+            return output::json_pretty(&json!({ "case": case, "outcome": Comparison::Erased }));
+        }
+        entries => entries.map_err(Failure::input)?,
+    };
     if entries.is_empty() {
         return Err(Failure::Input(format!("there is no case `{case}`")));
     }
     let checked = wire::pack(&settings, None)?;
-    let replayed = decide_again(&CaseId::new(case), &entries, &checked.pack).map_err(Failure::input)?;
-    let mut told = json!({
-        "case": case, "events": entries.len(), "status": replayed.state.status, "pack": checked.pack.digest,
-        "same_pack": replayed.same_pack, "differences": replayed.differences,
-    });
+    let key = ledger.key_of(&stream).map_err(Failure::input)?;
+    let (ledger, pack) = (Arc::new(ledger), Arc::new(checked.pack));
+    let packs = Packs::new(ledger, &wire::state(place, &settings), Arc::clone(&pack));
+    let replayed = decide_again(&CaseId::new(case), &entries, &packs, &key.secret);
+    let replayed = replayed.map_err(Failure::input)?;
     let readings = match asked.models {
-        true => Some(read_again(place, &settings, &CaseId::new(case), &entries, &checked.pack)?),
+        true => Some(read_again(place, &settings, &CaseId::new(case), &entries, &pack)?),
         false => None,
     };
+    let searches = match asked.models {
+        true => Some(searched_again(place, &settings, &CaseId::new(case), &entries, &packs)?),
+        false => None,
+    };
+    let found =
+        |same: Option<bool>| searches.iter().flatten().any(|searched: &Searched| searched.same == same);
+    let read = |holds: fn(&Reread) -> bool| readings.iter().flatten().any(holds);
+    let outcome = match replayed.comparison(&entries, &wire::program_digest()?) {
+        _ if read(Reread::broken) || found(Some(false)) => Comparison::Differs,
+        Comparison::Same if read(|reading| reading.now.is_none()) => Comparison::ModelGone,
+        Comparison::Same if found(None) => Comparison::GenerationGone,
+        outcome => outcome,
+    };
+    let mut told = json!({
+        "case": case, "outcome": outcome, "events": entries.len(), "status": replayed.state.status,
+        "pack": pack.digest, "same_pack": replayed.same_pack, "differences": replayed.differences,
+    });
     if let (Some(readings), Some(told)) = (&readings, told.as_object_mut()) {
         told.insert("readings".to_owned(), json!(readings));
+        told.insert("searches".to_owned(), json!(searches));
     }
     output::json_pretty(&told)?;
-    if !replayed.differences.is_empty() {
-        let problem = "the record was decided otherwise than this program and pack decide it";
-        return Err(Failure::Check(problem.to_owned()));
-    }
-    if readings.iter().flatten().any(Reread::broken) {
-        let problem = "a message is not read as it was, or the bundle that read it is not there";
+    if outcome == Comparison::Differs {
+        let problem = "the record was read or decided otherwise than this program and pack do";
         return Err(Failure::Check(problem.to_owned()));
     }
     Ok(())
+}
+
+fn searched_again(
+    place: &Place,
+    settings: &Settings,
+    case: &CaseId,
+    entries: &[Entry],
+    packs: &Packs,
+) -> Result<Vec<Searched>, Failure> {
+    let policies = Policies::open(&wire::state(place, settings)).map_err(Failure::input)?;
+    let open = |generation: &Digest| policies.pinned(generation);
+    search_again(case, entries, packs, open).map_err(Failure::input)
 }
 
 fn read_again(

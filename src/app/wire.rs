@@ -192,13 +192,16 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let work = work(settings, &compute)?;
     let models = Live::open(&state, &shipped, &checked.pack.schema, compute).map_err(Failure::input)?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
+    cases::record_pack(&ledger, &checked.files, clock.now()).map_err(Failure::input)?;
     let tools = Arc::clone(&checked.pack.tools);
     let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
+    let pack = Arc::new(checked.pack);
     let parts = Parts {
+        packs: Arc::new(cases::Packs::new(Arc::clone(&ledger), &state, Arc::clone(&pack))),
         ledger,
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
-        pack: Arc::new(checked.pack),
+        pack,
         models: Arc::new(models),
         readers: Arc::new(Readers::before(&work, nodes(settings)?).map_err(Failure::input)?),
         bank_codes: Arc::new(bank_codes(settings)?),

@@ -18,7 +18,7 @@ pub mod postgres;
 pub mod probability;
 
 pub use breaker::{BreakerSettings, Breakers};
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use digest::Digest;
 pub use finding::Finding;
 pub use ids::{ApprovalId, CallId, CaseId, CustomerId, MessageId, RecordId};

@@ -9,7 +9,7 @@ use super::view::{circumstances, plan_view};
 use crate::acting::{Call, Outcome};
 use crate::base::grants::Permit;
 use crate::base::{CaseId, Digest};
-use crate::governance::Decision;
+use crate::governance::{Decision, Verdict};
 use crate::ledger::{Claim, LedgerError, Once};
 use crate::planning::{Next, advance};
 use serde_json::json;
@@ -25,9 +25,8 @@ impl Cases {
         call: &CallState,
         held: &Claim,
     ) -> Result<Input, CaseError> {
-        let unsent =
-            |cases: &Self| cases.unsent.lock().unwrap_or_else(PoisonError::into_inner).contains(&call.id);
-        if !call.doubted && !unsent(self) {
+        let unsent = || self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !call.doubted && !unsent().contains(&call.id) {
             // Intent without result: it may have happened. That is said before anything is done about it.
             return Ok(Input::Doubted { call: call.id.clone() });
         }
@@ -39,7 +38,8 @@ impl Cases {
         let id = call.id.clone();
         self.still_holds(held, state.length).await?;
         let may_send = || !self.known_stop(state, call);
-        if self.unsent.lock().unwrap_or_else(PoisonError::into_inner).remove(&call.id) {
+        // One that is in doubt may have been sent by another node meanwhile, whatever this one knows.
+        if unsent().remove(&call.id) && !call.doubted {
             return Ok(match permit {
                 Ok(permit) => {
                     let outcome = self.parts().acting.perform(permit, &arguments, &may_send).await;
@@ -49,7 +49,10 @@ impl Cases {
             });
         }
         // The tool's own rule settles it.
-        let intended_at = call.intended_at.unwrap_or_else(|| self.parts().clock.now());
+        // How long ago that was, the store says; acting counts by this machine's clock.
+        let now = self.now().await?;
+        let age = now.since(call.intended_at.unwrap_or(now));
+        let intended_at = self.parts().clock.now().plus_millis(-age);
         let (permit, refused) = match permit {
             Ok(permit) => (Some(permit), None),
             Err(decision) => (None, Some(decision)),
@@ -107,7 +110,8 @@ impl Cases {
     async fn claim(&self, call: &CallState) -> Result<(), Decision> {
         let refused = |reason: &str| Decision::refused(&call.tool, reason);
         let what = json!([call.tool, call.record, call.arguments]).to_string();
-        let digest = Digest::of(what.as_bytes());
+        let digest = self.hidden("effect", what).await;
+        let digest = digest.map_err(|_| refused("the ledger's keys cannot be read"))?;
         for turn in 0..CLAIMS {
             let once = Once {
                 scope: format!("effect/{}", call.tool),
@@ -136,10 +140,11 @@ impl Cases {
     /// The last check, on the record as it is now and the rules and dial in force now.
     async fn permit(&self, state: &State, call: &CallState) -> Result<Permit, Decision> {
         let refused = |reason: &str| Decision::refused(&call.tool, reason);
-        if !within_limit(&self.parts().pack, call) {
+        let pinned = self.pack_of(state).await;
+        if !within_limit(&self.parts().pack, call) || !within_limit(&pinned, call) {
             return Err(refused(ABOVE_LIMIT));
         }
-        let at = self.parts().clock.now();
+        let at = self.now().await.map_err(|_| refused("the ledger does not tell the time"))?;
         let circumstances = circumstances(state).ok_or_else(|| refused("the sender is not verified"))?;
         let governance = &self.parts().pack.governance;
         let grant = governance
@@ -156,9 +161,10 @@ impl Cases {
         if let Some(facts) = &mut fresh.facts {
             facts.records = vec![record];
         }
-        // The same arguments must follow from the record as it is now: what was judged is what is done.
-        if let Some(plan) = &fresh.plan {
-            let again = advance(&self.parts().pack.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
+        // The same arguments must follow from the record as it is now: what was judged is what is done. What undoes a
+        // call follows from that call alone.
+        if let Some(plan) = fresh.plan.as_ref().filter(|_| call.undoes.is_none()) {
+            let again = advance(&pinned.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
             if !matches!(&again.next, Next::Call { arguments, .. } if *arguments == call.arguments) {
                 return Err(refused("the record has changed since the call was proposed"));
             }
@@ -168,6 +174,11 @@ impl Cases {
             _ => Vec::new(),
         };
         let request = call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
+        // The rules that the case began with, and those in force now.
+        let began_with = pinned.governance.decide(&request);
+        if began_with.verdict != Verdict::Permit {
+            return Err(began_with);
+        }
         self.check_stops(state, call).await?;
         let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
         governance.permit(&request, &call.id, &digest)

@@ -27,6 +27,10 @@ pub enum CaseError {
     /// What is left of the disk is for the cases that are open.
     #[error("the disk of the state directory is nearly full; no new case is opened")]
     NoRoom,
+    #[error("case `{0}` is not stuck")]
+    NotStuck(CaseId),
+    #[error("an event of this id was told before, and it was another one")]
+    EventReused,
     #[error("`{0}` is not stopped")]
     NotStopped(String),
     #[error("`{0}` has asked for it to be started; a second person must do so, too")]

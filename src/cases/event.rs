@@ -1,10 +1,10 @@
 //! What can happen in a case. Stored as it stands here: a field may be added, never renamed.
 
 use crate::acting::Outcome;
-use crate::base::{ApprovalId, CallId, Digest, RecordId};
+use crate::base::{ApprovalId, CallId, Digest, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, Next};
+use crate::planning::{Cursor, Next, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -36,6 +36,9 @@ pub enum Event {
     Planned {
         leaf: String,
         plan: Option<Digest>,
+        /// The pack that the plan is of: the case keeps to it while it waits.
+        #[serde(default)]
+        pack: Option<Digest>,
         path: Vec<String>,
         cursor: Cursor,
         next: Next,
@@ -47,6 +50,9 @@ pub enum Event {
         record: Option<RecordId>,
         arguments: Value,
         decision: Decision,
+        /// The call that this one is to undo.
+        #[serde(default)]
+        undoes: Option<CallId>,
     },
     ApprovalAsked {
         approval: ApprovalRequest,
@@ -59,13 +65,21 @@ pub enum Event {
     Expired {
         approval: ApprovalId,
     },
-    /// Committed before the call leaves.
+    /// Committed before the call leaves. The call's id is its idempotency key; `payload` is the keyed digest of the
+    /// arguments, `plan` that of the plan that wants it.
     Intended {
         call: CallId,
         step: String,
         tool: String,
         record: RecordId,
         arguments: Value,
+        #[serde(default)]
+        payload: Option<Digest>,
+        #[serde(default)]
+        plan: Option<Digest>,
+        /// What undoes it.
+        #[serde(default)]
+        undo: Option<Undo>,
     },
     /// The call was intended, and whoever intended it ended before there was a result: it may have been carried out. The
     /// tool's own rule settles it.
@@ -75,6 +89,35 @@ pub enum Event {
     Returned {
         call: CallId,
         outcome: Outcome,
+    },
+    /// The plan waits until then, or for an event of another system; `milliseconds` is what the plan says.
+    Waiting {
+        step: String,
+        until: Timestamp,
+        milliseconds: i64,
+        #[serde(rename = "for")]
+        awaited: Option<String>,
+    },
+    /// The time is over.
+    Elapsed {
+        step: String,
+    },
+    /// Another system told something. `taken`: it is what the case waited for; all else, and what comes late, changes
+    /// nothing.
+    Notified {
+        by: Principal,
+        id: String,
+        kind: String,
+        taken: bool,
+    },
+    /// These calls are to be undone, in this order. The plan goes on at `then`; without it, the customer took it back.
+    Undoing {
+        calls: Vec<CallId>,
+        then: Option<String>,
+    },
+    /// The call was undone, or it turned out that it never happened.
+    Undone {
+        call: CallId,
     },
     /// Handed to a human, with everything found.
     Escalated {
@@ -89,6 +132,10 @@ pub enum Event {
     /// The engine cannot go on and no text could be made either; an operator must look.
     Stuck {
         reason: String,
+    },
+    /// An operator lets a stuck case go on.
+    Retried {
+        by: Principal,
     },
 }
 
@@ -124,9 +171,15 @@ impl Event {
             Self::Intended { .. } => "intended",
             Self::Doubted { .. } => "doubted",
             Self::Returned { .. } => "returned",
+            Self::Waiting { .. } => "waiting",
+            Self::Elapsed { .. } => "elapsed",
+            Self::Notified { .. } => "notified",
+            Self::Undoing { .. } => "undoing",
+            Self::Undone { .. } => "undone",
             Self::Escalated { .. } => "escalated",
             Self::Replied { .. } => "replied",
             Self::Stuck { .. } => "stuck",
+            Self::Retried { .. } => "retried",
         }
     }
 }

@@ -4,26 +4,32 @@
 //! state is folded, and the effects that they call for. `step` is pure and decides; `run` performs and
 //! decides nothing. After a restart the fold says what is still to be done.
 
+mod access;
 mod call;
+mod erase;
 mod error;
 mod event;
 mod models;
 mod node;
 mod pack;
+mod packs;
 mod perform;
 mod replay;
 mod run;
+mod search;
 mod state;
 mod step;
 mod stops;
 mod view;
 
+pub use erase::{Erasure, Kept, Retention, erase, erased};
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
 pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
-pub use replay::{Difference, Replayed, Reread, replay, reread};
-pub use run::{Cases, Decide, Incoming, Parts};
+pub use packs::{Packs, record as record_pack};
+pub use replay::{Comparison, Difference, Replayed, Reread, Searched, replay, reread, search_again};
+pub use run::{Cases, Decide, Incoming, Notice, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
 pub use step::{Input, Now, step};
 pub use stops::{ALL, Stop, start_again, stop, stops};

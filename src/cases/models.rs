@@ -77,6 +77,8 @@ impl Cases {
             status: "kept".to_owned(),
             once: Vec::new(),
             due: None,
+            subjects: Vec::new(),
+            key: None,
         };
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(history)

@@ -1,5 +1,6 @@
 //! The pack: everything in config/ that decides, loaded together, checked against each other, digested.
 
+use super::erase::Retention;
 use super::stops::ALL;
 use super::view::plan_shape;
 use crate::base::finding::suggestion;
@@ -48,6 +49,9 @@ pub struct CaseSettings {
     pub person_from: f64,
     /// Words that, alone in a message, say the same; lower case.
     pub person_words: BTreeSet<String>,
+    /// Words that, alone in a message, take back what was done or announced last; lower case.
+    #[serde(default)]
+    pub undo_words: BTreeSet<String>,
     /// Hours until a request for approval expires.
     pub approval_hours: i64,
     /// Leaves that are heard also when a plan waits for an answer, from this probability on.
@@ -55,6 +59,15 @@ pub struct CaseSettings {
     pub interrupt_from: f64,
     /// The queues that plans may hand over to.
     pub queues: BTreeSet<String>,
+    /// A case that waits for the customer, or that a person has, counts as open for so many days.
+    #[serde(default = "a_month")]
+    pub open_days: i64,
+    #[serde(default)]
+    pub retention: Vec<Retention>,
+}
+
+const fn a_month() -> i64 {
+    30
 }
 
 impl CaseSettings {
@@ -86,12 +99,19 @@ impl CaseSettings {
         if !(1..=720).contains(&self.approval_hours) {
             fault("approval_hours", self.approval_hours.to_string(), "1 to 720");
         }
+        if !(0..=3650).contains(&self.open_days) {
+            fault("open_days", self.open_days.to_string(), "0 to 3650");
+        }
+        for rule in self.retention.iter().filter(|rule| !(1..=36_525).contains(&rule.days)) {
+            fault("[[retention]]", format!("days = {}", rule.days), "1 to 36525 days");
+        }
     }
 }
 
 /// What `check` found besides faults.
 pub struct Checked {
     pub pack: Pack,
+    pub files: PackFiles,
     pub trials: usize,
     pub branches_covered: usize,
     pub branches: usize,
@@ -142,14 +162,19 @@ impl PackFiles {
 
     /// The service's own file holds addresses and keys, and bars.toml what model bundles are held to: neither
     /// decides anything about a case, and neither is part of the digest.
-    fn digest(&self) -> Digest {
-        let parts: Vec<&[u8]> = self
-            .files
-            .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "prokura.toml" | "bars.toml"))
-            .flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()])
-            .collect();
+    fn decides(name: &str) -> bool {
+        !matches!(name, "prokura.toml" | "bars.toml")
+    }
+
+    pub fn digest(&self) -> Digest {
+        let decide = self.files.iter().filter(|(name, _)| Self::decides(name));
+        let parts: Vec<&[u8]> = decide.flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
         Digest::of_parts(parts)
+    }
+
+    /// Path and text of every file that is part of the digest.
+    pub(super) fn deciding(&self) -> impl Iterator<Item = (String, String)> {
+        self.files.iter().filter(|(name, _)| Self::decides(name)).cloned()
     }
 
     fn shown(&self, name: &str) -> String {
@@ -210,6 +235,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         return Err(findings);
     };
     check_lookup(&files, &schema, &lookup, &mut findings);
+    check_retention(&files, &schema, &tools, &service, &mut findings);
     let governance = govern(&files, &schema, &tools, &mut findings);
     findings.extend(planning::check(
         &plans,
@@ -239,7 +265,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         service,
         digest,
     };
-    Ok(Checked { pack, trials, branches_covered, branches })
+    Ok(Checked { pack, files, trials, branches_covered, branches })
 }
 
 fn finding(folder: &Path, error: &dyn std::fmt::Display) -> Vec<Finding> {
@@ -276,6 +302,28 @@ fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, fin
     }
 }
 
+/// A rule that names what there is not would keep nothing.
+fn check_retention(
+    files: &PackFiles,
+    schema: &Schema,
+    tools: &Tools,
+    service: &CaseSettings,
+    findings: &mut Vec<Finding>,
+) {
+    let leaves: BTreeSet<&str> = schema.intents.leaves.iter().map(|leaf| leaf.id.as_str()).collect();
+    let tools: BTreeSet<&str> = tools.by_name.keys().map(String::as_str).collect();
+    for rule in &service.retention {
+        let named = [("tool", &rule.tools, &tools), ("leaf", &rule.leaves, &leaves)];
+        for (kind, names, known) in named {
+            for name in names.iter().filter(|name| !known.contains(name.as_str())) {
+                let near = suggestion(name, known.iter().copied());
+                let message = format!("[[retention]] `{}`: there is no {kind} `{name}`{near}", rule.name);
+                findings.push(Finding::new(&files.shown("cases.toml"), 0, message));
+            }
+        }
+    }
+}
+
 fn govern(
     files: &PackFiles,
     schema: &Schema,
@@ -299,6 +347,10 @@ fn govern(
     Some(Governance { rules: rules?, autonomy: autonomy? })
 }
 
+fn of_risk(tools: &Tools, is: impl Fn(Risk) -> bool) -> BTreeSet<String> {
+    tools.by_name.values().filter(|tool| is(tool.risk)).map(|tool| tool.name.clone()).collect()
+}
+
 fn names(
     schema: &Schema,
     tools: &Tools,
@@ -312,6 +364,8 @@ fn names(
     Names {
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
+        changing: of_risk(tools, |risk| risk != Risk::Read),
+        irreversible: of_risk(tools, |risk| risk == Risk::Irreversible),
         templates: templates
             .names()
             .map(|name| {

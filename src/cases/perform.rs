@@ -2,14 +2,14 @@
 
 use super::CaseError;
 use super::run::Cases;
+use super::search::{answered, cited, questions};
 use super::state::{Effect, State};
 use super::step::Input;
-use super::view::{circumstances, leaf_of, subject};
+use super::view::{circumstances, subject};
 use crate::base::Language;
 use crate::intake::Recognised;
 use crate::ledger::Claim;
 use crate::planning::Next;
-use crate::policy::{Audience, Grounds, Passage, Question};
 use crate::records::Facts;
 use crate::understanding::{Known, Order, Reading, Shadow, Urgency};
 use serde_json::{Value, json};
@@ -17,8 +17,6 @@ use std::sync::Arc;
 
 /// The text for a customer whose request waits for a human's approval.
 const WORKING: &str = "working";
-/// How many passages a case's search keeps.
-const PASSAGES: usize = 5;
 
 impl Cases {
     /// # Errors
@@ -33,7 +31,7 @@ impl Cases {
             Effect::Understand => self.understand(state).await,
             Effect::LookUp => self.look_up(state).await,
             Effect::Search => self.search(state).await,
-            Effect::Compose => self.compose(state),
+            Effect::Compose => self.compose(state).await,
             Effect::Call(id) => match state.calls.iter().find(|call| call.id == id) {
                 Some(call) => Ok(self.call(state, call, claim).await?),
                 None => Err(("acting", "the call is not recorded".to_owned())),
@@ -82,67 +80,47 @@ impl Cases {
         let lookup = &self.parts().lookup;
         let Some(circumstances) = circumstances(state) else {
             // How long it takes must not tell whether there is such a record.
-            return Ok(Input::Found(lookup.find_evenly(&id, &state.fields).await));
+            return Ok(Input::Found(lookup.find_evenly(&id, &state.fields).await.without_others()));
         };
         let mut facts: Facts = lookup.find(&id, &state.fields).await;
         if let Some(grant) = self.parts().pack.governance.read(&circumstances.customer, &circumstances) {
             lookup.read(&grant, &mut facts, &state.fields).await;
         }
-        Ok(Input::Found(facts))
+        Ok(Input::Found(facts.without_others()))
     }
 
-    /// Two searches in one: what the message asks, for the staff, and the documents that the leaf's plan
-    /// rests on. Only public passages: a reply is made of them.
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let Some(message) = state.message() else { return Err(("policy", "no message".into())) };
-        let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
-        let leaf = leaf.or_else(|| state.reading.as_ref().map(leaf_of));
-        let plan = leaf.and_then(|leaf| self.parts().pack.plans.by_leaf.get(leaf));
-        let day = self.parts().clock.now().date();
-        let Some(as_of) = crate::policy::parse_date(&day) else { return Err(("policy", "no date".into())) };
-        let base = Question {
-            id: message.id.to_string(),
-            text: message.text.clone(),
-            language: Some(message.language),
-            audience: Audience::Public,
-            as_of,
-            documents: None,
-            top: PASSAGES,
+        let pack = self.pack_of(state).await;
+        let Some(questions) = questions(state, &pack.plans) else {
+            return Err(("policy", "there is no message to ask for".to_owned()));
         };
-        let mut questions = vec![base.clone()];
-        for (document, question) in plan.into_iter().flat_map(|plan| {
-            plan.documents
-                .iter()
-                .filter_map(|document| Some((document, plan.question.get(message.language.code())?)))
-        }) {
-            questions.push(Question {
-                text: question.clone(),
-                documents: Some(vec![localised(document, message.language)]),
-                top: 2,
-                ..base.clone()
-            });
-        }
         let policies = Arc::clone(&self.parts().policies);
+        let began_with = state.grounds.as_ref().map(|grounds| grounds.generation.clone());
         let found = tokio::task::spawn_blocking(move || {
-            let generation = policies.current();
-            questions.iter().map(|question| generation.search(question)).collect::<Result<Vec<Grounds>, _>>()
+            let pinned = began_with.and_then(|generation| policies.pinned(&generation));
+            let generation = pinned.unwrap_or_else(|| policies.current());
+            answered(&questions, |question| generation.search(question))
         });
         match found.await {
-            Ok(Ok(all)) => merged(all).map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),
+            Ok(Ok(found)) => found.map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),
             Ok(Err(error)) => Err(("policy", error.to_string())),
             Err(_) => Err(("policy", "the search was cut off".to_owned())),
         }
     }
 
-    fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
+    async fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let nothing = || ("reply", "there is nothing to compose".to_owned());
-        let Some(next) = &state.next else { return Err(nothing()) };
         let working = WORKING.to_owned();
-        let (template, with, cite) = match next {
-            Next::Ask { template, with, .. } => (template, with.clone(), Vec::new()),
-            Next::Reply { template, with, cite, .. } => (template, with.clone(), cite.clone()),
-            Next::Escalate { template, .. } => (template, json!({}), Vec::new()),
-            Next::Call { .. } => (&working, json!({}), Vec::new()),
+        let (template, with, cite) = match state.next.as_ref() {
+            // Something is waited for that is no text.
+            next if next.is_none() && state.approval.is_none() => return Err(nothing()),
+            None => (&working, json!({}), Vec::new()),
+            Some(Next::Ask { template, with, .. }) => (template, with.clone(), Vec::new()),
+            Some(Next::Reply { template, with, cite, .. }) => (template, with.clone(), cite.clone()),
+            Some(Next::Escalate { template, .. }) => (template, json!({}), Vec::new()),
+            Some(Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. }) => {
+                (&working, json!({}), Vec::new())
+            }
         };
         let language = state.message().map_or(Language::De, |message| message.language);
         let records = state.facts.as_ref().map_or(&[][..], |facts| facts.records.as_slice());
@@ -152,6 +130,7 @@ impl Cases {
             fields.insert("id".to_owned(), json!(record.id));
             members.insert("record".to_owned(), Value::Object(fields));
         }
+        let pack = self.pack_of(state).await;
         let subjects: Vec<_> = records.iter().map(subject).collect();
         let grant = circumstances(state)
             .and_then(|circumstances| self.parts().pack.governance.disclose(&subjects, &circumstances));
@@ -159,49 +138,9 @@ impl Cases {
         if passages.is_empty() && !cite.is_empty() {
             return Err(("policy", format!("no passage of {} is in force", cite.join(", "))));
         }
-        let rendered =
-            self.parts().pack.templates.render(language, template, &context, &passages, grant.as_ref());
+        let rendered = pack.templates.render(language, template, &context, &passages, grant.as_ref());
         rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
     }
-}
-
-/// A document is named in plans without its language: `account-unlock` stands for `account-unlock-de`.
-fn localised(document: &str, language: Language) -> String {
-    format!("{document}-{language}")
-}
-
-/// The best passage of each cited document.
-fn cited(state: &State, cite: &[String], language: Language) -> Vec<Passage> {
-    let found = state.grounds.as_ref().map_or(&[][..], |grounds| grounds.passages.as_slice());
-    cite.iter()
-        .filter_map(|document| {
-            let wanted = localised(document, language);
-            // The search for the plan's own question comes last and ranks within the document.
-            let of_document = found.iter().filter(|passage| passage.document == wanted);
-            of_document.max_by(|a, b| a.score.total_cmp(&b.score)).cloned()
-        })
-        .collect()
-}
-
-/// One grounds out of several searches of one generation; a passage that two of them found counts once,
-/// with the better score.
-fn merged(all: Vec<Grounds>) -> Option<Grounds> {
-    let mut all = all.into_iter();
-    let mut first = all.next()?;
-    for further in all {
-        for passage in further.passages {
-            let same = |known: &&mut Passage| {
-                known.document == passage.document
-                    && known.start == passage.start
-                    && known.version == passage.version
-            };
-            match first.passages.iter_mut().find(same) {
-                Some(known) => known.score = known.score.max(passage.score),
-                None => first.passages.push(passage),
-            }
-        }
-    }
-    Some(first)
 }
 
 /// Lets a challenger read the same message, where nobody waits for it.

@@ -2,13 +2,15 @@
 //! events, and only what was decided from it is compared.
 
 use super::event::Event;
-use super::pack::Pack;
+use super::packs::Packs;
+use super::search::{answered, questions};
 use super::state::State;
 use super::step::{Input, Now, step};
 use super::{CaseError, run::event_of};
 use crate::base::{CaseId, Digest};
 use crate::intake::{BankCodes, recognise_with};
-use crate::ledger::{Digests, Entry};
+use crate::ledger::{Digests, Entry, Secret};
+use crate::policy::Generation;
 use crate::understanding::{Known, Reading, Understanding};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,9 +18,38 @@ use std::sync::Arc;
 
 pub struct Replayed {
     pub state: State,
-    /// Whether every event was written under this very pack. Under another one differences are expected.
+    /// Whether the packs that decided are at hand. With another one differences are expected.
     pub same_pack: bool,
     pub differences: Vec<Difference>,
+}
+
+/// What a comparison says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    Same,
+    Differs,
+    /// It was decided otherwise, by another program or another pack than are here.
+    OtherProgram,
+    OtherPack,
+    /// A bundle that read a message, or a generation that was searched, is not here.
+    ModelGone,
+    GenerationGone,
+    /// There is nothing to compare any more.
+    Erased,
+}
+
+impl Replayed {
+    /// `program` is the digest of the one that decided again.
+    pub fn comparison(&self, entries: &[Entry], program: &Digest) -> Comparison {
+        let same_program = entries.iter().all(|entry| entry.digests.get("program") == Some(program));
+        match (self.differences.is_empty(), same_program, self.same_pack) {
+            (true, ..) => Comparison::Same,
+            (_, false, _) => Comparison::OtherProgram,
+            (_, _, false) => Comparison::OtherPack,
+            _ => Comparison::Differs,
+        }
+    }
 }
 
 /// An event that would be another one today.
@@ -44,9 +75,9 @@ pub struct Reread {
 }
 
 impl Reread {
-    /// What was promised is not so, or cannot be shown.
+    /// What was promised is not so.
     pub fn broken(&self) -> bool {
-        self.now.is_none() || (self.promised && !self.differs.is_empty())
+        self.promised && !self.differs.is_empty()
     }
 }
 
@@ -83,6 +114,42 @@ pub fn reread(
     Ok(all)
 }
 
+/// A search that was made again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Searched {
+    pub seq: u64,
+    pub generation: Digest,
+    /// Whether the same passages came in the same order; `None`: the generation, or the pack, is not here any more.
+    pub same: Option<bool>,
+}
+
+/// Searches again for every message of a case, in the generation that was searched, where `open` finds it.
+pub fn search_again(
+    case: &CaseId,
+    entries: &[Entry],
+    packs: &Packs,
+    mut open: impl FnMut(&Digest) -> Option<Arc<Generation>>,
+) -> Result<Vec<Searched>, CaseError> {
+    let (mut state, mut all) = (State::new(case.clone()), Vec::new());
+    for entry in entries {
+        let event = event_of(case, entry)?;
+        if let Event::Grounded { grounds } = &event {
+            let pack = entry.digests.get("pack").and_then(|digest| packs.pinned(digest));
+            let asked = pack.and_then(|pack| questions(&state, &pack.plans));
+            let same = match (asked, open(&grounds.generation)) {
+                (Some(asked), Some(generation)) => {
+                    let found = answered(&asked, |question| generation.search(question));
+                    Some(found.is_ok_and(|found| found.as_ref() == Some(grounds)))
+                }
+                _ => None,
+            };
+            all.push(Searched { seq: entry.seq, generation: grounds.generation.clone(), same });
+        }
+        state.apply(&event, entry.at);
+    }
+    Ok(all)
+}
+
 fn compared(seq: u64, was: &Reading, now: Option<&Reading>, same: bool) -> Reread {
     let arithmetic = |reading: &Reading| reading.digests.arithmetic.clone();
     let kind = |reading: &Reading| arithmetic(reading).split(' ').next().map(str::to_owned);
@@ -105,16 +172,20 @@ fn compared(seq: u64, was: &Reading, now: Option<&Reading>, same: bool) -> Rerea
 }
 
 /// Folds the entries, and at each one that recorded an input takes the step again.
-pub fn replay(case: &CaseId, entries: &[Entry], pack: &Pack) -> Result<Replayed, CaseError> {
+pub fn replay(case: &CaseId, entries: &[Entry], packs: &Packs, key: &Secret) -> Result<Replayed, CaseError> {
     let mut state = State::new(case.clone());
     let mut differences = Vec::new();
+    let mut same_pack = true;
     let mut rest = entries;
     while let Some(first) = rest.first() {
         // One step's events were written in one batch, at one time.
         let recorded: Vec<Event> =
             rest.iter().map(|entry| event_of(case, entry)).collect::<Result<_, _>>()?;
+        let pinned = first.digests.get("pack").and_then(|digest| packs.pinned(digest));
+        same_pack &= pinned.is_some();
+        let pack = pinned.unwrap_or_else(|| packs.current());
         let decided = match recorded.first().and_then(|event| input_of(event, recorded.get(1))) {
-            Some(input) => step(&state, input, &Now { at: first.at, pack }),
+            Some(input) => step(&state, input, &Now { at: first.at, pack: &pack, key }),
             // A failure of a room leaves no input behind, only what followed from it.
             None => recorded.iter().take(1).cloned().collect(),
         };
@@ -133,7 +204,6 @@ pub fn replay(case: &CaseId, entries: &[Entry], pack: &Pack) -> Result<Replayed,
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
-    let same_pack = entries.iter().all(|entry| entry.digests.get("pack") == Some(&pack.digest));
     Ok(Replayed { state, same_pack, differences })
 }
 
@@ -153,7 +223,11 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })
         }
-        Event::Expired { .. } => Some(Input::Expired),
+        Event::Expired { .. } | Event::Elapsed { .. } => Some(Input::Expired),
+        Event::Notified { by, id, kind, .. } => {
+            Some(Input::Notified { by: by.clone(), id: id.clone(), kind: kind.clone() })
+        }
+        Event::Retried { by } => Some(Input::Retried { by: by.clone() }),
         Event::Voted { vote, .. } => Some(Input::Voted { vote: vote.clone() }),
         // A `Decided` that begins a batch is a call that was stopped at the last check.
         Event::Decided { call, decision, .. } => {
@@ -162,6 +236,9 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Planned { .. }
         | Event::ApprovalAsked { .. }
         | Event::Intended { .. }
+        | Event::Waiting { .. }
+        | Event::Undoing { .. }
+        | Event::Undone { .. }
         | Event::Stuck { .. } => None,
     }
 }

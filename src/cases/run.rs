@@ -1,9 +1,11 @@
 //! Performs the effects of cases and feeds the results back as inputs. Decides nothing.
 
 use super::CaseError;
+use super::erase::subjects;
 use super::event::Event;
 use super::node::Node;
 use super::pack::Pack;
+use super::packs::Packs;
 use super::state::{Effect, State, Status};
 use super::step::{Input, Now, step};
 use super::stops::Stop;
@@ -13,17 +15,18 @@ use crate::base::{CallId, CaseId, Clock, Digest, Timestamp};
 use crate::governance::{Principal, Vote, admit};
 use crate::intake::{BankCodes, Message};
 use crate::ledger::{
-    Append, By, Claim, Digests, Entry, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind,
+    Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind, Told,
 };
 use crate::policy::Policies;
 use crate::records::Lookup;
 use crate::understanding::{Live, Readers};
 use futures::FutureExt;
+use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tracing::Instrument;
 
 /// The rooms that the engine drives.
@@ -31,6 +34,7 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     pub clock: Arc<dyn Clock>,
     pub pack: Arc<Pack>,
+    pub packs: Arc<Packs>,
     pub models: Arc<Live>,
     pub readers: Arc<Readers>,
     pub bank_codes: Arc<BankCodes>,
@@ -52,6 +56,8 @@ pub struct Cases {
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     /// What was stopped when somebody last looked.
     pub(super) stopped: Arc<RwLock<Vec<Stop>>>,
+    /// Told when another node leaves something that is due.
+    wake: Arc<Notify>,
     changed: broadcast::Sender<CaseId>,
     /// Calls whose intent this process recorded and which it has not sent yet. Only these are known not to
     /// have left: after a restart nobody knows.
@@ -77,10 +83,26 @@ pub struct Decide {
     pub binding: Option<Digest>,
 }
 
+/// What came of the event of another system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The case waited for it and goes on.
+    Taken,
+    /// The case does not wait for it, or not any more.
+    NotAwaited,
+    /// It came before.
+    Duplicate,
+}
+
 /// A case whose driver ended without getting on so many times in a row is put aside.
 const MOST_ATTEMPTS: u32 = 5;
 /// So many cases are taken over at once.
 const TAKEN: usize = 64;
+/// Due now by every clock: that of the store decides, and this machine's may be ahead of it.
+const AT_ONCE: Timestamp = Timestamp::from_millis(0);
+/// So often something else may come first; then the store contradicts itself.
+pub(super) const MOST_CONFLICTS: u32 = 1000;
 
 impl Cases {
     /// Joins those who work on the cases of the ledger.
@@ -89,6 +111,19 @@ impl Cases {
     /// A ledger that cannot be written.
     pub fn new(parts: Parts) -> Result<Self, CaseError> {
         let (changed, _) = broadcast::channel(1024);
+        let (others, wake) = (changed.clone(), Arc::new(Notify::new()));
+        let own = Arc::clone(&wake);
+        parts.ledger.store().listen(Box::new(move |told| {
+            let (Told::Grown(stream) | Told::Due(stream)) = told;
+            if matches!(told, Told::Due(_)) {
+                own.notify_one();
+            }
+            if let Some((_, name)) =
+                stream.split_once('/').filter(|(kind, _)| *kind == StreamKind::Case.as_str())
+            {
+                let _ = others.send(CaseId::new(name));
+            }
+        }));
         let node = Arc::new(Node::join(&parts.ledger)?);
         Ok(Self {
             parts: Arc::new(parts),
@@ -96,6 +131,7 @@ impl Cases {
             claims: Arc::default(),
             drivers: Arc::default(),
             stopped: Arc::default(),
+            wake,
             changed,
             unsent: Arc::default(),
         })
@@ -103,6 +139,19 @@ impl Cases {
 
     pub fn pack(&self) -> &Pack {
         &self.parts.pack
+    }
+
+    /// What a case keeps to: the pack that its plan is of, as long as that can be had.
+    pub(super) async fn pack_of(&self, state: &State) -> Arc<Pack> {
+        let current = &self.parts.pack;
+        let pinned = state.plan.as_ref().and_then(|plan| plan.pack.clone());
+        let Some(pinned) = pinned.filter(|pinned| *pinned != current.digest) else {
+            return Arc::clone(current);
+        };
+        let packs = Arc::clone(&self.parts.packs);
+        let loaded = tokio::task::spawn_blocking(move || packs.pinned(&pinned)).await;
+        // Then the plan is another one, and the case goes to a person.
+        loaded.ok().flatten().unwrap_or_else(|| Arc::clone(current))
     }
 
     pub fn parts(&self) -> &Parts {
@@ -118,7 +167,12 @@ impl Cases {
     /// Idempotency-Key opened before. The caller then drives it.
     pub async fn accept(&self, incoming: Incoming) -> Result<CaseId, CaseError> {
         let scope = format!("idempotency/{}", incoming.by.name);
-        if let Some((key, digest)) = &incoming.key
+        // What stands of a request in the clear must not tell what it was.
+        let key = match incoming.key {
+            Some((key, digest)) => Some((key, self.hidden("request", digest.to_string()).await?)),
+            None => None,
+        };
+        if let Some((key, digest)) = &key
             && let Some(case) = self.known_key(&scope, key, digest).await?
         {
             return Ok(case);
@@ -126,35 +180,64 @@ impl Cases {
         let case = incoming.message.case.clone();
         let mut once = Vec::new();
         // The key first: the same request sent twice at once is one request, not a replayed token.
-        if let Some((key, digest)) = &incoming.key {
+        if let Some((key, digest)) = &key {
             once.push(Once { scope: scope.clone(), key: key.clone(), value: format!("{case} {digest}") });
         }
         if let Some(token) = incoming.token {
             once.push(Once { scope: "identity token".into(), key: token, value: case.to_string() });
         }
-        let Incoming { by, message, key, .. } = incoming;
+        let Incoming { by, message, .. } = incoming;
+        let received = |state: &State, _| match state.length == 0 && !self.parts.ledger.has_room() {
+            true => Err(CaseError::NoRoom),
+            false => Ok(Input::Received { by: by.clone(), message: message.clone() }),
+        };
+        match self.bring(&case, once, received).await {
+            Ok(()) => Ok(case),
+            Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => match (&key, used == scope) {
+                (Some((_, digest)), true) => same_request(&value, digest),
+                _ => Err(CaseError::TokenReplayed),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Brings something from outside into a case, whoever works on it just then; `input` gets the case as it is and the
+    /// time. The caller then drives it.
+    async fn bring(
+        &self,
+        case: &CaseId,
+        once: Vec<Once>,
+        input: impl Fn(&State, Timestamp) -> Result<Input, CaseError>,
+    ) -> Result<(), CaseError> {
+        let mut conflicts = 0..MOST_CONFLICTS;
         loop {
-            let state = self.state(&case).await?;
-            if state.length == 0 && !self.parts.ledger.has_room() {
-                return Err(CaseError::NoRoom);
+            let (state, at) = (self.state(case).await?, self.now().await?);
+            let input = input(&state, at)?;
+            let (key, pack) = (self.key_of(case).await?, self.pack_of(&state).await);
+            let events = step(&state, input, &Now { at, pack: &pack, key: &key.secret });
+            if events.is_empty() {
+                return Ok(());
             }
-            let input = Input::Received { by: by.clone(), message: message.clone() };
-            let at = self.parts.clock.now();
-            let events = step(&state, input, &Now { at, pack: &self.parts.pack });
             let claiming = By::Claiming(self.node.name.clone());
-            match self.append(&state, &events, at, once.clone(), claiming).await {
-                Ok(_) => return Ok(case),
-                // Something else happened in the case meanwhile; the message comes after it.
-                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {}
-                Err(CaseError::Ledger(LedgerError::Used { scope: used, value })) => {
-                    return match (&key, used == scope) {
-                        (Some((_, digest)), true) => same_request(&value, digest),
-                        _ => Err(CaseError::TokenReplayed),
-                    };
-                }
+            match self.append((&state, &key, &pack), &events, at, once.clone(), claiming).await {
+                Ok(_) => return Ok(()),
+                // Something else happened in the case meanwhile; this comes after it.
+                Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The time that decides: that of the store, which all nodes share.
+    pub(super) async fn now(&self) -> Result<Timestamp, LedgerError> {
+        let ledger = Arc::clone(&self.parts.ledger);
+        blocking(move || ledger.store().now()).await
+    }
+
+    /// The keyed digest of something personal that stands outside of a case.
+    pub(super) async fn hidden(&self, purpose: &'static str, what: String) -> Result<Digest, LedgerError> {
+        let ledger = Arc::clone(&self.parts.ledger);
+        blocking(move || ledger.keys().hide(purpose, &what)).await
     }
 
     async fn known_key(&self, scope: &str, key: &str, digest: &Digest) -> Result<Option<CaseId>, CaseError> {
@@ -193,9 +276,14 @@ impl Cases {
         let done = AssertUnwindSafe(self.drive_on(case, &claim)).catch_unwind().await;
         let done = done.unwrap_or_else(|_| Err(CaseError::Died(case.clone())));
         let lost = matches!(done, Err(CaseError::Ledger(LedgerError::Lost { .. })));
-        let again = done.is_err().then(|| self.parts.clock.now().plus_millis(backoff(claim.attempts)));
+        let left_alone = done.is_err().then(|| backoff(claim.attempts));
         let ledger = Arc::clone(&self.parts.ledger);
-        let released = blocking(move || ledger.store().release(&claim, again)).await;
+        let release = move || {
+            let store = ledger.store();
+            let now = left_alone.map(|_| store.now()).transpose()?;
+            store.release(&claim, now.zip(left_alone).map(|(now, wait)| now.plus_millis(wait)))
+        };
+        let released = blocking(release).await;
         if lost {
             tracing::warn!(%case, "another node has taken the case over");
             return self.state(case).await;
@@ -206,36 +294,37 @@ impl Cases {
     }
 
     async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
-        let mut state = self.state(case).await?;
-        let mut done = None;
+        let (mut state, key) = (self.state(case).await?, self.key_of(case).await?);
+        let (mut done, mut conflicts) = (None, 0..MOST_CONFLICTS);
         loop {
-            let at = self.parts.clock.now();
+            let mut at = self.now().await?;
             let input = match (done.take(), state.due()) {
                 (Some(done), _) => done,
-                _ if state.deadline().is_some_and(|deadline| self.passed(deadline)) => Input::Expired,
+                _ if state.deadline().is_some_and(|deadline| at >= deadline) => Input::Expired,
                 (None, Some(_)) if claim.attempts > MOST_ATTEMPTS => {
                     Input::Parked { attempts: claim.attempts }
                 }
                 (None, Some(effect)) => match self.timed(&state, effect, claim).await {
-                    Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {
+                    Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {
                         state = self.state(case).await?;
                         continue;
                     }
-                    performed => performed?,
+                    performed => {
+                        at = self.now().await?;
+                        performed?
+                    }
                 },
                 (None, None) => return Ok(state),
             };
-            // What the store says is over is over, whatever this machine's clock says.
-            let over = state.deadline().filter(|_| input == Input::Expired);
-            let now = self.parts.clock.now().max(over.unwrap_or(at));
-            let events = step(&state, input.clone(), &Now { at: now, pack: &self.parts.pack });
+            let pack = self.pack_of(&state).await;
+            let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret });
             if events.is_empty() {
                 return Ok(state);
             }
             let holder = By::Holder { epoch: claim.epoch, done: false };
-            match self.append(&state, &events, now, Vec::new(), holder).await {
+            match self.append((&state, &key, &pack), &events, at, Vec::new(), holder).await {
                 Ok(next) => state = next,
-                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {
+                Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {
                     // A message came. What a call brought about stays true; everything else is looked at anew.
                     state = self.state(case).await?;
                     done = Some(input)
@@ -255,9 +344,9 @@ impl Cases {
         performed
     }
 
-    /// By the time of the store, which all nodes share.
-    fn passed(&self, deadline: Timestamp) -> bool {
-        self.parts.ledger.store().now().is_ok_and(|now| now >= deadline)
+    /// Until another node has left something that is due.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
     }
 
     /// Drives a case in the background.
@@ -351,29 +440,70 @@ impl Cases {
         let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
         // An approval's id begins with its case's.
         let case = CaseId::new(approval.rsplit_once(".a").ok_or_else(unknown)?.0);
-        loop {
-            let state = self.state(&case).await?;
-            let Some((request, votes)) = state.approval.clone() else { return Err(unknown()) };
+        let voted = |state: &State, at| {
+            let Some((request, votes)) = &state.approval else { return Err(unknown()) };
             if request.id.as_str() != approval || state.status != Status::WaitingApproval {
                 return Err(unknown());
             }
-            let at = self.parts.clock.now();
-            admit(&request, &votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
+            admit(request, votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
             let (by, reason) = (decide.by.name.clone(), decide.reason.clone());
-            let vote = Vote { by, approve: decide.approve, reason, at };
-            let events = step(&state, Input::Voted { vote }, &Now { at, pack: &self.parts.pack });
-            let claiming = By::Claiming(self.node.name.clone());
-            match self.append(&state, &events, at, Vec::new(), claiming).await {
-                Ok(_) => return Ok(case),
-                Err(CaseError::Ledger(LedgerError::Conflict { .. })) => {}
-                Err(error) => return Err(error),
+            Ok(Input::Voted { vote: Vote { by, approve: decide.approve, reason, at } })
+        };
+        self.bring(&case, Vec::new(), voted).await?;
+        Ok(case)
+    }
+
+    /// Takes what another system tells about a case; `id` is that system's own, and the same one counts once. Says
+    /// whether it is what the case waited for. The caller then drives it.
+    pub async fn notify(
+        &self,
+        case: &CaseId,
+        by: &Principal,
+        told: (&str, &str),
+    ) -> Result<Notice, CaseError> {
+        let (id, kind) = told;
+        let once =
+            Once { scope: format!("event/{}", by.name), key: id.to_owned(), value: format!("{case} {kind}") };
+        let notified = |state: &State, _| match state.length {
+            0 => Err(CaseError::NoCase(case.clone())),
+            _ => Ok(Input::Notified { by: by.clone(), id: id.to_owned(), kind: kind.to_owned() }),
+        };
+        match self.bring(case, vec![once.clone()], notified).await {
+            Err(CaseError::Ledger(LedgerError::Used { value, .. })) => match value == once.value {
+                true => Ok(Notice::Duplicate),
+                false => Err(CaseError::EventReused),
+            },
+            Err(error) => Err(error),
+            Ok(()) => {
+                let entries = self.entries(case).await?;
+                let taken = entries.iter().rev().find_map(|entry| match event_of(case, entry) {
+                    Ok(Event::Notified { id: known, taken, .. }) if known == id => Some(taken),
+                    _ => None,
+                });
+                Ok(if taken == Some(true) { Notice::Taken } else { Notice::NotAwaited })
             }
         }
     }
 
+    /// Lets a stuck case go on. The caller then drives it.
+    pub async fn retry(&self, case: &CaseId, by: &Principal) -> Result<(), CaseError> {
+        let retried = |state: &State, _| match state.status {
+            _ if state.length == 0 => Err(CaseError::NoCase(case.clone())),
+            Status::Stuck => Ok(Input::Retried { by: by.clone() }),
+            _ => Err(CaseError::NotStuck(case.clone())),
+        };
+        self.bring(case, Vec::new(), retried).await
+    }
+
+    /// The key of a case, a new one for a new case.
+    async fn key_of(&self, case: &CaseId) -> Result<Key, CaseError> {
+        let (ledger, stream) = (Arc::clone(&self.parts.ledger), Stream::new(StreamKind::Case, case.as_str()));
+        Ok(blocking(move || ledger.key_of(&stream)).await?)
+    }
+
     async fn append(
         &self,
-        state: &State,
+        (state, key, pack): (&State, &Key, &Pack),
         events: &[Event],
         at: Timestamp,
         once: Vec<Once>,
@@ -390,11 +520,13 @@ impl Cases {
             stream: Stream::new(StreamKind::Case, state.case.as_str()),
             expected: state.length,
             at,
-            digests: self.digests_of(&next),
+            digests: self.digests_of(&next, pack),
             events: new,
             status: next.status.as_str().to_owned(),
             once,
-            due: if next.due().is_some() { Some(at) } else { next.deadline() },
+            due: if next.due().is_some() { Some(AT_ONCE) } else { next.deadline() },
+            subjects: events.iter().flat_map(subjects).collect(),
+            key: Some(key.clone()),
         };
         // The last thing for now: nobody needs to hold the case any more.
         let by = match by {
@@ -419,12 +551,16 @@ impl Cases {
 
     /// What is in force now: everything that decides.
     pub fn digests(&self) -> Digests {
+        self.digests_with(&self.parts.pack)
+    }
+
+    fn digests_with(&self, pack: &Pack) -> Digests {
         let parts = &self.parts;
         let mut digests = Digests::from([
             ("program".to_owned(), parts.program.clone()),
-            ("pack".to_owned(), parts.pack.digest.clone()),
-            ("rules".to_owned(), parts.pack.governance.rules.digest().clone()),
-            ("autonomy".to_owned(), parts.pack.governance.autonomy.digest().clone()),
+            ("pack".to_owned(), pack.digest.clone()),
+            ("rules".to_owned(), pack.governance.rules.digest().clone()),
+            ("autonomy".to_owned(), pack.governance.autonomy.digest().clone()),
             ("model".to_owned(), parts.models.current().digest().clone()),
             ("generation".to_owned(), parts.policies.current().digest().clone()),
         ]);
@@ -432,9 +568,13 @@ impl Cases {
         digests
     }
 
-    /// The same, with the bundle that read the message at hand.
-    fn digests_of(&self, state: &State) -> Digests {
-        let mut digests = self.digests();
+    /// The same, with what the case keeps to: its pack, the bundle that read the message at hand, and the policies that
+    /// were searched.
+    fn digests_of(&self, state: &State, pack: &Pack) -> Digests {
+        let mut digests = self.digests_with(pack);
+        digests.extend(
+            state.grounds.as_ref().map(|grounds| ("generation".to_owned(), grounds.generation.clone())),
+        );
         digests.extend(
             state.reading.as_ref().map(|reading| ("model".to_owned(), reading.digests.model.clone())),
         );

@@ -6,7 +6,7 @@ use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, CustomerId, Digest, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, Next};
+use crate::planning::{Cursor, Next, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -39,6 +39,13 @@ pub struct State {
     pub decisions: Vec<(CallId, Decision)>,
     pub calls: Vec<CallState>,
     pub approval: Option<(ApprovalRequest, Vec<Vote>)>,
+    pub waiting: Option<Waiting>,
+    /// The step at which the plan goes on when the facts have been looked at again.
+    pub resumes: Option<String>,
+    pub undoing: Option<Undoing>,
+    /// Why the case is stuck, and what was due then.
+    pub stuck: Option<String>,
+    pub stuck_at: Option<Stage>,
     /// How often each ask step asked.
     pub asked: BTreeMap<String, u32>,
     pub replies: Vec<Reply>,
@@ -57,8 +64,25 @@ pub struct State {
 pub struct PlanState {
     pub leaf: String,
     pub digest: Option<Digest>,
+    /// The pack that the plan is of, where the event says so.
+    pub pack: Option<Digest>,
     pub path: Vec<String>,
     pub cursor: Cursor,
+}
+
+/// What a case waits for that nobody in it does.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Waiting {
+    pub step: String,
+    pub until: Timestamp,
+    pub awaited: Option<String>,
+}
+
+/// What is left to be undone, in order.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Undoing {
+    pub calls: Vec<CallId>,
+    pub then: Option<String>,
 }
 
 /// A call from proposal to end.
@@ -73,6 +97,28 @@ pub struct CallState {
     /// Nobody knows whether it was carried out, until there is an outcome.
     pub doubted: bool,
     pub outcome: Option<Outcome>,
+    /// What undoes it, as it was recorded with the intent.
+    pub undo: Option<Undo>,
+    /// The call that this one undoes.
+    pub undoes: Option<CallId>,
+}
+
+impl CallState {
+    /// A call of a step that nothing is known of yet.
+    pub fn proposed(step: &str, record: Option<RecordId>) -> Self {
+        Self {
+            id: CallId::new(""),
+            step: step.to_owned(),
+            tool: String::new(),
+            record,
+            arguments: Value::Null,
+            intended_at: None,
+            doubted: false,
+            outcome: None,
+            undo: None,
+            undoes: None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -155,6 +201,11 @@ impl State {
             decisions: Vec::new(),
             calls: Vec::new(),
             approval: None,
+            waiting: None,
+            resumes: None,
+            undoing: None,
+            stuck: None,
+            stuck_at: None,
             asked: BTreeMap::new(),
             replies: Vec::new(),
             replied_to: None,
@@ -190,8 +241,11 @@ impl State {
 
     /// When what the case waits for is over, if that has an end.
     pub fn deadline(&self) -> Option<Timestamp> {
-        let waiting = self.approval.as_ref().filter(|_| self.status == Status::WaitingApproval);
-        waiting.map(|(request, _)| request.expires_at)
+        match self.status {
+            Status::WaitingApproval => self.approval.as_ref().map(|(request, _)| request.expires_at),
+            Status::WaitingEvent => self.waiting.as_ref().map(|waiting| waiting.until),
+            _ => None,
+        }
     }
 
     /// Folds one event. Every event is accepted in every state: what was recorded has happened.
@@ -213,11 +267,18 @@ impl State {
                 self.stage = Stage::Searching;
             }
             Event::Grounded { grounds } => self.grounds = Some(grounds.clone()),
-            Event::Planned { leaf, plan, path, cursor, next } => {
-                self.planned(leaf, plan.as_ref(), path, cursor, next)
+            Event::Planned { leaf, plan, pack, path, cursor, next } => {
+                self.planned((leaf, plan.as_ref(), pack.as_ref()), path, cursor, next)
             }
-            Event::Decided { call, step, record, arguments, decision } => {
-                self.decided(call, step, record.as_ref(), arguments, decision);
+            Event::Decided { call, step, record, arguments, decision, undoes } => {
+                let proposed = CallState {
+                    id: call.clone(),
+                    tool: decision.tool.clone(),
+                    arguments: arguments.clone(),
+                    undoes: undoes.clone(),
+                    ..CallState::proposed(step, record.clone())
+                };
+                self.decided(proposed, decision);
             }
             Event::ApprovalAsked { approval } => {
                 self.approval = Some((approval.clone(), Vec::new()));
@@ -231,23 +292,43 @@ impl State {
                 }
             }
             Event::Expired { .. } => self.approval = None,
-            Event::Intended { call, .. } => {
-                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+            Event::Intended { call, undo, .. } => {
+                if let Some(known) = self.call_mut(call) {
                     known.intended_at = Some(at);
+                    known.undo.clone_from(undo);
                 }
                 self.status = Status::Running;
                 self.stage = Stage::Calling;
             }
             Event::Doubted { call } => {
-                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+                if let Some(known) = self.call_mut(call) {
                     known.doubted = true;
                 }
             }
             Event::Returned { call, outcome } => {
-                if let Some(known) = self.calls.iter_mut().find(|known| known.id == *call) {
+                if let Some(known) = self.call_mut(call) {
                     known.outcome = Some(outcome.clone());
                 }
             }
+            Event::Waiting { step, until, awaited, .. } => {
+                self.waiting = Some(Waiting { step: step.clone(), until: *until, awaited: awaited.clone() });
+                self.status = Status::WaitingEvent;
+                // The customer hears something before the time is over.
+                self.stage = if self.answered { Stage::Waiting } else { Stage::Composing };
+            }
+            Event::Elapsed { .. } => self.resume(false),
+            Event::Notified { taken, .. } => {
+                if *taken {
+                    self.resume(true);
+                }
+            }
+            Event::Undoing { calls, then } => {
+                (self.waiting, self.resumes) = (None, None);
+                self.undoing = Some(Undoing { calls: calls.clone(), then: then.clone() });
+                self.status = Status::Running;
+                self.stage = Stage::Waiting;
+            }
+            Event::Undone { call } => self.undone(call),
             Event::Escalated { queue, reason, summary } => {
                 self.escalation = Some(Escalation {
                     queue: queue.clone(),
@@ -256,11 +337,59 @@ impl State {
                 });
             }
             Event::Replied { kind, reply } => self.replied(*kind, reply),
-            Event::Stuck { .. } => {
+            Event::Stuck { reason } => {
+                self.stuck = Some(reason.clone());
+                self.stuck_at = Some(self.stage);
                 self.status = Status::Stuck;
                 self.stage = Stage::Waiting;
             }
+            Event::Retried { .. } => self.retried(),
         }
+    }
+
+    fn call_mut(&mut self, id: &CallId) -> Option<&mut CallState> {
+        self.calls.iter_mut().find(|known| known.id == *id)
+    }
+
+    /// What the case waited for is over: the facts are looked at again, and the plan goes on.
+    fn resume(&mut self, arrived: bool) {
+        if let Some(Next::Wait { then, arrived: other, .. }) = &self.next {
+            let other = other.as_ref().filter(|_| arrived);
+            self.resumes = Some(other.unwrap_or(then).clone());
+        }
+        self.waiting = None;
+        self.status = Status::Running;
+        self.stage = Stage::LookingUp;
+    }
+
+    fn undone(&mut self, call: &CallId) {
+        if let Some(undoing) = &mut self.undoing {
+            undoing.calls.retain(|id| id != call);
+        }
+        let Some(known) = self.call_mut(call) else { return };
+        // What certainly never happened stays a failure.
+        if !matches!(known.outcome, Some(Outcome::Failed { .. })) {
+            known.outcome = Some(Outcome::Compensated { reason: "undone".to_owned() });
+        }
+    }
+
+    fn retried(&mut self) {
+        self.status = Status::Running;
+        self.stuck = None;
+        self.stage = self.stuck_at.take().unwrap_or(Stage::Waiting);
+        if self.undoing.is_none() {
+            return;
+        }
+        // An undoing call that may have been carried out is settled before another one is made.
+        let last = self.calls.last_mut().filter(|call| call.undoes.is_some());
+        let doubted = last.filter(|call| matches!(call.outcome, Some(Outcome::Ambiguous { .. })));
+        self.stage = match doubted {
+            Some(call) => {
+                (call.outcome, call.doubted) = (None, true);
+                Stage::Calling
+            }
+            None => Stage::Waiting,
+        };
     }
 
     fn received(&mut self, by: &Principal, message: &Message, at: Timestamp) {
@@ -279,7 +408,7 @@ impl State {
         }
         self.answered = false;
         self.working_on = self.messages.len() - 1;
-        if !self.may_be_answer() {
+        if !self.may_be_answer() && self.waiting.is_none() {
             self.begin_round();
         }
         self.status = Status::Running;
@@ -295,6 +424,9 @@ impl State {
         self.plan = None;
         self.next = None;
         self.approval = None;
+        self.waiting = None;
+        self.resumes = None;
+        self.undoing = None;
         self.escalation = None;
         self.asked.clear();
         self.earlier_calls = self.calls.len();
@@ -327,8 +459,7 @@ impl State {
 
     fn planned(
         &mut self,
-        leaf: &str,
-        digest: Option<&Digest>,
+        (leaf, digest, pack): (&str, Option<&Digest>, Option<&Digest>),
         path: &[String],
         cursor: &Cursor,
         next: &Next,
@@ -339,6 +470,7 @@ impl State {
         self.plan = Some(PlanState {
             leaf: leaf.to_owned(),
             digest: digest.cloned(),
+            pack: pack.cloned(),
             path: whole,
             cursor: cursor.clone(),
         });
@@ -346,34 +478,19 @@ impl State {
             *self.asked.entry(step.clone()).or_default() += 1;
         }
         self.next = Some(next.clone());
+        (self.waiting, self.resumes, self.undoing) = (None, None, None);
         self.status = Status::Running;
         self.stage = match next {
-            Next::Call { .. } => Stage::Waiting,
+            Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. } => Stage::Waiting,
             Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Stage::Composing,
         };
     }
 
-    fn decided(
-        &mut self,
-        call: &CallId,
-        step: &str,
-        record: Option<&RecordId>,
-        arguments: &Value,
-        decision: &Decision,
-    ) {
-        self.decisions.push((call.clone(), decision.clone()));
-        self.approval = self.approval.take().filter(|(approval, _)| approval.call == *call);
-        if self.calls.iter().all(|known| known.id != *call) {
-            self.calls.push(CallState {
-                id: call.clone(),
-                step: step.to_owned(),
-                tool: decision.tool.clone(),
-                record: record.cloned(),
-                arguments: arguments.clone(),
-                intended_at: None,
-                doubted: false,
-                outcome: None,
-            });
+    fn decided(&mut self, proposed: CallState, decision: &Decision) {
+        self.decisions.push((proposed.id.clone(), decision.clone()));
+        self.approval = self.approval.take().filter(|(approval, _)| approval.call == proposed.id);
+        if self.calls.iter().all(|known| known.id != proposed.id) {
+            self.calls.push(proposed);
         }
     }
 
@@ -387,6 +504,7 @@ impl State {
             ReplyKind::Asks => Status::WaitingCustomer,
             ReplyKind::HandsOver => Status::WithHuman,
             ReplyKind::Informs => Status::Running,
+            ReplyKind::Waits if self.waiting.is_some() => Status::WaitingEvent,
             ReplyKind::Waits => Status::WaitingApproval,
         };
     }

@@ -3,18 +3,21 @@
 
 use super::event::{Event, ReplyKind};
 use super::pack::Pack;
-use super::state::{CallState, State, Status};
+use super::state::{CallState, PlanState, Stage, State, Status};
 use super::view::{circumstances, leaf_of, plan_view, probability, subject, summary};
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, Money, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
 use crate::intake::{Identity, Message};
+use crate::ledger::Secret;
 use crate::planning::{Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, StepKind, advance};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
 use crate::understanding::Reading;
 use serde_json::Value;
+
+mod undo;
 
 /// Something that happened and that a case must answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -43,8 +46,18 @@ pub enum Input {
     Voted {
         vote: Vote,
     },
-    /// Nobody decided in time.
+    /// Nobody decided in time, or the time that the plan waits for is over.
     Expired,
+    /// Another system told something about the case.
+    Notified {
+        by: Principal,
+        id: String,
+        kind: String,
+    },
+    /// An operator lets a stuck case go on.
+    Retried {
+        by: Principal,
+    },
     /// Every driver of the case ended before it got on.
     Parked {
         attempts: u32,
@@ -60,11 +73,19 @@ pub enum Input {
 pub struct Now<'a> {
     pub at: Timestamp,
     pub pack: &'a Pack,
+    /// The case's key: digests of what is personal are keyed with it, and worth nothing once it is destroyed.
+    pub key: &'a Secret,
 }
 
 /// The template that everybody gets who is not verified, whatever the records say.
 const UNVERIFIED: &str = "unverified";
 
+/// The template that tells a customer that what was done is undone.
+const UNDONE: &str = "undone";
+
+const WROTE: &str =
+    "the customer wrote while the case waited; what it waited for does not happen by itself any more";
+const TOO_LATE: &str = "the customer takes something back for which it is too late";
 const ASKED: &str = "the customer wishes to speak with a person";
 const PLAN_CHANGED: &str = "the plan was changed while the case waited";
 
@@ -73,7 +94,11 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
     match input {
         Input::Received { by, message } => vec![Event::Received { by, message }],
         Input::Understood(reading) => {
-            let answers = state.may_be_answer() && !interrupts(&reading, now) && !asks_for_person(state, now);
+            let answers = state.waiting.is_some()
+                || (state.may_be_answer()
+                    && !interrupts(&reading, now)
+                    && !asks_for_person(state, now)
+                    && !takes_back(state, now));
             vec![Event::Understood { reading, answers }]
         }
         Input::Found(facts) => vec![Event::Found { facts }],
@@ -84,6 +109,12 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
         Input::Voted { vote } => voted(state, vote, now),
         Input::Expired => expired(state, now),
+        Input::Notified { by, id, kind } => {
+            let awaited = state.waiting.as_ref().and_then(|waiting| waiting.awaited.as_ref());
+            let taken = state.status == Status::WaitingEvent && awaited == Some(&kind);
+            vec![Event::Notified { by, id, kind, taken }]
+        }
+        Input::Retried { by } => retried(state, by, now),
         Input::Parked { attempts } => vec![Event::Stuck {
             reason: format!("the work on it ended {attempts} times without a result; an operator must look"),
         }],
@@ -99,9 +130,17 @@ fn interrupts(reading: &Reading, now: &Now<'_>) -> bool {
 
 /// The one word that every reply offers for reaching a person.
 fn asks_for_person(state: &State, now: &Now<'_>) -> bool {
-    let Some(message) = state.message() else { return false };
-    let word = message.text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    now.pack.service.person_words.contains(&word)
+    word(state).is_some_and(|word| now.pack.service.person_words.contains(&word))
+}
+
+/// The word for having it undone.
+fn takes_back(state: &State, now: &Now<'_>) -> bool {
+    word(state).is_some_and(|word| now.pack.service.undo_words.contains(&word))
+}
+
+fn word(state: &State) -> Option<String> {
+    let message = state.message()?;
+    Some(message.text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
 }
 
 /// Records the grounds and walks the plan.
@@ -116,15 +155,30 @@ fn with_plan(state: &State, grounded: Event, now: &Now<'_>) -> Vec<Event> {
 fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     let Some(reading) = &state.reading else { return escalate_now(state, "the message was not read") };
     let leaf = leaf_of(reading).to_owned();
-    if let Some(Next::Ask { then, .. }) = &state.next
+    if takes_back(state, now)
+        && let Some(events) = undo::regret(state, now)
+    {
+        return events;
+    }
+    if state.waiting.is_some() {
+        return escalation(state, &leaf, GENERAL_QUEUE, WROTE);
+    }
+    let answered = match &state.next {
+        Some(Next::Ask { then, .. }) => Some(then),
+        _ => state.resumes.as_ref(),
+    };
+    if let Some(then) = answered
         && let Some(known) = &state.plan
     {
-        // The customer answered: the plan goes on where it asked, if it is still the plan that asked.
-        if known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest) {
+        // The plan goes on where it asked or waited, if it is still that plan.
+        if plan_changed(known, now) {
             return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
         }
         let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
         return walk(state, &known.leaf.clone(), cursor, now);
+    }
+    if takes_back(state, now) && state.calls.iter().any(|call| call.intended_at.is_some()) {
+        return escalation(state, &leaf, GENERAL_QUEUE, TOO_LATE);
     }
     if asks_for_person(state, now) {
         return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
@@ -178,27 +232,28 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
     let mut events = vec![Event::Planned {
         leaf: leaf.to_owned(),
         plan: digest,
+        pack: Some(now.pack.digest.clone()),
         path: advanced.path,
         cursor: advanced.cursor,
         next: advanced.next,
     }];
-    if let Next::Call { step, tool, record, arguments } = next {
-        let mut after = state.clone();
-        for event in &events {
-            after.apply(event, now.at);
-        }
-        let call = CallState {
-            id: CallId::new(format!("{}.c{}", state.case, state.calls.len() + 1)),
-            step,
-            tool,
-            record,
-            arguments,
-            intended_at: None,
-            doubted: false,
-            outcome: None,
-        };
-        events.extend(decide(&after, &call, &[], now));
+    let mut after = state.clone();
+    for event in &events {
+        after.apply(event, now.at);
     }
+    events.extend(match next {
+        Next::Call { step, tool, record, arguments } => {
+            let id = CallId::new(format!("{}.c{}", state.case, state.calls.len() + 1));
+            let call = CallState { id, tool, arguments, ..CallState::proposed(&step, record) };
+            decide(&after, &call, &[], now)
+        }
+        Next::Wait { step, milliseconds, event, .. } => {
+            let until = now.at.plus_millis(milliseconds);
+            vec![Event::Waiting { step, until, milliseconds, awaited: event }]
+        }
+        Next::Undo { calls, then, .. } => undo::begin(&after, calls.as_deref(), &then, now),
+        Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Vec::new(),
+    });
     events
 }
 
@@ -216,6 +271,7 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
         record: call.record.clone(),
         arguments: call.arguments.clone(),
         decision: decision.clone(),
+        undoes: call.undoes.clone(),
     }];
     let mut after = state.clone();
     for event in &events {
@@ -228,6 +284,9 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
             tool: call.tool.clone(),
             record: record.clone(),
             arguments: call.arguments.clone(),
+            payload: Some(now.key.digest("payload", &[call.arguments.to_string().as_bytes()])),
+            plan: state.plan.as_ref().and_then(|plan| plan.digest.clone()),
+            undo: now.pack.tools.by_name.get(&call.tool).and_then(|tool| tool.undo.clone()),
         }),
         (Verdict::Ask, _) => events.push(Event::ApprovalAsked {
             approval: ApprovalRequest {
@@ -278,7 +337,12 @@ pub(super) fn binding(state: &State, call: &CallState, now: &Now<'_>) -> Digest 
         "rules": now.pack.governance.rules.digest(),
         "autonomy": now.pack.governance.autonomy.digest(),
     });
-    Digest::of(shown.to_string().as_bytes())
+    now.key.digest("approval", &[shown.to_string().as_bytes()])
+}
+
+/// Whether the plan is not the one that the case began with.
+fn plan_changed(known: &PlanState, now: &Now<'_>) -> bool {
+    known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest)
 }
 
 /// How a call ended, as far as the plan cares.
@@ -292,8 +356,11 @@ enum Way {
 
 /// Goes on after a call at the step that the plan names, or hands over when it names none.
 fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>) -> Vec<Event> {
+    if call.undoes.is_some() {
+        return undo::went(state, call, way, reason, now);
+    }
     let Some(known) = &state.plan else { return escalate_now(state, reason) };
-    if known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest) {
+    if plan_changed(known, now) {
         return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
     }
     let kind = now
@@ -333,6 +400,10 @@ fn returned(state: &State, id: CallId, outcome: Outcome, now: &Now<'_>) -> Vec<E
         Outcome::Done { .. } => go_on(&after, &call, Way::Done, "", now),
         Outcome::Failed { reason } => go_on(&after, &call, Way::Failed, &reason, now),
         Outcome::Compensated { reason } => go_on(&after, &call, Way::Failed, &reason, now),
+        // It is settled by its own rule once more when an operator lets the case go on.
+        Outcome::Ambiguous { reason } if call.undoes.is_some() => {
+            undo::went(&after, &call, Way::Failed, &format!("ambiguous: {reason}"), now)
+        }
         // Nobody knows whether it happened: no plan may guess, a human looks.
         Outcome::Ambiguous { reason } => {
             let leaf = after.plan.as_ref().map_or_else(String::new, |plan| plan.leaf.clone());
@@ -353,6 +424,7 @@ fn stopped(state: &State, id: CallId, decision: Decision, now: &Now<'_>) -> Vec<
         record: call.record.clone(),
         arguments: call.arguments.clone(),
         decision,
+        undoes: call.undoes.clone(),
     };
     let mut after = state.clone();
     after.apply(&decided, now.at);
@@ -390,8 +462,12 @@ fn voted(state: &State, vote: Vote, now: &Now<'_>) -> Vec<Event> {
     events
 }
 
-/// What nobody decided goes the way of what was declined.
+/// What nobody decided goes the way of what was declined; after a time that the plan waits for, it goes on.
 fn expired(state: &State, now: &Now<'_>) -> Vec<Event> {
+    if let (Status::WaitingEvent, Some(waiting)) = (state.status, &state.waiting) {
+        let over = now.at >= waiting.until;
+        return over.then(|| Event::Elapsed { step: waiting.step.clone() }).into_iter().collect();
+    }
     let Some((request, _)) = &state.approval else { return Vec::new() };
     if state.status != Status::WaitingApproval || now.at < request.expires_at {
         return Vec::new();
@@ -425,11 +501,25 @@ fn composed(state: &State, reply: Reply, now: &Now<'_>) -> Vec<Event> {
             Event::Escalated { queue: queue.clone(), reason: reason.clone(), summary: summary(state) },
             Event::Replied { kind: ReplyKind::HandsOver, reply },
         ],
-        Some(Next::Call { .. }) if state.status == Status::WaitingApproval => {
+        _ if matches!(state.status, Status::WaitingApproval | Status::WaitingEvent) => {
             vec![Event::Replied { kind: ReplyKind::Waits, reply }]
         }
-        Some(Next::Call { .. }) | None => Vec::new(),
+        Some(Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. }) | None => Vec::new(),
     }
+}
+
+/// A stuck case goes on with what was due, or with what is left to be undone.
+fn retried(state: &State, by: Principal, now: &Now<'_>) -> Vec<Event> {
+    if state.status != Status::Stuck {
+        return Vec::new();
+    }
+    let mut events = vec![Event::Retried { by }];
+    let mut after = state.clone();
+    events.iter().for_each(|event| after.apply(event, now.at));
+    if after.stage == Stage::Waiting {
+        events.extend(undo::go_on(&after, now));
+    }
+    events
 }
 
 /// A room failed. The customer is handed over; when even that text cannot be made, an operator is told.
@@ -459,6 +549,7 @@ fn escalation(state: &State, leaf: &str, queue: &str, reason: &str) -> Vec<Event
     vec![Event::Planned {
         leaf: leaf.to_owned(),
         plan: state.plan.as_ref().and_then(|plan| plan.digest.clone()),
+        pack: state.plan.as_ref().and_then(|plan| plan.pack.clone()),
         path: Vec::new(),
         cursor,
         next: Next::Escalate {

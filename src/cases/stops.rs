@@ -2,7 +2,7 @@
 //! stream of their own, so that every node sees them and a restart does not forget them.
 
 use super::CaseError;
-use super::run::Cases;
+use super::run::{Cases, MOST_CONFLICTS};
 use crate::base::Timestamp;
 use crate::governance::Principal;
 use crate::ledger::{Append, By, Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
@@ -115,6 +115,7 @@ fn change(
     (what, by, reason): (&str, &str, Option<&str>),
     kind: impl Fn(&[Stop]) -> Result<&'static str, CaseError>,
 ) -> Result<Vec<Stop>, CaseError> {
+    let mut conflicts = 0..MOST_CONFLICTS;
     loop {
         let (stopped, expected) = stops(ledger)?;
         let body = json!({"what": what, "by": by, "reason": reason});
@@ -127,11 +128,13 @@ fn change(
             status: "kept".to_owned(),
             once: Vec::new(),
             due: None,
+            subjects: Vec::new(),
+            key: None,
         };
         match ledger.append(&batch, By::Anybody) {
             Ok(_) => return Ok(stops(ledger)?.0),
             // Somebody else stopped or started something just then.
-            Err(LedgerError::Conflict { .. }) => {}
+            Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
             Err(error) => return Err(error.into()),
         }
     }

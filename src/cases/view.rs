@@ -241,6 +241,8 @@ pub fn staff_view(state: &State) -> Value {
         "decisions": decisions,
         "calls": calls,
         "approval": state.approval.as_ref().map(|(request, votes)| json!({"request": request, "votes": votes})),
+        "waiting": state.waiting,
+        "stuck": state.stuck,
         "reply": state.replies.last(),
         "escalation": state.escalation.as_ref().map(|escalation| json!({
             "queue": escalation.queue,
@@ -284,14 +286,17 @@ impl PendingApproval {
     pub(super) fn of(state: &State) -> Option<Self> {
         let (request, votes) = state.approval.as_ref()?;
         let call = state.calls.iter().find(|call| call.id == request.call)?;
+        // A customer who takes something back has no plan.
+        let plan = state.plan.as_ref();
+        let read_as = || state.reading.as_ref().map(|reading| leaf_of(reading).to_owned());
         let record =
             state.facts.as_ref()?.records.iter().find(|record| Some(&record.id) == call.record.as_ref());
         Some(Self {
             request: request.clone(),
             votes: votes.clone(),
             case: state.case.clone(),
-            leaf: state.plan.as_ref()?.leaf.clone(),
-            path: state.plan.as_ref()?.path.clone(),
+            leaf: plan.map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default(),
+            path: plan.map_or_else(Vec::new, |plan| plan.path.clone()),
             tool: call.tool.clone(),
             arguments: call.arguments.clone(),
             record: record.map_or(Value::Null, record_view),

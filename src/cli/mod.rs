@@ -80,7 +80,20 @@ pub enum Command {
     Audit(Audit),
     /// Stop every new call of a tool, for a leaf, or at all; without a name: tell what is stopped.
     Stop(Stop),
+    /// Destroy the keys of every case that holds data of somebody, unless it must be kept; the log's proofs still hold.
+    #[command(
+        after_help = "A case is kept while it is open, while a rule of [[retention]] in cases.toml holds it, and while it \
+        holds data of\nanother customer who has not asked for it; each is told, with the reason and until when. A key \
+        store in PostgreSQL keeps\nold rows in the server's own log: change the master key afterwards (prokura rotate-keys)."
+    )]
+    Erase(Erase),
+    /// Wrap every key of the ledger by a new key-encryption key, and that by a new master key if one is named.
+    RotateKeys(RotateKeys),
     /// Decide a case again from its record, and compare.
+    #[command(
+        after_help = "`outcome` is same, or differs (exit code 1), or why the two cannot be compared: other_program and \
+        other_pack (decided\notherwise by what is not here any more), model_gone and generation_gone (--models), erased."
+    )]
     Replay(Replay),
     /// Make an API key: prints the key and the line for the configuration.
     Key(Key),
@@ -534,6 +547,20 @@ pub struct Stop {
     /// The file of your API key, which says who you are; the key is one of prokura.toml, of a supervisor or operator.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Erase {
+    /// A customer's id, a record's id, or the address of a sender who was not verified.
+    #[arg(value_name = "SUBJECT", required = true)]
+    pub subjects: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct RotateKeys {
+    /// The file of the new master key (openssl rand -hex 32). Stop the service first: it has the old one.
+    #[arg(long, value_name = "FILE")]
+    pub new_master_key: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -43,6 +43,20 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The tool that it is an order of.
+    pub const fn tool(&self) -> &'static str {
+        match self {
+            Self::CardBlock { .. } => "card_block",
+            Self::CardReplacement { .. } => "card_replacement",
+            Self::Refund { .. } => "refund",
+            Self::ReverseRefund { .. } => "reverse_refund",
+            Self::TicketOpen { .. } => "ticket_open",
+            Self::TicketClose { .. } => "ticket_close",
+        }
+    }
+}
+
 /// A refund that was booked.
 #[derive(Clone, Debug)]
 pub struct Refund {

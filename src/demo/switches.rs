@@ -29,6 +29,14 @@ pub struct Switches {
     pub idempotency_window: u64,
     /// A tool acts, and the connection closes without an answer.
     pub answer_lost_after_acting: bool,
+    /// Tools whose orders are refused.
+    pub refuse: BTreeSet<String>,
+    /// Tickets with these summaries are refused.
+    pub refuse_tickets: BTreeSet<String>,
+    /// Tools whose answers are lost after they acted.
+    pub lose: BTreeSet<String>,
+    /// Effects cannot be asked for by key at the moment.
+    pub no_effects: bool,
     /// A tool acts only so many milliseconds after it was asked: choose more than the client waits.
     pub act_after_timeout: u64,
 }
@@ -46,6 +54,10 @@ impl Default for Switches {
             no_idempotency: false,
             idempotency_window: 24 * 60 * 60,
             answer_lost_after_acting: false,
+            refuse: BTreeSet::new(),
+            refuse_tickets: BTreeSet::new(),
+            lose: BTreeSet::new(),
+            no_effects: false,
             act_after_timeout: 0,
         }
     }
@@ -59,7 +71,7 @@ impl Switches {
         for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
             let value = match name {
-                "fraud" | "missing" => {
+                "fraud" | "missing" | "refuse" | "refuse_tickets" | "lose" => {
                     value.split(',').filter(|id| !id.is_empty()).map(Value::from).collect()
                 }
                 _ => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),

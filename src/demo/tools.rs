@@ -93,6 +93,13 @@ impl Keys {
 /// stop it.
 async fn act(demo: Arc<Demo>, line: Cutter, headers: &HeaderMap, order: Order) -> Response {
     let switches = demo.switches();
+    let unwanted = match &order {
+        Order::TicketOpen { summary, .. } => switches.refuse_tickets.contains(summary),
+        _ => false,
+    };
+    if unwanted || switches.refuse.contains(order.tool()) {
+        return refusal(StatusCode::UNPROCESSABLE_ENTITY, "the bank does not want this");
+    }
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
     if let (Some(key), false) = (&key, switches.no_idempotency) {
         match demo.keys().note(key, &order, demo.clock.now(), switches.idempotency_window) {
@@ -104,7 +111,7 @@ async fn act(demo: Arc<Demo>, line: Cutter, headers: &HeaderMap, order: Order) -
             }
         }
     }
-    let lose_answer = switches.answer_lost_after_acting;
+    let lose_answer = switches.answer_lost_after_acting || switches.lose.contains(order.tool());
     let work = tokio::spawn(work(demo, switches, key, order));
     let answer = work
         .await
@@ -150,6 +157,9 @@ async fn work(demo: Arc<Demo>, switches: Switches, key: Option<String>, order: O
 /// 501 while keys are ignored.
 async fn effect(State(demo): State<Arc<Demo>>, Path(key): Path<String>) -> Response {
     let switches = demo.switches();
+    if switches.no_effects {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "effects cannot be asked for at the moment");
+    }
     if switches.no_idempotency {
         return refusal(StatusCode::NOT_IMPLEMENTED, "effects cannot be asked for by key");
     }

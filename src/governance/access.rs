@@ -22,10 +22,12 @@ pub enum Role {
     ModelAdmin,
     Auditor,
     Operator,
+    /// Another system of the bank. Tells what happened, and sees nothing.
+    System,
 }
 
 impl Role {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Channel,
         Self::Agent,
         Self::Supervisor,
@@ -33,6 +35,7 @@ impl Role {
         Self::ModelAdmin,
         Self::Auditor,
         Self::Operator,
+        Self::System,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Role {
             Self::ModelAdmin => "model_admin",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
+            Self::System => "system",
         }
     }
 
@@ -62,6 +66,16 @@ impl Role {
 
     pub const fn may_approve(self) -> bool {
         matches!(self, Self::Agent | Self::Supervisor)
+    }
+
+    /// Events of other systems.
+    pub const fn may_tell_events(self) -> bool {
+        matches!(self, Self::System)
+    }
+
+    /// Letting a stuck case go on.
+    pub const fn may_retry(self) -> bool {
+        matches!(self, Self::Supervisor | Self::Operator)
     }
 
     /// Emergency stops, and starting again.

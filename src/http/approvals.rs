@@ -56,8 +56,14 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
-    Ok(Json(json!({"approvals": api.cases.approvals().await?})))
+async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+) -> Result<Json<Value>, Refusal> {
+    let waiting = api.cases.approvals().await?;
+    let cases = waiting.iter().map(|approval| approval.case.clone()).collect();
+    api.cases.note_access(&who, "approvals", cases).await?;
+    Ok(Json(json!({ "approvals": waiting })))
 }
 
 async fn decide(

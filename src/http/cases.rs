@@ -6,7 +6,7 @@ use super::body::{Given, Id, idempotency_key, single};
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{CaseList, CaseStatus, CaseView, Trace};
-use super::views::{existing, view};
+use super::views::{existing, looked_at, view};
 use crate::base::{CaseId, Digest, Language, MessageId, ids};
 use crate::cases::{CaseError, Cases, Incoming, State as Case, Status, trace};
 use crate::governance::{Principal, Role};
@@ -95,6 +95,15 @@ pub fn routes() -> Vec<Route> {
             steps,
         )
         .gives::<Trace>(200, "in order"),
+        Route::post(
+            "/v1/cases/{id}/retry",
+            Access::Roles(Role::may_retry),
+            "Lets a stuck case go on: with what was due, or with what is left to be undone.",
+            retry,
+        )
+        .gives::<CaseView>(200, "the case, come to rest")
+        .gives::<CaseView>(202, "it is recorded and the case is running")
+        .refuses(409, "the case is not stuck"),
     ]
 }
 
@@ -117,6 +126,22 @@ async fn say(
 ) -> Result<Response, Refusal> {
     let known = existing(&api, &who, &CaseId::new(id)).await?;
     let case = receive(&api, &who, &headers, &said, Some(&known.case)).await?;
+    Ok(outcome(&api, &who, &case, StatusCode::OK).await)
+}
+
+async fn retry(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+    Id(id): Id,
+) -> Result<Response, Refusal> {
+    let case = CaseId::new(id);
+    let (cases, own, by) = (api.cases.clone(), case.clone(), who.clone());
+    let recorded = tokio::spawn(async move {
+        cases.retry(&own, &by).await?;
+        cases.start(own);
+        Ok::<_, CaseError>(())
+    });
+    recorded.await.map_err(|error| Refusal::internal(&error))??;
     Ok(outcome(&api, &who, &case, StatusCode::OK).await)
 }
 
@@ -267,16 +292,17 @@ async fn show(
     Extension(who): Extension<Principal>,
     Id(id): Id,
 ) -> Result<Json<Value>, Refusal> {
-    let state = existing(&api, &who, &CaseId::new(id)).await?;
+    let state = looked_at(&api, &who, "case", &CaseId::new(id)).await?;
     Ok(Json(view(&who, &state)))
 }
 
-async fn steps(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Value>, Refusal> {
-    let case = CaseId::new(id);
+async fn steps(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+    Id(id): Id,
+) -> Result<Json<Value>, Refusal> {
+    let case = looked_at(&api, &who, "trace", &CaseId::new(id)).await?.case;
     let entries = api.cases.entries(&case).await?;
-    if entries.is_empty() {
-        return Err(Refusal::no_case());
-    }
     Ok(Json(json!({"case": case, "events": trace(&entries)})))
 }
 

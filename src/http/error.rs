@@ -215,7 +215,15 @@ impl From<IdentityError> for Refusal {
 
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        Self::store(&error)
+        match error {
+            LedgerError::Erased { .. } => Self::new(
+                StatusCode::GONE,
+                "erased",
+                "what this case held was erased".to_owned(),
+                "open a new case".to_owned(),
+            ),
+            error => Self::store(&error),
+        }
     }
 }
 
@@ -229,6 +237,18 @@ impl From<CaseError> for Refusal {
                 "no_room",
                 text,
                 "make room on the disk, then send it again".to_owned(),
+            ),
+            CaseError::NotStuck(_) => Self::new(
+                StatusCode::CONFLICT,
+                "not_stuck",
+                text,
+                "only a stuck case is let go on".to_owned(),
+            ),
+            CaseError::EventReused => Self::new(
+                StatusCode::CONFLICT,
+                "event_reused",
+                text,
+                "send each event with an id of its own".to_owned(),
             ),
             CaseError::NotStopped(_) => Self::new(
                 StatusCode::NOT_FOUND,

@@ -5,7 +5,7 @@ use super::auth::Access;
 use super::body::Id;
 use super::error::Refusal;
 use super::routes::Route;
-use super::views::{existing, view};
+use super::views::{existing, looked_at, view};
 use crate::base::CaseId;
 use crate::cases::trace;
 use crate::governance::{Principal, Role};
@@ -45,7 +45,7 @@ async fn follow(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let case = CaseId::new(id);
-    existing(&api, &who, &case).await?;
+    looked_at(&api, &who, "events", &case).await?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let following = Following {
         changes: api.cases.subscribe(),

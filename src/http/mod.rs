@@ -17,6 +17,7 @@ mod events;
 mod health;
 mod inference;
 mod metrics;
+mod notices;
 mod openapi;
 mod routes;
 mod serve;

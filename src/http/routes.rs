@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, metrics, stateless, stops};
+use super::{admin, approvals, cases, events, health, metrics, notices, stateless, stops};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
@@ -110,6 +110,7 @@ pub fn table() -> Vec<Route> {
         events::routes(),
         approvals::routes(),
         stops::routes(),
+        notices::routes(),
         stateless::routes(),
         admin::routes(),
         metrics::routes(),

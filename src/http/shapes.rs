@@ -100,6 +100,10 @@ pub struct CaseView {
     calls: Option<Vec<Call>>,
     /// `request` and `votes`.
     approval: Option<Value>,
+    /// The step of the plan that waits, until when, and for what event.
+    waiting: Option<Value>,
+    /// Why the case is stuck.
+    stuck: Option<String>,
     escalation: Option<Escalation>,
 }
 
@@ -460,6 +464,23 @@ struct StopInForce {
     /// Who wants to start it again, and waits for a second person.
     #[schema(required = true)]
     starting: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct Noticed {
+    case: String,
+    outcome: NoticeOutcome,
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NoticeOutcome {
+    /// The case waited for it and goes on.
+    Taken,
+    /// The case does not wait for it, or not any more.
+    NotAwaited,
+    /// It came before.
+    Duplicate,
 }
 
 #[derive(ToSchema)]

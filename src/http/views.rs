@@ -13,6 +13,20 @@ pub async fn existing(api: &Api, who: &Principal, case: &CaseId) -> Result<State
     if may_know(who, &state) { Ok(state) } else { Err(Refusal::no_case()) }
 }
 
+/// The same, for looking at it: what staff looks at is in the ledger before they see it.
+pub async fn looked_at(
+    api: &Api,
+    who: &Principal,
+    what: &'static str,
+    case: &CaseId,
+) -> Result<State, Refusal> {
+    let state = existing(api, who, case).await?;
+    if who.role.sees_cases() {
+        api.cases.note_access(who, what, vec![case.clone()]).await?;
+    }
+    Ok(state)
+}
+
 /// A channel knows only the cases that it opened itself.
 fn may_know(who: &Principal, state: &State) -> bool {
     who.role != Role::Channel || state.opened_by.as_ref().is_some_and(|by| by.name == who.name)

@@ -164,6 +164,8 @@ impl Watch {
             status: "kept".to_owned(),
             once: Vec::new(),
             due: None,
+            subjects: Vec::new(),
+            key: None,
         };
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(Some(found))

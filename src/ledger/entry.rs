@@ -19,6 +19,7 @@ pub enum StreamKind {
     Policies,
     Stops,
     Access,
+    Erasures,
 }
 
 impl StreamKind {
@@ -31,6 +32,7 @@ impl StreamKind {
             Self::Policies => "policies",
             Self::Stops => "stops",
             Self::Access => "access",
+            Self::Erasures => "erasures",
         }
     }
 
@@ -78,6 +80,22 @@ pub struct Once {
     pub value: String,
 }
 
+/// Whom a stream holds data of. The store has it hidden, so that the stream can be found by it and nobody can tell from
+/// the store who it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Subject {
+    /// What kind of id it is: `customer`, `record`.
+    pub kind: &'static str,
+    pub id: String,
+}
+
+/// The key of one stream. Digests of what is personal are keyed with it, too.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub name: String,
+    pub secret: Secret,
+}
+
 /// A batch for one stream, written whole or not at all.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -92,6 +110,9 @@ pub struct Append {
     pub once: Vec<Once>,
     /// When somebody must look at the stream again, if nothing comes from outside.
     pub due: Option<Timestamp>,
+    pub subjects: Vec<Subject>,
+    /// The stream's key, where the caller has it; it is looked up otherwise.
+    pub key: Option<Key>,
 }
 
 /// One written event. `seq` counts from 0 within its stream.

@@ -346,6 +346,8 @@ mod tests {
             status: "running".into(),
             once: vec![],
             due: None,
+            subjects: Vec::new(),
+            key: None,
         };
         ledger.append(&batch, By::Anybody).unwrap();
     }

@@ -6,9 +6,9 @@ use super::LedgerError;
 use super::secret::Secret;
 use super::store::KeyTable;
 use crate::base::{Digest, durable, ids};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many keys are made at once, because each time waits for the disk.
 const AT_ONCE: usize = 64;
@@ -24,11 +24,11 @@ const WRAPPING: &str = "key-encryption key";
 
 pub struct Keys {
     table: KeyTable,
-    master: Secret,
     held: Mutex<Held>,
 }
 
 struct Held {
+    master: Secret,
     /// As it stands in the table: another process may have changed it.
     wrapped: Vec<u8>,
     wrapping: Secret,
@@ -53,7 +53,7 @@ impl Keys {
             table.begin(rows)?;
         }
         let held = Mutex::new(read(&table, &master)?);
-        Ok(Self { table, master, held })
+        Ok(Self { table, held })
     }
 
     /// What is held, of the keys as they are now: what another process destroyed is forgotten.
@@ -62,7 +62,7 @@ impl Keys {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if self.table.named(WRAPPING)?.as_ref() != Some(&held.wrapped) {
             let fresh = std::mem::take(&mut held.fresh);
-            *held = Held { fresh, ..read(&self.table, &self.master)? };
+            *held = Held { fresh, ..read(&self.table, &held.master)? };
         }
         Ok(held)
     }
@@ -77,7 +77,7 @@ impl Keys {
             if self.table.insert(rows, (WRAPPING, held.wrapped.clone()))? {
                 held.fresh = made;
             } else {
-                *held = read(&self.table, &self.master)?;
+                *held = read(&self.table, &held.master)?;
             }
         }
         let Some((name, key)) = held.fresh.pop() else {
@@ -106,6 +106,37 @@ impl Keys {
     pub fn hide(&self, purpose: &str, name: &str) -> Result<Digest, LedgerError> {
         Ok(self.held()?.names.digest(purpose, &[name.as_bytes()]))
     }
+
+    /// Destroys some keys, and wraps the others by a new key-encryption key: a copy of a destroyed key that is left
+    /// anywhere is wrapped by the old one, and that is gone. With a new master key, that one wraps from now on.
+    ///
+    /// # Errors
+    /// A store that fails, or somebody who reads the old state for too long. Doing it again is safe.
+    pub fn rotate(&self, destroyed: BTreeSet<String>, master: Option<&Secret>) -> Result<(), LedgerError> {
+        let destroyed = Arc::new(destroyed);
+        loop {
+            let mut held = self.held()?;
+            let (old, new) = (held.wrapping.clone(), Secret::fresh());
+            let master = master.unwrap_or(&held.master).clone();
+            let named = vec![
+                (WRAPPING.to_owned(), master.wrap(WRAPPING, &new)),
+                (NAMES.to_owned(), new.wrap(NAMES, &held.names)),
+            ];
+            let (gone, shown) = (Arc::clone(&destroyed), self.table.shown());
+            let each = move |name: &str, wrapped: &[u8]| {
+                if gone.contains(name) {
+                    return Ok(None);
+                }
+                let changed =
+                    || LedgerError::Key { file: shown.clone(), problem: format!("`{name}` was changed") };
+                Ok(Some(new.wrap(name, &old.unwrap(name, wrapped).ok_or_else(changed)?)))
+            };
+            if self.table.rewrap((WRAPPING, held.wrapped.clone()), named, each)? {
+                *held = read(&self.table, &master)?;
+                return self.table.forget_deleted();
+            }
+        }
+    }
 }
 
 fn read(table: &KeyTable, master: &Secret) -> Result<Held, LedgerError> {
@@ -119,7 +150,7 @@ fn read(table: &KeyTable, master: &Secret) -> Result<Held, LedgerError> {
     };
     let (wrapped, wrapping) = named(WRAPPING, master)?;
     let (_, names) = named(NAMES, &wrapping)?;
-    Ok(Held { wrapped, wrapping, names, fresh: Vec::new(), open: HashMap::new() })
+    Ok(Held { master: master.clone(), wrapped, wrapping, names, fresh: Vec::new(), open: HashMap::new() })
 }
 
 impl Held {

@@ -1,13 +1,14 @@
 //! The ledger: a store, the keys of what is in it, and the tree over it.
 
 use super::checkpoint::{self, Signer};
-use super::entry::{Append, Entry, Once, Stored, Stream, StreamKind};
+use super::entry::{Append, Entry, Key, Once, Stored, Stream, StreamKind, Subject};
 use super::keys::Keys;
 use super::merkle::{Edge, Root};
 use super::secret::Secret;
 use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
 use crate::base::Digest;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,8 +61,12 @@ impl Ledger {
     /// # Errors
     /// Another length of the stream, a thing that happened before, a claim that was lost, a store that fails.
     pub fn append(&self, batch: &Append, by: By) -> Result<Option<Claim>, LedgerError> {
-        let key = self.key_of(batch)?;
-        let borrowed = key.as_ref().map(|(name, secret)| (name.as_str(), secret));
+        let key = match (batch.stream.kind.personal(), &batch.key) {
+            (false, _) => None,
+            (true, Some(known)) => Some(known.clone()),
+            (true, None) => Some(self.key_of(&batch.stream)?),
+        };
+        let borrowed = key.as_ref().map(|key| (key.name.as_str(), &key.secret));
         let stream = batch.stream.to_string();
         let json = |error: serde_json::Error| LedgerError::Store(error.to_string());
         let digests = serde_json::to_string(&batch.digests).map_err(json)?;
@@ -76,31 +81,53 @@ impl Ledger {
             entries,
             status: batch.status.clone(),
             at: batch.at,
-            key: key.map(|(name, _)| name),
+            key: key.map(|key| key.name),
             once: batch.once.clone(),
             due: batch.due,
+            subjects: batch.subjects.iter().map(|subject| self.hidden(subject)).collect::<Result<_, _>>()?,
             by,
         })
     }
 
-    /// The key of the batch's stream: a new one for a new stream.
-    fn key_of(&self, batch: &Append) -> Result<Option<(String, Secret)>, LedgerError> {
-        if !batch.stream.kind.personal() {
-            return Ok(None);
-        }
-        if batch.expected == 0 {
-            return self.keys.fresh().map(Some);
-        }
-        let stream = batch.stream.to_string();
-        let conflict =
-            || LedgerError::Conflict { stream: stream.clone(), expected: batch.expected, actual: 0 };
-        let name = self.store.head(&batch.stream)?.ok_or_else(conflict)?.key;
-        let name = name.ok_or_else(|| LedgerError::Damaged {
-            stream: stream.clone(),
+    /// A subject as the store has it: its kind, and a digest of it.
+    pub fn hidden(&self, subject: &Subject) -> Result<String, LedgerError> {
+        Ok(format!("{} {}", subject.kind, self.keys.hide(subject.kind, &subject.id)?))
+    }
+
+    /// The key of a stream; a new one for a stream that is not there yet.
+    ///
+    /// # Errors
+    /// It was destroyed, or cannot be read.
+    pub fn key_of(&self, stream: &Stream) -> Result<Key, LedgerError> {
+        let named = || stream.to_string();
+        let Some(head) = self.store.head(stream)? else {
+            return self.keys.fresh().map(|(name, secret)| Key { name, secret });
+        };
+        let name = head.key.ok_or_else(|| LedgerError::Damaged {
+            stream: named(),
             reason: "its head names no key".to_owned(),
         })?;
-        let secret = self.keys.get(&name)?.ok_or(LedgerError::Erased { stream })?;
-        Ok(Some((name, secret)))
+        let secret = self.keys.get(&name)?.ok_or_else(|| LedgerError::Erased { stream: named() })?;
+        Ok(Key { name, secret })
+    }
+
+    /// The streams of a kind that hold data of a subject, by name.
+    pub fn streams_of(&self, kind: StreamKind, subject: &Subject) -> Result<Vec<String>, LedgerError> {
+        self.store.streams_of(kind, &self.hidden(subject)?)
+    }
+
+    /// Destroys the keys of these streams, for good: what they opened can be read nowhere any more, while every proof
+    /// still holds. The keys that stay are wrapped by a new one, and the old one is gone.
+    ///
+    /// # Errors
+    /// Where it was done in part, doing it again ends it.
+    pub fn erase(&self, streams: &[Stream]) -> Result<(), LedgerError> {
+        let mut destroyed = BTreeSet::new();
+        for stream in streams {
+            destroyed.extend(self.store.head(stream)?.and_then(|head| head.key));
+        }
+        self.keys.rotate(destroyed, None)?;
+        self.store.forget_subjects(streams)
     }
 
     /// The entries of a stream from sequence number `from` on, in order.
@@ -166,19 +193,14 @@ impl Ledger {
             if written <= size {
                 return Ok(last);
             }
-            let (root, tiles) = self.grown(last, size, signer)?;
+            let (root, tiles) = self.grown(last, size)?;
             // Another node may have been faster; the next round sees what it did.
             self.store.publish(note, tiles, root.size, signer.sign(root)?)?;
         }
     }
 
     /// The tree with the entries since the last checkpoint, read from the disk again, joined to the stored edge.
-    fn grown(
-        &self,
-        last: Option<Root>,
-        size: u64,
-        signer: &Signer,
-    ) -> Result<(Root, Vec<Tile>), LedgerError> {
+    fn grown(&self, last: Option<Root>, size: u64) -> Result<(Root, Vec<Tile>), LedgerError> {
         let damaged = |reason: String| LedgerError::Damaged { stream: "*".to_owned(), reason };
         let mut edge = Edge::read(&*self.store, size)?;
         if last.is_some_and(|last| edge.root() != last) {
@@ -187,13 +209,10 @@ impl Ledger {
             return Err(damaged(reason));
         }
         let mut tiles = Vec::new();
-        for (row, place) in self.store.range(size, MOST_AT_ONCE)?.into_iter().zip(size..) {
+        for (row, index) in self.store.range(size, MOST_AT_ONCE)?.into_iter().zip(size..) {
             let leaf = row.computed_leaf();
             if leaf != row.leaf {
-                let reason = format!(
-                    "entry {place} is not what was written; nothing is signed by {}",
-                    signer.public_key
-                );
+                let reason = format!("entry {index} is not what was written; nothing is signed");
                 return Err(damaged(reason));
             }
             edge.push(&leaf, &mut tiles);

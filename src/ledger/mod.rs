@@ -20,7 +20,7 @@ mod verify;
 mod witness;
 
 pub use checkpoint::Signer;
-pub use entry::{Append, Digests, Entry, NewEvent, Once, Stored, Stream, StreamKind};
+pub use entry::{Append, Digests, Entry, Key, NewEvent, Once, Stored, Stream, StreamKind, Subject};
 pub use error::LedgerError;
 pub use export::{ExportError, export, verify_export};
 pub use keys::{Keys, master, master_of};
@@ -29,6 +29,6 @@ pub use log::Ledger;
 pub use merkle::{Root, Tile};
 pub use secret::Secret;
 pub use settings::{Database, LedgerSettings, WitnessSettings};
-pub use store::{By, Claim, Head, Store};
+pub use store::{By, Claim, Head, NOT_LOOKED, Store, Told};
 pub use verify::{Damage, Verified, verify};
 pub use witness::Witness;

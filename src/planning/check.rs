@@ -13,6 +13,9 @@ pub struct Names {
     pub leaves: BTreeSet<String>,
     /// Tool name to the names of its arguments.
     pub tools: BTreeMap<String, BTreeSet<String>>,
+    /// Tools that change something, and those of them whose effect cannot be undone.
+    pub changing: BTreeSet<String>,
+    pub irreversible: BTreeSet<String>,
     /// Template name to the keys that its text needs, such as `record.iban`, `passage.text`, `card.last4`.
     pub templates: BTreeMap<String, BTreeSet<String>>,
     pub queues: BTreeSet<String>,
@@ -103,6 +106,7 @@ impl<'a> Checker<'a> {
         }
         self.reachable();
         self.no_circle();
+        self.irreversible_last();
         if plan.trials.is_empty() {
             self.fault(1, "the plan has no `[[test]]`; add at least one for each end".to_owned());
         }
@@ -146,6 +150,14 @@ impl<'a> Checker<'a> {
                 let names = self.names;
                 self.known(line, "queue", queue, names.queues.iter().map(String::as_str));
                 self.known(line, "template", template, names.templates.keys().map(String::as_str));
+            }
+            StepKind::Wait { .. } => {}
+            StepKind::Undo { calls, .. } => {
+                for call in calls.iter().flatten() {
+                    let is_call = |step: &super::plan::Step| matches!(step.kind, StepKind::Call { .. });
+                    let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
+                    self.known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+                }
             }
             StepKind::Plan(leaf) => {
                 let target = self.plans.by_leaf.get(leaf);
@@ -218,6 +230,37 @@ impl<'a> Checker<'a> {
                     SYSTEM_OWNED.join(", ")
                 );
                 self.fault(line, message);
+            }
+        }
+    }
+
+    /// What fails after an act that cannot be undone would leave half of the whole done for good.
+    fn irreversible_last(&mut self) {
+        let (plan, names) = (self.plan, self.names);
+        for (name, step) in &plan.steps {
+            let StepKind::Call { tool, done, .. } = &step.kind else { continue };
+            if !names.irreversible.contains(tool) {
+                continue;
+            }
+            let (mut seen, mut open) = (BTreeSet::new(), vec![(plan, done.as_str())]);
+            while let Some((of, next)) = open.pop() {
+                let Some(step) = of.steps.get(next).filter(|_| seen.insert((&of.leaf, next))) else {
+                    continue;
+                };
+                match &step.kind {
+                    StepKind::Call { tool: later, .. } if names.changing.contains(later) => {
+                        let message = format!(
+                            "step `{name}`: `{tool}` cannot be undone and `{later}` in step `{next}` comes after it; what \
+                             cannot be undone comes last"
+                        );
+                        self.fault(step.line, message);
+                    }
+                    StepKind::Plan(leaf) => {
+                        open.extend(self.plans.by_leaf.get(leaf).map(|to| (to, to.start.as_str())));
+                    }
+                    _ => {}
+                }
+                open.extend(step.kind.targets().into_iter().map(|target| (of, target)));
             }
         }
     }
@@ -300,6 +343,8 @@ expect = { escalate = "locksmith" }
         let names = Names {
             leaves: set(&["door", "window"]),
             tools: [("open_door".to_owned(), set(&["key"]))].into(),
+            changing: set(&["open_door"]),
+            irreversible: set(&["open_door"]),
             templates: [("opened".to_owned(), set(&["passage.text"])), ("handover".to_owned(), set(&[]))]
                 .into(),
             queues: set(&["locksmith"]),
@@ -316,6 +361,41 @@ expect = { escalate = "locksmith" }
     #[test]
     fn a_sound_plan_has_no_findings() {
         assert_eq!(findings(PLAN), []);
+    }
+
+    #[test]
+    fn what_cannot_be_undone_comes_last() {
+        let again =
+            "[steps.again]\ncall = \"open_door\"\narguments = { key = \"record.status\" }\ndone = \"tell\"\n";
+        let text = PLAN.replacen("done = \"tell\"", "done = \"again\"", 1).replacen(
+            "[steps.tell]",
+            &format!("{again}[steps.tell]"),
+            1,
+        );
+        let found = findings(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].message.contains("comes after it"), "{found:?}");
+    }
+
+    #[test]
+    fn waits_and_undoing_are_read_and_checked() {
+        let text = PLAN.replacen("done = \"tell\"", "done = \"tell\"\nfailed = \"back\"", 1)
+            + "[steps.back]\nundo = [\"open\"]\nthen = \"pause\"\n[steps.pause]\nwait = \"24h\"\nevent = \"shut\"\nthen = \"human\"\narrived = \"tell\"\n";
+        assert_eq!(findings(&text), []);
+        for (from, to, told) in [
+            ("24h", "24", "24h"),
+            ("24h", "-1h", "24h"),
+            ("24h", "367d", "a year"),
+            ("24h", "99999999999999999d", "a year"),
+            ("event = \"shut\"\n", "", "wait-with-`event`"),
+            ("undo = [\"open\"]", "undo = [\"opne\"]", "`open`"),
+            ("undo = [\"open\"]", "undo = [\"tell\"]", "call `tell`"),
+            ("undo = [\"open\"]", "undo = \"some\"", "or a list of steps"),
+            ("undo = [\"open\"]", "undo = []", "or a list of steps"),
+        ] {
+            let found = findings(&text.replacen(from, to, 1));
+            assert!(found.iter().any(|finding| finding.message.contains(told)), "{to}: {found:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub enum StepKind {
     Ask { template: String, with: BTreeMap<String, Condition>, then: String, limit: u32 },
     /// A text to the customer; without `then` the case is resolved by it.
     Reply { template: String, with: BTreeMap<String, Condition>, cite: Vec<String>, then: Option<String> },
+    /// Nothing is done until a time is over; `then` follows. An event of another system, if one is named, ends the wait
+    /// earlier, and `arrived` follows, or `then` where that is not given.
+    Wait { milliseconds: i64, event: Option<String>, then: String, arrived: Option<String> },
+    /// Undoes what was done for this concern, the last first: the calls of these steps, or all.
+    Undo { calls: Option<Vec<String>>, then: String },
     /// To a human, with everything found. The customer's text is the same for every reason.
     Escalate { queue: String, reason: String, template: String },
     /// Goes on in another leaf's plan and does not come back.
@@ -134,6 +139,10 @@ struct RawStep {
     reply: Option<String>,
     escalate: Option<String>,
     plan: Option<String>,
+    wait: Option<Spanned<String>>,
+    undo: Option<Spanned<toml::Value>>,
+    event: Option<String>,
+    arrived: Option<String>,
     #[serde(default)]
     arguments: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
@@ -148,6 +157,19 @@ struct RawStep {
     reason: Option<String>,
     template: Option<String>,
     limit: Option<u32>,
+}
+
+/// The longest wait: a year.
+const LONGEST: i64 = 366 * 86_400_000;
+
+/// `90s`, `15m`, `24h`, `14d`, in milliseconds.
+fn duration(text: &str) -> Option<i64> {
+    let units = [('s', 1000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let (_, milliseconds) = units.into_iter().find(|(letter, _)| unit.starts_with(*letter))?;
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let whole: i64 = number.parse().ok().filter(|_| digits)?;
+    whole.checked_mul(milliseconds).filter(|waited| (1..=LONGEST).contains(waited))
 }
 
 impl Plan {
@@ -236,11 +258,14 @@ impl Reader<'_> {
             ("reply", raw.reply.is_some()),
             ("escalate", raw.escalate.is_some()),
             ("plan", raw.plan.is_some()),
+            ("wait", raw.wait.is_some()),
+            ("undo", raw.undo.is_some()),
         ];
         let named: Vec<&str> = kinds.iter().filter(|(_, present)| *present).map(|(kind, _)| *kind).collect();
         let [kind] = named.as_slice() else {
             let message = format!(
-                "step `{name}` must have exactly one of branch, call, ask, reply, escalate, plan; it has {}",
+                "step `{name}` must have exactly one of branch, call, ask, reply, wait, undo, escalate, plan; it \
+                 has {}",
                 if named.is_empty() { "none".to_owned() } else { named.join(", ") }
             );
             self.fault(offset, message);
@@ -287,8 +312,48 @@ impl Reader<'_> {
                 reason: self.need(name, offset, kind, "reason", raw.reason)?,
                 template: raw.template.unwrap_or_else(|| HANDOVER.to_owned()),
             },
+            "wait" => StepKind::Wait {
+                milliseconds: self.duration(name, raw.wait?)?,
+                event: raw.event,
+                then: self.need(name, offset, kind, "then", raw.then)?,
+                arrived: raw.arrived,
+            },
+            "undo" => StepKind::Undo {
+                calls: self.undone(name, &raw.undo?)?,
+                then: self.need(name, offset, kind, "then", raw.then)?,
+            },
             _ => StepKind::Plan(raw.plan.unwrap_or_default()),
         })
+    }
+
+    /// `"all"` is `None`.
+    fn undone(&mut self, name: &str, given: &Spanned<toml::Value>) -> Option<Option<Vec<String>>> {
+        let listed = |steps: &[toml::Value]| {
+            steps.iter().map(|step| step.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
+        };
+        let understood = match given.get_ref() {
+            toml::Value::String(all) if all == "all" => Some(None),
+            toml::Value::Array(steps) => listed(steps).filter(|steps| !steps.is_empty()).map(Some),
+            _ => None,
+        };
+        if understood.is_none() {
+            let message =
+                format!("step `{name}`: `undo` must be \"all\", or a list of steps that call something");
+            self.fault(given.span().start, message);
+        }
+        understood
+    }
+
+    fn duration(&mut self, name: &str, given: Spanned<String>) -> Option<i64> {
+        let milliseconds = duration(given.get_ref());
+        if milliseconds.is_none() {
+            let message = format!(
+                "step `{name}`: `wait` cannot be `{}`; allowed: a whole number and s, m, h or d, up to a year, such as 24h",
+                given.get_ref()
+            );
+            self.fault(given.span().start, message);
+        }
+        milliseconds
     }
 
     fn branches(&mut self, name: &str, offset: usize, raw: Vec<RawBranch>) -> Vec<Branch> {
@@ -321,7 +386,11 @@ impl Reader<'_> {
             ("arguments", !raw.arguments.is_empty(), "call"),
             ("with", !raw.with.is_empty(), "ask reply"),
             ("cite", !raw.cite.is_empty(), "reply"),
-            ("then", raw.then.is_some(), "ask reply"),
+            ("then", raw.then.is_some(), "ask reply wait undo"),
+            ("event", raw.event.is_some(), "wait"),
+            ("arrived", raw.arrived.is_some() && raw.event.is_some(), "wait"),
+            // Without an event nothing arrives.
+            ("arrived", raw.arrived.is_some() && raw.event.is_none(), "wait-with-`event`"),
             ("done", raw.done.is_some(), "call"),
             ("refused", raw.refused.is_some(), "call"),
             ("failed", raw.failed.is_some(), "call"),
@@ -354,6 +423,10 @@ impl StepKind {
             }
             Self::Ask { then, .. } => vec![then],
             Self::Reply { then, .. } => then.as_deref().into_iter().collect(),
+            Self::Wait { then, arrived, .. } => {
+                std::iter::once(then.as_str()).chain(arrived.as_deref()).collect()
+            }
+            Self::Undo { then, .. } => vec![then],
             Self::Escalate { .. } | Self::Plan(_) => vec![],
         }
     }

@@ -1,6 +1,7 @@
 //! What a tool is: its declaration in config/tools.toml. Acting knows how to call one; rules and plans
 //! know what it is.
 
+use super::Condition;
 use crate::base::outbound::Method;
 use crate::base::{BreakerSettings, Finding, Money};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct ToolDeclaration {
     pub scope: String,
     pub risk: Risk,
     pub compensation: Compensation,
+    /// How the compensation is called; there if it is a tool.
+    pub undo: Option<Undo>,
     /// No call above this amount, whatever else permits it.
     pub limit: Option<Money>,
     /// JSON schemas.
@@ -87,6 +90,31 @@ pub enum Risk {
 pub enum Compensation {
     Tool(String),
     None { reason: String },
+}
+
+/// The call that undoes another one. It is recorded before that one is made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Undo {
+    pub tool: String,
+    /// Conditions over `arguments` and `result` of the call that is undone.
+    pub arguments: BTreeMap<String, String>,
+    /// For so long after the call a customer who asks for it gets it undone.
+    pub grace_ms: i64,
+}
+
+impl Undo {
+    /// The arguments of the undoing call.
+    ///
+    /// # Errors
+    /// Why one of them cannot be told.
+    pub fn call(&self, arguments: &Value, result: &Value) -> Result<Value, String> {
+        let view = serde_json::json!({ "arguments": arguments, "result": result });
+        let evaluated = self
+            .arguments
+            .iter()
+            .map(|(name, source)| Ok((name.clone(), Condition::compile(source)?.evaluate(&view)?)));
+        evaluated.collect::<Result<_, String>>().map(Value::Object)
+    }
 }
 
 impl ToolDeclaration {
@@ -143,6 +171,9 @@ impl Tools {
                 faults.wrong(&tool.name, "name", name, "a name that no other tool has");
             }
             faults.check(tool, &names, &raw.systems);
+            let compensation =
+                raw.tool.iter().find(|other| other.name.get_ref() == tool.compensation.get_ref());
+            faults.undo(tool, compensation);
         }
         if !faults.found.is_empty() {
             faults.found.sort();
@@ -205,6 +236,9 @@ struct RawTool {
     risk: Spanned<Risk>,
     compensation: Spanned<String>,
     compensation_reason: Option<String>,
+    #[serde(default)]
+    undo: BTreeMap<String, Spanned<String>>,
+    grace_seconds: Option<Spanned<u64>>,
     limit: Option<Spanned<Money>>,
     input: Spanned<Value>,
     output: Spanned<Value>,
@@ -212,7 +246,15 @@ struct RawTool {
 
 impl RawTool {
     fn declared(self) -> ToolDeclaration {
+        let seconds = self.grace_seconds.map_or(0, Spanned::into_inner);
+        let arguments = self.undo.into_iter().map(|(name, source)| (name, source.into_inner())).collect();
+        let undo = Undo {
+            tool: self.compensation.get_ref().clone(),
+            arguments,
+            grace_ms: i64::try_from(seconds).unwrap_or(0).saturating_mul(1000),
+        };
         ToolDeclaration {
+            undo: self.compensation_reason.is_none().then_some(undo),
             name: self.name.into_inner(),
             purpose: self.purpose,
             system: self.system.into_inner(),
@@ -353,6 +395,38 @@ impl Faults<'_> {
             self.wrong(place, "compensation", given, &format!("none, {others}"));
         } else if tool.compensation_reason.is_some() {
             self.wrong(place, "compensation", given, "a tool without a `compensation_reason`");
+        }
+    }
+
+    /// Whether the compensation can be called with what is known once the call was made.
+    fn undo(&mut self, tool: &RawTool, compensation: Option<&RawTool>) {
+        if let Some(grace) = &tool.grace_seconds {
+            self.range(grace, "grace_seconds", 0..=30 * 86_400);
+        }
+        let Some(compensation) = compensation else {
+            if let Some((name, given)) = tool.undo.first_key_value() {
+                self.wrong(given, "undo", name, "nothing, because there is no compensation");
+            }
+            return;
+        };
+        let input = compensation.input.get_ref();
+        for (name, source) in &tool.undo {
+            let known: Vec<&str> = properties(input).map(|(name, _)| name.as_str()).collect();
+            if !known.contains(&name.as_str()) {
+                self.wrong(source, "undo", name, &known.join(", "));
+            }
+            let roots = Condition::compile(source.get_ref()).map(|condition| condition.roots());
+            let fits = roots
+                .is_ok_and(|roots| roots.iter().all(|root| ["arguments", "result"].contains(&root.as_str())));
+            if !fits {
+                let allowed = "a condition over `arguments` and `result` of the call that is undone";
+                self.wrong(source, "undo", source.get_ref(), allowed);
+            }
+        }
+        let required = input.get("required").and_then(Value::as_array).into_iter().flatten();
+        for name in required.filter_map(Value::as_str).filter(|name| !tool.undo.contains_key(*name)) {
+            let allowed = format!("every argument that `{}` needs", compensation.name.get_ref());
+            self.wrong(&tool.compensation, "undo", &format!("without {name}"), &allowed);
         }
     }
 }

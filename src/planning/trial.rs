@@ -42,6 +42,10 @@ struct Expect {
     reply: Option<String>,
     escalate: Option<String>,
     reason: Option<String>,
+    /// How long, in milliseconds.
+    wait: Option<i64>,
+    event: Option<String>,
+    undo: Option<Vec<String>>,
 }
 
 /// How one test went: `None` when it passed.
@@ -104,6 +108,8 @@ impl Expect {
             Next::Ask { template, .. } => json!({"ask": template}),
             Next::Reply { template, .. } => json!({"reply": template}),
             Next::Escalate { queue, reason, .. } => json!({"escalate": queue, "reason": reason}),
+            Next::Wait { milliseconds, event, .. } => json!({"wait": milliseconds, "event": event}),
+            Next::Undo { calls, .. } => json!({"undo": calls.clone().unwrap_or_default()}),
         };
         let expected = [
             ("call", self.call.clone().map(Value::String)),
@@ -112,6 +118,9 @@ impl Expect {
             ("reply", self.reply.clone().map(Value::String)),
             ("escalate", self.escalate.clone().map(Value::String)),
             ("reason", self.reason.clone().map(Value::String)),
+            ("wait", self.wait.map(Value::from)),
+            ("event", self.event.clone().map(Value::String)),
+            ("undo", self.undo.clone().map(Value::from)),
         ];
         expected.into_iter().find_map(|(name, value)| {
             let value = value?;

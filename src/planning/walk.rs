@@ -18,10 +18,45 @@ pub struct Cursor {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "next", rename_all = "snake_case")]
 pub enum Next {
-    Call { step: String, tool: String, record: Option<RecordId>, arguments: Value },
-    Ask { step: String, template: String, with: Value, then: String },
-    Reply { step: String, template: String, with: Value, cite: Vec<String>, then: Option<String> },
-    Escalate { step: String, queue: String, reason: String, template: String },
+    Call {
+        step: String,
+        tool: String,
+        record: Option<RecordId>,
+        arguments: Value,
+    },
+    Ask {
+        step: String,
+        template: String,
+        with: Value,
+        then: String,
+    },
+    Reply {
+        step: String,
+        template: String,
+        with: Value,
+        cite: Vec<String>,
+        then: Option<String>,
+    },
+    Escalate {
+        step: String,
+        queue: String,
+        reason: String,
+        template: String,
+    },
+    /// See [`StepKind::Wait`].
+    Wait {
+        step: String,
+        milliseconds: i64,
+        event: Option<String>,
+        then: String,
+        arrived: Option<String>,
+    },
+    /// See [`StepKind::Undo`].
+    Undo {
+        step: String,
+        calls: Option<Vec<String>>,
+        then: String,
+    },
 }
 
 /// What a walk gives: the steps taken, in order, and what to do.
@@ -150,6 +185,14 @@ fn effect(step: &str, kind: &StepKind, view: &Value, asked: &BTreeMap<String, u3
             reason: reason.clone(),
             template: template.clone(),
         }),
+        StepKind::Wait { milliseconds, event, then, arrived } => Ok(Next::Wait {
+            step,
+            milliseconds: *milliseconds,
+            event: event.clone(),
+            then: then.clone(),
+            arrived: arrived.clone(),
+        }),
+        StepKind::Undo { calls, then } => Ok(Next::Undo { step, calls: calls.clone(), then: then.clone() }),
         StepKind::Branch(_) | StepKind::Plan(_) => Err("step_has_no_effect".to_owned()),
     }
 }

@@ -234,6 +234,8 @@ fn pointer(state: &Path) -> Result<Option<Stamp>, PolicyError> {
 pub struct Policies {
     state: PathBuf,
     live: Mutex<Live>,
+    /// The earlier generation that was asked for last.
+    earlier: Mutex<Option<Arc<Generation>>>,
 }
 
 struct Live {
@@ -249,7 +251,11 @@ impl Policies {
     pub fn open(state: &Path) -> Result<Self, PolicyError> {
         let stamp = pointer(state)?.ok_or_else(|| PolicyError::NotBuilt { state: state.to_path_buf() })?;
         let generation = Arc::new(Generation::read(&root(state), &stamp.0)?);
-        Ok(Self { state: state.to_path_buf(), live: Mutex::new(Live { generation, stamp, fault: None }) })
+        Ok(Self {
+            state: state.to_path_buf(),
+            live: Mutex::new(Live { generation, stamp, fault: None }),
+            earlier: Mutex::default(),
+        })
     }
 
     /// See [`Generation::search`]. Reads the pointer first; a newly published generation is loaded by the
@@ -281,6 +287,19 @@ impl Policies {
             Err(error) => live.fault = Some(error.to_string()),
         }
         Arc::clone(&live.generation)
+    }
+
+    /// The generation of this digest, for a case that began with it; `None` where it cannot be had any more.
+    pub fn pinned(&self, digest: &Digest) -> Option<Arc<Generation>> {
+        let current = self.current();
+        if current.digest() == digest {
+            return Some(current);
+        }
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        if earlier.as_ref().is_none_or(|known| known.digest() != digest) {
+            *earlier = Generation::read(&root(&self.state), digest).ok().map(Arc::new);
+        }
+        earlier.clone()
     }
 
     /// Why what was published last is not what answers, if so. For the readiness of the service.

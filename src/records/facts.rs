@@ -38,6 +38,26 @@ impl Facts {
         self.sources.iter().all(|source| source.status == SourceStatus::Answered)
     }
 
+    /// The same, with nothing of the candidates that were not selected but id and score: they are most likely other
+    /// people.
+    #[must_use]
+    pub fn without_others(mut self) -> Self {
+        for candidate in self.candidates.iter_mut().filter(|other| !self.selected.contains(&other.id)) {
+            let (id, score) = (candidate.id.clone(), candidate.score);
+            *candidate = Candidate {
+                id,
+                score,
+                matched: Vec::new(),
+                records: Vec::new(),
+                conflicts: Vec::new(),
+                against: Vec::new(),
+                probability: None,
+                explanation: String::new(),
+            };
+        }
+        self
+    }
+
     /// Whether something of it is what a source said earlier.
     pub fn cached(&self) -> bool {
         self.sources.iter().any(|source| source.cached_at.is_some())

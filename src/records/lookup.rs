@@ -116,6 +116,11 @@ impl Lookup {
         }
     }
 
+    /// Forgets what was fetched before: somebody's data were erased.
+    pub fn forget(&self) {
+        self.sources.iter().for_each(|source| source.forget());
+    }
+
     /// The records of the first source that is indexed here.
     pub fn indexed(&self) -> Option<Arc<Indexed>> {
         self.sources.iter().find_map(|source| source.indexed())

@@ -13,11 +13,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A store that dies: after so many appends nothing is written any more, as if the process had ended.
-struct Mortal {
+pub struct Mortal {
     inner: Sqlite,
     left: AtomicI64,
     /// Dies before the write, or after it and before the answer.
     after_writing: bool,
+}
+
+impl Mortal {
+    pub const fn new(inner: Sqlite, lives: i64, after_writing: bool) -> Self {
+        Self { inner, left: AtomicI64::new(lives), after_writing }
+    }
 }
 
 fn dead<T>() -> Result<T, LedgerError> {
@@ -26,6 +32,9 @@ fn dead<T>() -> Result<T, LedgerError> {
 
 impl Store for Mortal {
     fn append(&self, batch: Batch) -> Result<Option<Claim>, LedgerError> {
+        if batch.stream.kind != StreamKind::Case {
+            return self.inner.append(batch);
+        }
         match self.left.fetch_sub(1, Ordering::SeqCst) {
             1.. => self.inner.append(batch),
             0 if self.after_writing => self.inner.append(batch).and_then(|_| dead()),
@@ -68,6 +77,18 @@ impl Store for Mortal {
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
         self.inner.claimed(scope, key)
     }
+    fn streams_of(&self, kind: StreamKind, subject: &str) -> Result<Vec<String>, LedgerError> {
+        self.inner.streams_of(kind, subject)
+    }
+    fn subjects_of(&self, stream: &Stream) -> Result<Vec<String>, LedgerError> {
+        self.inner.subjects_of(stream)
+    }
+    fn note_subjects(&self, stream: &Stream, subjects: Vec<String>) -> Result<(), LedgerError> {
+        self.inner.note_subjects(stream, subjects)
+    }
+    fn forget_subjects(&self, streams: &[Stream]) -> Result<(), LedgerError> {
+        self.inner.forget_subjects(streams)
+    }
     fn sequence(&self) -> Result<u64, LedgerError> {
         self.inner.sequence()
     }
@@ -107,7 +128,7 @@ async fn die_and_recover(
     let settings = LedgerSettings::default();
     let mortal = |keys: &Keys| {
         let inner = Sqlite::open(&directory, keys, Arc::new(SystemClock))?;
-        Ok(Arc::new(Mortal { inner, left: AtomicI64::new(lives), after_writing }) as Arc<dyn Store>)
+        Ok(Arc::new(Mortal::new(inner, lives, after_writing)) as Arc<dyn Store>)
     };
     let dying = engine(stage.bank, Arc::new(settings.over(&directory, mortal).unwrap()));
     let case = CaseId::new(ids::fresh("case"));

@@ -2,10 +2,11 @@
 
 use crate::stage::root;
 use prokura::base::CaseId;
-use prokura::cases::{load_pack, replay};
+use prokura::cases::{Packs, load_pack, replay};
 use prokura::ledger::{LedgerSettings, Stream, StreamKind};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Stream, number and kind of an event, and its body.
 type Events = BTreeMap<(String, u64), (String, String)>;
@@ -34,8 +35,9 @@ fn a_ledger_of_schema_1_comes_to_the_same_states_and_loses_its_plain_text() {
     assert!(holds(&state, "abgebucht"), "the copy has no plain text to lose");
 
     let settings = LedgerSettings::default();
-    let ledger = settings.open(&state).unwrap();
+    let ledger = Arc::new(settings.open(&state).unwrap());
     let pack = load_pack(&root().join("config"), None).map_err(|found| format!("{found:?}")).unwrap().pack;
+    let packs = Packs::new(Arc::clone(&ledger), &state, Arc::new(pack));
     let mut seen = 0;
     for (case, status) in &statuses {
         let entries = ledger.stream(&Stream::new(StreamKind::Case, case.as_str()), 0).unwrap();
@@ -45,7 +47,8 @@ fn a_ledger_of_schema_1_comes_to_the_same_states_and_loses_its_plain_text() {
             assert_eq!((&entry.kind, &entry.body), (kind, &body));
             seen += 1;
         }
-        let replayed = replay(&CaseId::new(case.as_str()), &entries, &pack).unwrap();
+        let key = ledger.key_of(&Stream::new(StreamKind::Case, case.as_str())).unwrap().secret;
+        let replayed = replay(&CaseId::new(case.as_str()), &entries, &packs, &key).unwrap();
         assert_eq!(replayed.state.status.as_str(), status, "{case}");
     }
     assert_eq!(seen, events.len());
@@ -53,7 +56,7 @@ fn a_ledger_of_schema_1_comes_to_the_same_states_and_loses_its_plain_text() {
     ledger.sign().unwrap();
     let found = ledger.verify(&[], true).unwrap();
     assert_eq!((found.signed, found.damage), (42, None));
-    drop(ledger);
+    drop((ledger, packs));
     // Once is enough.
     assert_eq!(settings.open(&state).unwrap().store().sequence().unwrap(), 42);
 }

@@ -2,9 +2,10 @@
 
 use crate::stage::{MESSAGE, Stage, path, root, shown, text, verified};
 use prokura::base::{CaseId, Clock, Digest, SystemClock};
-use prokura::cases::{State, Status, replay, reread};
+use prokura::cases::{State, Status, replay, reread, search_again};
 use prokura::intake::{BankCodes, Identity};
 use prokura::ledger::{Entry, Stream, StreamKind};
+use prokura::policy::Generation;
 use prokura::understanding::installed::{Action, Change};
 use prokura::understanding::{Compute, Live, Schema, bundle};
 use serde_json::{Value, json};
@@ -298,10 +299,15 @@ async fn a_message_that_is_read_again_says_the_same_bit_for_bit() {
     let read = again(&entries);
     assert_eq!((read.len(), read[0].promised, read[0].broken()), (1, true, false), "{read:?}");
     assert!(read[0].differs.is_empty() && read[0].recorded.starts_with("int8.1 "), "{read:?}");
-    assert!(
-        reread(&state.case, &entries, (&digests, &banks), |_| None).unwrap()[0].broken(),
-        "nobody can show it"
-    );
+    let gone = &reread(&state.case, &entries, (&digests, &banks), |_| None).unwrap()[0];
+    assert_eq!((&gone.now, gone.broken()), (&None, false), "nobody can show it, or refute it");
+    // The policies are searched again in the generation that was searched, and give the same.
+    let parts = stage.cases.parts();
+    let searched = |open: &dyn Fn(&Digest) -> Option<Arc<Generation>>| {
+        search_again(&state.case, &entries, &parts.packs, open).unwrap()[0].same
+    };
+    assert_eq!(searched(&|generation| parts.policies.pinned(generation)), Some(true));
+    assert_eq!(searched(&|_| None), None);
 
     let at = entries.iter().position(|entry| entry.kind == "understood").unwrap();
     let recorded = entries[at].body.clone();
@@ -338,7 +344,9 @@ async fn the_trace_shows_every_step_and_replays_to_the_same_state() {
     }
     let again = stage.cases.state(&state.case).await.unwrap();
     assert_eq!(again, state);
-    let replayed = replay(&state.case, &entries, stage.cases.pack()).unwrap();
+    let stream = Stream::new(StreamKind::Case, state.case.as_str());
+    let key = stage.cases.parts().ledger.key_of(&stream).unwrap();
+    let replayed = replay(&state.case, &entries, &stage.cases.parts().packs, &key.secret).unwrap();
     assert_eq!(replayed.differences, []);
     assert_eq!(replayed.state, state);
     assert!(replayed.same_pack);

@@ -2,8 +2,12 @@
 
 mod approvals;
 mod crash;
+mod erase;
 mod ledgers;
 mod message;
 mod nodes;
 mod plans;
+mod sagas;
+mod simulated;
 mod variants;
+mod waits;

@@ -6,11 +6,12 @@ pub mod cluster;
 use prokura::acting::{Acting, HttpConnector};
 use prokura::base::outbound::Outbound;
 use prokura::base::{CaseId, Clock, CustomerId, Digest, MessageId, SystemClock, ids};
-use prokura::cases::{Cases, Incoming, Parts, State, load_pack, staff_view};
+use prokura::cases::{Cases, Incoming, Packs, Parts, State, load_pack, record_pack, staff_view};
 use prokura::demo;
 use prokura::governance::{Principal, Role};
 use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept};
-use prokura::ledger::{Ledger, LedgerSettings};
+use prokura::ledger::store::Sqlite;
+use prokura::ledger::{Keys, Ledger, LedgerSettings, Store};
 use prokura::policy::{self, Policies};
 use prokura::records::Lookup;
 use prokura::understanding::{Compute, Live, Readers, Schema, Work};
@@ -122,25 +123,71 @@ pub fn engine(bank: SocketAddr, ledger: Arc<Ledger>) -> Cases {
     engine_with(bank, ledger, models())
 }
 
-/// The engine over the given ledger, as the program wires it.
+/// A copy of the shipped pack with these files in the place of its own.
+pub fn pack_with(into: &Path, files: &[(&str, String)]) -> PathBuf {
+    let shipped = root().join("config");
+    for part in ["", "plans", "templates", "rules"] {
+        std::fs::create_dir_all(into.join(part)).unwrap();
+        for entry in std::fs::read_dir(shipped.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, into.join(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    for (name, text) in files {
+        std::fs::write(into.join(name), text).unwrap();
+    }
+    into.to_owned()
+}
+
+/// The engine of a state directory, as after a start, with another pack and clock.
+pub fn engine_in(bank: SocketAddr, state: &Path, pack: &Path, clock: &Arc<dyn Clock>) -> Cases {
+    let own = Arc::clone(clock);
+    let store = |keys: &Keys| Ok(Arc::new(Sqlite::open(state, keys, own)?) as Arc<dyn Store>);
+    let ledger = Arc::new(LedgerSettings::default().over(state, store).unwrap());
+    ledger.store().forget_nodes().unwrap();
+    engine_over(bank, ledger, pack, clock)
+}
+
 fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, models: Arc<Live>) -> Cases {
+    engine_of(bank, ledger, models, &root().join("config"), &(Arc::new(SystemClock) as Arc<dyn Clock>))
+}
+
+/// The engine over the given ledger, with another pack and clock.
+pub fn engine_over(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, clock: &Arc<dyn Clock>) -> Cases {
+    engine_of(bank, ledger, models(), pack, clock)
+}
+
+/// The engine over the given ledger, as the program wires it.
+fn engine_of(
+    bank: SocketAddr,
+    ledger: Arc<Ledger>,
+    models: Arc<Live>,
+    config: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Cases {
     let policies = Policies::open(index()).unwrap();
-    let mut pack = load_pack(&root().join("config"), None).unwrap_or_else(|found| panic!("{found:?}")).pack;
+    let checked = load_pack(config, None).unwrap_or_else(|found| panic!("{found:?}"));
+    record_pack(&ledger, &checked.files, clock.now()).unwrap();
+    let mut pack = checked.pack;
     let url = format!("http://{bank}");
     assert!(pack.sources.set_base_url("core_bank", &url));
     assert!(Arc::make_mut(&mut pack.tools).set_system("core_bank", &url));
     let outbound = Outbound::new([bank.to_string()]).unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = Arc::clone(clock);
     let kinds = pack.lookup.kinds();
-    let sources = pack.sources.open(&root().join("config"), &outbound, &kinds, &clock).unwrap();
+    let sources = pack.sources.open(config, &outbound, &kinds, &clock).unwrap();
     let tools = Arc::clone(&pack.tools);
+    let pack = Arc::new(pack);
     let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
     let parts = Parts {
+        packs: Arc::new(Packs::new(Arc::clone(&ledger), index(), Arc::clone(&pack))),
         ledger,
         lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
-        pack: Arc::new(pack),
+        pack,
         models,
         readers: Arc::new(Readers::start(&Work { threads: 2, ..Work::default() }).unwrap()),
         bank_codes: Arc::default(),
@@ -186,7 +233,8 @@ pub fn text(state: &State) -> &str {
 
 /// A failing assertion prints the whole case.
 pub fn shown(state: &State) -> String {
-    serde_json::to_string_pretty(&staff_view(state)).unwrap()
+    let stuck = state.stuck.as_deref().map_or_else(String::new, |reason| format!("stuck: {reason}\n"));
+    stuck + &serde_json::to_string_pretty(&staff_view(state)).unwrap()
 }
 
 /// A plain HTTP exchange with a server of this test: status and body.

@@ -9,10 +9,11 @@ use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Where a server is and who asks.
@@ -88,6 +89,15 @@ impl Postgres {
 
     /// A connection whose statements may take so long.
     pub async fn connect(&self, statement: Duration) -> Result<Client, NotConnected> {
+        self.connect_and_hear(statement, |_: &str| ()).await
+    }
+
+    /// The same; `told` gets the payload of every notification that the connection listens for.
+    pub async fn connect_and_hear(
+        &self,
+        statement: Duration,
+        told: impl Fn(&str) + Send + 'static,
+    ) -> Result<Client, NotConnected> {
         let Server { config, host, port } = &self.server;
         let stream = self.outbound.connect(host, *port).await.map_err(|error| match error {
             OutboundError::NoAnswer { .. } => NotConnected::TimedOut,
@@ -97,7 +107,7 @@ impl Postgres {
             None => {
                 let (client, connection) =
                     config.connect_raw(stream, NoTls).await.map_err(NotConnected::Failed)?;
-                tokio::spawn(connection);
+                tokio::spawn(serve(connection, told));
                 client
             }
             Some(tls) => {
@@ -105,13 +115,26 @@ impl Postgres {
                 let connect = connect.map_err(|_| NotConnected::Refused)?;
                 let (client, connection) =
                     config.connect_raw(stream, connect).await.map_err(NotConnected::Failed)?;
-                tokio::spawn(connection);
+                tokio::spawn(serve(connection, told));
                 client
             }
         };
         let limit = format!("SET statement_timeout = {}", statement.as_millis());
         client.batch_execute(&limit).await.map_err(NotConnected::Failed)?;
         Ok(client)
+    }
+}
+
+/// Moves a connection's messages until it ends; what the client waits for is told to the client.
+async fn serve<S, T>(mut connection: Connection<S, T>, told: impl Fn(&str) + Send)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            told(notification.payload());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::base::postgres::Postgres as Connections;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A name and the key in it, wrapped.
 pub type Row = (String, Vec<u8>);
@@ -91,6 +92,54 @@ impl KeyTable {
             Self::Postgres(shared) => shared.insert(rows, known),
         }
     }
+
+    /// Puts for each key what `each` makes of it, or nothing, and new named rows, all at once; `false`, and nothing is
+    /// written, when the named row is another one by now.
+    pub fn rewrap(
+        &self,
+        known: (&'static str, Vec<u8>),
+        named: Vec<Row>,
+        each: impl Fn(&str, &[u8]) -> Result<Option<Vec<u8>>, LedgerError> + Send + Sync + 'static,
+    ) -> Result<bool, LedgerError> {
+        match self {
+            Self::Sqlite(file) => file.rewrap(known, named, each),
+            Self::Postgres(shared) => shared.rewrap(known, named, each),
+        }
+    }
+
+    /// Leaves nothing in the table's files of what was deleted or written over.
+    pub fn forget_deleted(&self) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(file) => truncate_wal(&file.writer, &file.path),
+            Self::Postgres(shared) => shared.forget_deleted(),
+        }
+    }
+}
+
+/// How long another process may hold the write-ahead log up.
+const TRUNCATED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Writes the write-ahead log back and cuts it to nothing.
+///
+/// # Errors
+/// Somebody reads what it held before for too long.
+pub(super) fn truncate_wal(writer: &Writer, path: &Path) -> Result<(), LedgerError> {
+    let began = Instant::now();
+    loop {
+        let held: bool = writer.alone(|connection| {
+            Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?)
+        })?;
+        if !held {
+            return Ok(());
+        }
+        if began.elapsed() > TRUNCATED_WITHIN {
+            let path = path.display();
+            let problem =
+                "its write-ahead log is read by another process and still holds what was erased; do it again";
+            return Err(LedgerError::Store(format!("{path}: {problem}")));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 impl File {
@@ -121,6 +170,38 @@ impl File {
             let mut insert = connection.prepare_cached("INSERT INTO keys (name, wrapped) VALUES (?1, ?2)")?;
             for (name, wrapped) in &rows {
                 insert.execute(params![name, wrapped])?;
+            }
+            Ok(true)
+        })
+    }
+
+    fn rewrap(
+        &self,
+        (name, known): (&'static str, Vec<u8>),
+        named: Vec<Row>,
+        each: impl Fn(&str, &[u8]) -> Result<Option<Vec<u8>>, LedgerError> + Send + 'static,
+    ) -> Result<bool, LedgerError> {
+        self.writer.write(move |connection| {
+            let now: Vec<u8> =
+                connection
+                    .query_row("SELECT wrapped FROM named WHERE name = ?1", [name], |row| row.get(0))?;
+            if now != known {
+                return Ok(false);
+            }
+            let mut all = connection.prepare("SELECT name, wrapped FROM keys")?;
+            let all = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let all: Vec<Row> = all.collect::<Result<_, _>>()?;
+            let mut put = connection.prepare("UPDATE keys SET wrapped = ?2 WHERE name = ?1")?;
+            let mut delete = connection.prepare("DELETE FROM keys WHERE name = ?1")?;
+            for (name, wrapped) in &all {
+                match each(name, wrapped)? {
+                    Some(wrapped) => put.execute(params![name, wrapped])?,
+                    None => delete.execute([name])?,
+                };
+            }
+            for (name, wrapped) in &named {
+                connection
+                    .execute("UPDATE named SET wrapped = ?2 WHERE name = ?1", params![name, wrapped])?;
             }
             Ok(true)
         })
@@ -162,5 +243,42 @@ impl Shared {
             pool.give_back(client);
             Ok(same)
         })
+    }
+
+    fn rewrap(
+        &self,
+        (name, known): (&'static str, Vec<u8>),
+        named: Vec<Row>,
+        each: impl Fn(&str, &[u8]) -> Result<Option<Vec<u8>>, LedgerError> + Send + Sync + 'static,
+    ) -> Result<bool, LedgerError> {
+        self.0.run(move |pool| async move {
+            let mut client = pool.client().await?;
+            let tx = client.transaction().await?;
+            let now = tx.query_one("SELECT wrapped FROM named WHERE name = $1 FOR UPDATE", &[&name]).await?;
+            if now.try_get::<_, Vec<u8>>(0)? != known {
+                return Ok(false);
+            }
+            let update = tx.prepare("UPDATE keys SET wrapped = $2 WHERE name = $1").await?;
+            for row in tx.query("SELECT name, wrapped FROM keys", &[]).await? {
+                let (name, wrapped): (String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+                match each(&name, &wrapped)? {
+                    Some(wrapped) => tx.execute(&update, &[&name, &wrapped]).await?,
+                    None => tx.execute("DELETE FROM keys WHERE name = $1", &[&name]).await?,
+                };
+            }
+            for (name, wrapped) in &named {
+                tx.execute("UPDATE named SET wrapped = $2 WHERE name = $1", &[name, wrapped]).await?;
+            }
+            tx.commit().await?;
+            pool.give_back(client);
+            Ok(true)
+        })
+    }
+
+    /// Row versions that nobody sees stay in a table's file until it is written anew. The server's own log is beyond
+    /// reach from here: a new master key makes what it holds worthless.
+    fn forget_deleted(&self) -> Result<(), LedgerError> {
+        self.0.rows("VACUUM FULL keys".to_owned(), values![])?;
+        self.0.rows("VACUUM FULL named".to_owned(), values![]).map(drop)
     }
 }

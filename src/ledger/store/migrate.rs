@@ -3,6 +3,7 @@
 use super::super::entry::{Stored, Stream, StreamKind};
 use super::super::secret::Secret;
 use super::super::{Keys, LedgerError};
+use super::NOT_LOOKED;
 use super::sqlite::{SCHEMA, SCHEMA_VERSION, insert};
 use crate::base::{Digest, Timestamp};
 use rusqlite::{Connection, params};
@@ -32,6 +33,23 @@ pub fn from_1(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
          VACUUM; PRAGMA wal_checkpoint(TRUNCATE);"
     ))?;
     Ok(())
+}
+
+/// Schema 2 did not have the index of subjects.
+pub fn from_2(connection: &Connection) -> Result<(), LedgerError> {
+    let made = connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE subjects (
+           subject TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (subject, kind, name)
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX subjects_by_stream ON subjects (kind, name);
+         INSERT INTO subjects SELECT '{NOT_LOOKED}', kind, name FROM heads WHERE kind = 'case';
+         PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    ));
+    if made.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    Ok(made?)
 }
 
 fn copy(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
@@ -72,7 +90,8 @@ fn copy(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
     }
     connection.execute_batch(
         "INSERT INTO once SELECT * FROM once_1;
-         INSERT INTO heads (kind, name, length, status, at) SELECT kind, name, length, status, at FROM heads_1;",
+         INSERT INTO heads (kind, name, length, status, at) SELECT kind, name, length, status, at FROM heads_1;
+         INSERT INTO subjects SELECT '', kind, name FROM heads WHERE kind = 'case';",
     )?;
     for (stream, (key, _)) in of_stream {
         let name = stream.split_once('/').map_or("", |(_, name)| name);

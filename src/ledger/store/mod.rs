@@ -49,7 +49,21 @@ pub struct Batch {
     pub once: Vec<Once>,
     /// When somebody must look at the stream again, if nothing comes from outside.
     pub due: Option<Timestamp>,
+    /// Whom the stream holds data of, hidden.
+    pub subjects: Vec<String>,
     pub by: By,
+}
+
+/// Stands in the place of the subjects of a stream that an earlier program wrote: nobody has looked yet.
+pub const NOT_LOOKED: &str = "";
+
+/// What a node hears of another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told<'a> {
+    /// A stream has grown.
+    Grown(&'a str),
+    /// It has, and nobody holds it although something is due.
+    Due(&'a str),
 }
 
 /// Who writes.
@@ -102,8 +116,24 @@ pub trait Store: Send + Sync {
     /// an earlier claim.
     fn claim(&self, once: &Once) -> Result<String, LedgerError>;
 
+    /// The streams of a kind that hold data of a hidden subject, by name.
+    fn streams_of(&self, kind: StreamKind, subject: &str) -> Result<Vec<String>, LedgerError>;
+
+    /// Whom a stream holds data of, hidden.
+    fn subjects_of(&self, stream: &Stream) -> Result<Vec<String>, LedgerError>;
+
+    /// Notes whom a stream of an earlier program holds data of.
+    fn note_subjects(&self, stream: &Stream, subjects: Vec<String>) -> Result<(), LedgerError>;
+
+    /// Forgets whom streams held data of, and leaves nothing of it in files.
+    fn forget_subjects(&self, streams: &[Stream]) -> Result<(), LedgerError>;
+
     /// What was noted when this thing was claimed; `None` when it never was.
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError>;
+
+    /// Has `told` called, from now on, with what other nodes write: see `Told`. A store that nobody shares tells nothing;
+    /// and a message may get lost, so that whoever waits looks for himself, too.
+    fn listen(&self, _told: Box<dyn Fn(Told<'_>) + Send + Sync>) {}
 
     /// Gives every entry that is written its place in the log, and returns how many have one.
     fn sequence(&self) -> Result<u64, LedgerError>;

@@ -2,7 +2,7 @@
 
 use super::super::entry::{Leaf, Once};
 use super::super::{LedgerError, Tile};
-use super::{Batch, By, Claim, Head, Store, Stored, Stream, StreamKind};
+use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, Told};
 use crate::base::Timestamp;
 use crate::base::postgres::{NotConnected, Postgres as Connections};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +19,13 @@ pub const OPTIONS: &str =
 /// A statement may take so long.
 const STATEMENT: Duration = Duration::from_secs(30);
 
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 
 /// `id` has gaps and grows as transactions begin, not as they are committed: what is committed waits in `unplaced` until
 /// one node gives it its place in the log.
 const SCHEMA: &str = "
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (2);
+INSERT INTO schema_version VALUES (3);
 CREATE TABLE entries (
   id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   stream  text   NOT NULL,
@@ -57,6 +57,10 @@ CREATE INDEX heads_by_status ON heads (kind, status);
 CREATE INDEX heads_due ON heads (kind, due) WHERE due IS NOT NULL;
 CREATE TABLE nodes (name text PRIMARY KEY, until bigint NOT NULL);
 CREATE TABLE once (scope text NOT NULL, key text NOT NULL, value text NOT NULL, PRIMARY KEY (scope, key));
+CREATE TABLE subjects (
+  subject text NOT NULL, kind text NOT NULL, name text NOT NULL, PRIMARY KEY (subject, kind, name)
+);
+CREATE INDEX subjects_by_stream ON subjects (kind, name);
 CREATE TABLE tiles (level smallint NOT NULL, number bigint NOT NULL, hashes bytea NOT NULL, PRIMARY KEY (level, number));
 CREATE TABLE checkpoints (size bigint PRIMARY KEY, note bytea NOT NULL);
 CREATE FUNCTION entries_are_final() RETURNS trigger LANGUAGE plpgsql AS
@@ -65,8 +69,22 @@ CREATE TRIGGER entries_are_final BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
   FOR EACH STATEMENT EXECUTE FUNCTION entries_are_final();
 ";
 
+/// What brings an earlier program's schema up to the next one.
+const FROM_2: &str = "
+CREATE TABLE subjects (
+  subject text NOT NULL, kind text NOT NULL, name text NOT NULL, PRIMARY KEY (subject, kind, name)
+);
+CREATE INDEX subjects_by_stream ON subjects (kind, name);
+INSERT INTO subjects SELECT '', kind, name FROM heads WHERE kind = 'case';
+UPDATE schema_version SET version = 3;
+";
+
 /// Held by whoever makes the schema, or gives entries their places: any number will do.
 const SEQUENCER: i64 = 0x7072_6f6b_7572_6131;
+
+/// What nodes tell one another on it: a stream that has grown, with `due ` before it where nobody holds it.
+const CHANNEL: &str = "prokura";
+const DUE: &str = "due ";
 
 /// So many entries get their places in one transaction.
 const PLACED: i64 = 10_000;
@@ -222,7 +240,12 @@ async fn make(client: &mut Client, schema: &str, version: i32) -> Work<()> {
     if !there {
         tx.batch_execute(schema).await?;
     }
-    let found: i32 = tx.query_one("SELECT version FROM schema_version", &[]).await?.try_get(0)?;
+    let version_of = "SELECT version FROM schema_version";
+    let mut found: i32 = tx.query_one(version_of, &[]).await?.try_get(0)?;
+    if found == 2 && version == SCHEMA_VERSION {
+        tx.batch_execute(FROM_2).await?;
+        found = tx.query_one(version_of, &[]).await?.try_get(0)?;
+    }
     if found != version {
         let (found, known) = (found.into(), version.into());
         return Err(LedgerError::Schema { path: "PostgreSQL".into(), found, known });
@@ -239,11 +262,14 @@ impl Store for Postgres {
             let committed = tx.commit().await;
             pool.give_back(client);
             match committed {
-                Ok(()) => Ok(claim),
+                Ok(()) => {}
                 // Nobody knows what came of it: the entries say so themselves.
-                Err(_) if settled(&pool, &batch).await? => Ok(claim),
-                Err(error) => Err(failed(&error)),
+                Err(_) if settled(&pool, &batch).await? => {}
+                Err(error) => return Err(failed(&error)),
             }
+            let free = claim.is_none() && batch.due.is_some();
+            tokio::spawn(tell(pool, batch.stream.to_string(), free));
+            Ok(claim)
         })
     }
 
@@ -347,6 +373,63 @@ impl Store for Postgres {
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
+    fn streams_of(&self, kind: StreamKind, subject: &str) -> Work<Vec<String>> {
+        let sql = "SELECT name FROM subjects WHERE subject = $1 AND kind = $2 ORDER BY name COLLATE \"C\"";
+        let rows = self.0.rows(sql.to_owned(), values![subject.to_owned(), kind.as_str()])?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    fn subjects_of(&self, stream: &Stream) -> Work<Vec<String>> {
+        let sql = "SELECT subject FROM subjects WHERE kind = $1 AND name = $2 ORDER BY subject COLLATE \"C\"";
+        let rows = self.0.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    fn note_subjects(&self, stream: &Stream, subjects: Vec<String>) -> Work<()> {
+        let stream = stream.clone();
+        self.0.run(|pool| async move {
+            let mut client = pool.client().await?;
+            let tx = client.transaction().await?;
+            note_subjects(&tx, &stream, &subjects).await?;
+            let sql = "DELETE FROM subjects WHERE subject = $1 AND kind = $2 AND name = $3";
+            tx.execute(sql, &[&NOT_LOOKED, &stream.kind.as_str(), &stream.name]).await?;
+            tx.commit().await?;
+            pool.give_back(client);
+            Ok(())
+        })
+    }
+
+    fn forget_subjects(&self, streams: &[Stream]) -> Work<()> {
+        for stream in streams {
+            let sql = "DELETE FROM subjects WHERE kind = $1 AND name = $2";
+            self.0.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
+        }
+        self.0.rows("VACUUM FULL subjects".to_owned(), values![]).map(drop)
+    }
+
+    fn listen(&self, told: Box<dyn Fn(Told<'_>) + Send + Sync>) {
+        let (pool, told) = (Arc::clone(&self.0.pool), Arc::new(told));
+        let hear = async move {
+            loop {
+                let told = Arc::clone(&told);
+                let heard = move |payload: &str| {
+                    told(payload.strip_prefix(DUE).map_or(Told::Grown(payload), Told::Due));
+                };
+                if let Ok(client) = pool.connections.connect_and_hear(STATEMENT, heard).await
+                    && client.batch_execute(&format!("LISTEN {CHANNEL}")).await.is_ok()
+                {
+                    while !client.is_closed() {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        if let Some(runtime) = &self.0.runtime {
+            runtime.spawn(hear);
+        }
+    }
+
     fn sequence(&self) -> Work<u64> {
         self.0.run(|pool| async move {
             let mut client = pool.client().await?;
@@ -431,6 +514,17 @@ impl Store for Postgres {
     }
 }
 
+/// Apart from the transaction: a notification in it would have every commit wait for every other one. Who does not hear
+/// it looks for himself soon after.
+async fn tell(pool: Arc<Pool>, stream: String, due: bool) {
+    let payload = if due { format!("{DUE}{stream}") } else { stream };
+    if let Ok(client) = pool.client().await
+        && client.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &payload]).await.is_ok()
+    {
+        pool.give_back(client);
+    }
+}
+
 /// Everything of a batch, in a transaction.
 async fn write(tx: &Transaction<'_>, batch: &Batch) -> Work<Option<Claim>> {
     let (kind, name, stream) = (batch.stream.kind.as_str(), &batch.stream.name, batch.stream.to_string());
@@ -491,11 +585,20 @@ async fn write(tx: &Transaction<'_>, batch: &Batch) -> Work<Option<Claim>> {
         return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: 1 });
     }
     insert(tx, &batch.entries).await?;
+    note_subjects(tx, &batch.stream, &batch.subjects).await?;
     Ok(given.map(|(epoch, attempts)| Claim {
         stream: batch.stream.clone(),
         epoch,
         attempts: attempts as u32,
     }))
+}
+
+async fn note_subjects(tx: &Transaction<'_>, stream: &Stream, subjects: &[String]) -> Work<()> {
+    let insert = "INSERT INTO subjects (subject, kind, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    for subject in subjects {
+        tx.execute(insert, &[subject, &stream.kind.as_str(), &stream.name]).await?;
+    }
+    Ok(())
 }
 
 async fn insert(tx: &Transaction<'_>, entries: &[Stored]) -> Work<()> {

@@ -2,15 +2,16 @@
 
 use super::super::entry::{Leaf, Once};
 use super::super::{Keys, LedgerError, Tile};
+use super::keys::truncate_wal;
 use super::thread::Writer;
-use super::{Batch, By, Claim, Head, Store, Stored, Stream, StreamKind, migrate};
+use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, migrate};
 use crate::base::{Clock, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// `position` counts from 1.
 pub(super) const SCHEMA: &str = "
@@ -51,6 +52,13 @@ CREATE TABLE once (
   value TEXT NOT NULL,
   PRIMARY KEY (scope, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE subjects (
+  subject TEXT NOT NULL,
+  kind    TEXT NOT NULL,
+  name    TEXT NOT NULL,
+  PRIMARY KEY (subject, kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subjects_by_stream ON subjects (kind, name);
 CREATE TABLE tiles (
   level  INTEGER NOT NULL,
   number INTEGER NOT NULL,
@@ -99,6 +107,7 @@ impl Sqlite {
             0 => writer
                 .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
             1 => migrate::from_1(&writer, keys)?,
+            2 => migrate::from_2(&writer)?,
             SCHEMA_VERSION => {}
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
@@ -127,9 +136,11 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(path)
         .map_err(|error| LedgerError::Directory { path: path.to_path_buf(), reason: error.to_string() })?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    // FULL: a commit is on stable storage before the answer that depends on it leaves.
+    // FULL: a commit is on stable storage before the answer that depends on it leaves. What is deleted is overwritten.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
+        )?;
     Ok(connection)
 }
 
@@ -154,6 +165,7 @@ impl Store for Sqlite {
                 By::Holder { epoch, .. } => hold.node.clone().map(|node| (node, *epoch, 0)),
             };
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
+            note_subjects(connection, &batch.stream, &batch.subjects)?;
             move_head(connection, &batch, hold.length + batch.entries.len() as u64)?;
             let released = matches!(batch.by, By::Holder { done: true, .. });
             if released || claim.is_some() {
@@ -291,6 +303,46 @@ impl Store for Sqlite {
         claimed(&self.reader(), scope, key)
     }
 
+    fn streams_of(&self, kind: StreamKind, subject: &str) -> Result<Vec<String>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection
+            .prepare_cached("SELECT name FROM subjects WHERE subject = ?1 AND kind = ?2 ORDER BY name")?;
+        let names = statement.query_map(params![subject, kind.as_str()], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    fn subjects_of(&self, stream: &Stream) -> Result<Vec<String>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection
+            .prepare_cached("SELECT subject FROM subjects WHERE kind = ?1 AND name = ?2 ORDER BY subject")?;
+        let subjects = statement.query_map(params![stream.kind.as_str(), stream.name], |row| row.get(0))?;
+        Ok(subjects.collect::<Result<_, _>>()?)
+    }
+
+    fn note_subjects(&self, stream: &Stream, subjects: Vec<String>) -> Result<(), LedgerError> {
+        let stream = stream.clone();
+        self.writer.write(move |connection| {
+            note_subjects(connection, &stream, &subjects)?;
+            connection.execute(
+                "DELETE FROM subjects WHERE subject = ?1 AND kind = ?2 AND name = ?3",
+                params![NOT_LOOKED, stream.kind.as_str(), stream.name],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn forget_subjects(&self, streams: &[Stream]) -> Result<(), LedgerError> {
+        let streams = streams.to_vec();
+        self.writer.write(move |connection| {
+            let mut delete = connection.prepare("DELETE FROM subjects WHERE kind = ?1 AND name = ?2")?;
+            for stream in &streams {
+                delete.execute(params![stream.kind.as_str(), stream.name])?;
+            }
+            Ok(())
+        })?;
+        truncate_wal(&self.writer, &self.path)
+    }
+
     fn sequence(&self) -> Result<u64, LedgerError> {
         // One thread writes, and nothing is ever deleted: the row's number is its place.
         Ok(self.reader().query_row("SELECT coalesce(max(position), 0) FROM entries", [], |row| row.get(0))?)
@@ -365,6 +417,16 @@ pub(super) fn insert(connection: &Connection, entry: &Stored) -> Result<(), Ledg
         entry.body,
         entry.leaf
     ])?;
+    Ok(())
+}
+
+fn note_subjects(connection: &Connection, stream: &Stream, subjects: &[String]) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO subjects (subject, kind, name) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?;
+    for subject in subjects {
+        statement.execute(params![subject, stream.kind.as_str(), stream.name])?;
+    }
     Ok(())
 }
 
@@ -489,6 +551,8 @@ mod tests {
             status: "running".into(),
             once: vec![],
             due: None,
+            subjects: Vec::new(),
+            key: None,
         }
     }
 

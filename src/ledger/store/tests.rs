@@ -63,6 +63,7 @@ on_every_store!(
     a_claim_keeps_others_out_until_its_node_is_gone,
     what_is_due_is_taken_once,
     checkpoints_follow_each_other,
+    streams_are_found_by_their_subjects_until_these_are_forgotten,
 );
 
 fn stream(name: &str) -> Stream {
@@ -83,6 +84,7 @@ fn batch(name: &str, expected: u64, bodies: &[&str], by: By) -> Batch {
         key: Some("key".to_owned()),
         once: vec![],
         due: None,
+        subjects: vec![],
         by,
     }
 }
@@ -246,6 +248,26 @@ fn checkpoints_follow_each_other(tried: &Tried) {
     assert_eq!(tried.one.checkpoints().unwrap(), [b"one".to_vec(), b"two".to_vec()]);
     assert_eq!(tried.one.tile(0, 0).unwrap().unwrap(), b"two");
     assert_eq!(tried.one.tile(0, 1).unwrap(), None);
+}
+
+fn streams_are_found_by_their_subjects_until_these_are_forgotten(tried: &Tried) {
+    let write = |name: &str, expected, subjects: &[&str]| {
+        let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+        tried.one.append(Batch { subjects, ..batch(name, expected, &["1"], By::Anybody) }).unwrap();
+    };
+    write("b", 0, &["customer 1"]);
+    write("a", 0, &["customer 1", "record 2"]);
+    write("a", 1, &["record 2", "customer 3"]);
+    let of = |subject: &str| tried.two.streams_of(StreamKind::Case, subject).unwrap();
+    assert_eq!(of("customer 1"), ["a", "b"]);
+    assert_eq!(of("customer 9"), [""; 0]);
+    let subjects = ["customer 1", "customer 3", "record 2"];
+    assert_eq!(tried.two.subjects_of(&stream("a")).unwrap(), subjects);
+    tried.one.forget_subjects(&[stream("a")]).unwrap();
+    assert_eq!(of("customer 1"), ["b"]);
+    assert_eq!(of("record 2"), [""; 0]);
+    tried.two.note_subjects(&stream("a"), vec!["customer 4".to_owned()]).unwrap();
+    assert_eq!(of("customer 4"), ["a"]);
 }
 
 #[test]

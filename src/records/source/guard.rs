@@ -157,6 +157,11 @@ impl Source for Guarded {
         self.source.at_once()
     }
 
+    fn forget(&self) {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.source.forget();
+    }
+
     fn find<'a>(&'a self, queries: &'a [Query]) -> BoxFuture<'a, Result<Vec<Hits>, SourceError>> {
         Box::pin(async move {
             let key = |query: &Query| Key::Value(query.field.clone(), query.value.clone());

@@ -47,6 +47,9 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Forgets what it was told of customers.
+    fn forget(&self) {}
+
     /// Reads again what it holds in memory, and tells after how long that is to be done again; `None` where it holds
     /// nothing that changes.
     fn reload(&self) -> BoxFuture<'_, Option<Duration>> {

@@ -1,0 +1,48 @@
+//! `prokura erase` and `prokura rotate-keys`: what may not be readable any more.
+
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::{Clock, SystemClock};
+use crate::cases;
+use crate::cli::{Erase, Place, RotateKeys};
+use crate::ledger::{Digests, master};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+pub fn erase(place: &Place, asked: &Erase) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let ledger = wire::existing_ledger(place, &settings)?;
+    let pack = wire::pack(&settings, None)?.pack;
+    let digests = Digests::from([
+        ("program".to_owned(), wire::program_digest()?),
+        ("pack".to_owned(), pack.digest.clone()),
+    ]);
+    let by = format!("command-line:{}", rustix::process::getuid().as_raw());
+    let found = cases::erase(&ledger, &digests, &pack, (&asked.subjects, &by), SystemClock.now());
+    let found = found.map_err(Failure::input)?;
+    for kept in &found.kept {
+        let until = kept.until.map_or_else(String::new, |until| format!(", until {}", until.date()));
+        eprintln!("{} is kept: {}{until}", kept.case, kept.reason);
+    }
+    if !found.unknown.is_empty() {
+        eprintln!("no case holds data of {} of {}", found.unknown.len(), asked.subjects.len());
+    }
+    output::json_pretty(&json!(found))
+}
+
+pub fn rotate(place: &Place, asked: &RotateKeys) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let ledger = wire::existing_ledger(place, &settings)?;
+    let new = asked.new_master_key.as_ref().map(|file| master(file, false));
+    let new = new.transpose().map_err(Failure::input)?;
+    ledger.keys().rotate(BTreeSet::new(), new.as_ref()).map_err(Failure::input)?;
+    match &asked.new_master_key {
+        None => eprintln!("every key is wrapped by a new key-encryption key, and the old one is gone"),
+        Some(file) => eprintln!(
+            "the master key is now the one in {}: put it in the old one's place before anything else is started, and \
+             destroy the old one",
+            file.display()
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! What else an auditor asks about: who of the staff has looked at what, and which policies were in force when. Each is an
+//! event of a stream that never changes what a case does.
+
+use super::CaseError;
+use super::run::{Cases, MOST_CONFLICTS, blocking};
+use crate::base::CaseId;
+use crate::governance::Principal;
+use crate::ledger::{Append, By, LedgerError, NewEvent, Stream, StreamKind};
+use serde_json::json;
+use std::sync::Arc;
+
+const GENERATIONS: &str = "generations";
+
+impl Cases {
+    /// Writes down that somebody looks at cases, before they get to see them.
+    ///
+    /// # Errors
+    /// A ledger that cannot be written: then nobody sees anything.
+    pub async fn note_access(
+        &self,
+        by: &Principal,
+        what: &'static str,
+        cases: Vec<CaseId>,
+    ) -> Result<(), CaseError> {
+        if cases.is_empty() {
+            return Ok(());
+        }
+        let body = json!({ "by": by, "what": what, "cases": cases });
+        let stream = Stream::new(StreamKind::Access, by.name.clone());
+        let own = self.clone();
+        Ok(blocking(move || own.note(&stream, NewEvent { kind: "looked", body })).await?)
+    }
+
+    /// Writes down which policies answer, when others do than the ledger says. Blocks.
+    pub fn note_generation(&self) -> Result<(), LedgerError> {
+        let parts = self.parts();
+        let generation = parts.policies.current().digest().clone();
+        let stream = Stream::new(StreamKind::Policies, GENERATIONS);
+        let body = json!({ "generation": generation });
+        let last = parts.ledger.store().head(&stream)?.map_or(0, |head| head.length.saturating_sub(1));
+        if parts.ledger.stream(&stream, last)?.last().is_some_and(|entry| entry.body == body) {
+            return Ok(());
+        }
+        self.note(&stream, NewEvent { kind: "answers", body })
+    }
+
+    /// Appends an event, whatever was there before.
+    fn note(&self, stream: &Stream, event: NewEvent) -> Result<(), LedgerError> {
+        let parts = self.parts();
+        let ledger = Arc::clone(&parts.ledger);
+        let mut conflicts = 0..MOST_CONFLICTS;
+        loop {
+            let batch = Append {
+                stream: stream.clone(),
+                expected: ledger.store().head(stream)?.map_or(0, |head| head.length),
+                at: ledger.store().now()?,
+                digests: self.digests(),
+                events: vec![event.clone()],
+                status: "kept".to_owned(),
+                once: Vec::new(),
+                due: None,
+                subjects: Vec::new(),
+                key: None,
+            };
+            match ledger.append(&batch, By::Anybody) {
+                Ok(_) => return Ok(()),
+                Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The packs that cases began with. Each pack that was ever in force is an event with all its files, so that a case that
+//! waits keeps to its plan, its texts and its rules, and so that a decision can be taken again from the ledger alone.
+
+use super::CaseError;
+use super::pack::{Pack, PackFiles, load};
+use super::run::MOST_CONFLICTS;
+use crate::base::{Digest, Timestamp, durable};
+use crate::ledger::{Append, By, Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The one stream of its kind.
+const STREAM: &str = "packs";
+
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    pack: Digest,
+    /// Texts by path.
+    files: BTreeMap<String, String>,
+}
+
+fn all(ledger: &Ledger) -> Result<Vec<Recorded>, LedgerError> {
+    let entries = ledger.stream(&Stream::new(StreamKind::Rules, STREAM), 0)?;
+    let damaged = |_| LedgerError::Damaged {
+        stream: STREAM.to_owned(),
+        reason: "it is not the form of a pack".to_owned(),
+    };
+    entries.into_iter().map(|entry| serde_json::from_value(entry.body).map_err(damaged)).collect()
+}
+
+/// Writes a pack into the ledger, unless it is there. Blocks.
+///
+/// # Errors
+/// A ledger that cannot be read or written.
+pub fn record(ledger: &Ledger, files: &PackFiles, at: Timestamp) -> Result<(), CaseError> {
+    let pack = files.digest();
+    let mut conflicts = 0..MOST_CONFLICTS;
+    loop {
+        let known = all(ledger)?;
+        if known.iter().any(|known| known.pack == pack) {
+            return Ok(());
+        }
+        let body = Recorded { pack: pack.clone(), files: files.deciding().collect() };
+        let body = serde_json::to_value(body).map_err(|error| LedgerError::Store(error.to_string()))?;
+        let batch = Append {
+            stream: Stream::new(StreamKind::Rules, STREAM),
+            expected: known.len() as u64,
+            at,
+            digests: Digests::from([("pack".to_owned(), pack.clone())]),
+            events: vec![NewEvent { kind: "pack", body }],
+            status: "kept".to_owned(),
+            once: Vec::new(),
+            due: None,
+            subjects: Vec::new(),
+            key: None,
+        };
+        match ledger.append(&batch, By::Anybody) {
+            Ok(_) => return Ok(()),
+            Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Packs by their digest: those of the ledger, and the current one.
+pub struct Packs {
+    ledger: Arc<Ledger>,
+    /// Where recorded packs are unpacked: a pack is read from files.
+    folder: PathBuf,
+    current: Arc<Pack>,
+    /// `None`: it is not there, or this program cannot read it.
+    known: Mutex<BTreeMap<Digest, Option<Arc<Pack>>>>,
+}
+
+impl Packs {
+    pub fn new(ledger: Arc<Ledger>, state: &Path, current: Arc<Pack>) -> Self {
+        Self { ledger, folder: state.join("packs"), current, known: Mutex::default() }
+    }
+
+    pub fn current(&self) -> Arc<Pack> {
+        Arc::clone(&self.current)
+    }
+
+    /// The pack of this digest; `None` when it is not there any more, or this program cannot read it. Blocks.
+    pub fn pinned(&self, digest: &Digest) -> Option<Arc<Pack>> {
+        if *digest == self.current.digest {
+            return Some(Arc::clone(&self.current));
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = known.entry(digest.clone()).or_insert_with(|| match self.load(digest) {
+            Ok(pack) => Some(Arc::new(pack)),
+            Err(reason) => {
+                tracing::warn!(pack = %digest, reason, "a pack that cases wait with cannot be had");
+                None
+            }
+        });
+        loaded.clone()
+    }
+
+    fn load(&self, digest: &Digest) -> Result<Pack, String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let recorded = all(&self.ledger).map_err(|error| told(&error))?;
+        let recorded = recorded.into_iter().find(|known| known.pack == *digest);
+        let recorded = recorded.ok_or("the ledger does not have it")?;
+        let folder = self.folder.join(digest.hex());
+        for (name, text) in &recorded.files {
+            let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+            let path = folder.join(name);
+            let (Some(parent), Some(last)) = (path.parent().filter(|_| plain), path.file_name()) else {
+                return Err("it names a file outside of itself".to_owned());
+            };
+            durable::private(parent).map_err(|error| told(&error))?;
+            let unfinished = format!("{}.part", last.to_string_lossy());
+            durable::replace(&path, &unfinished, text.as_bytes()).map_err(|error| told(&error))?;
+        }
+        let loaded = load(&folder, None).map_err(|found| {
+            let first = found.first().map(ToString::to_string).unwrap_or_default();
+            format!("{} faults; the first: {first}", found.len())
+        })?;
+        if loaded.pack.digest != *digest {
+            return Err("its files are not those that its digest is of".to_owned());
+        }
+        Ok(loaded.pack)
+    }
+}
