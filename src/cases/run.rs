@@ -48,6 +48,8 @@ pub struct Cases {
     pub(super) node: Arc<Node>,
     /// Claims of cases that nobody drives yet.
     claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
+    /// Claims that could not be given up, and when their cases are due: while this node lives nobody else takes them.
+    unreleased: Arc<Mutex<Vec<(Claim, Option<Timestamp>)>>>,
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     /// What was stopped when somebody last looked.
@@ -94,6 +96,7 @@ impl Cases {
             parts: Arc::new(parts),
             node,
             claims: Arc::default(),
+            unreleased: Arc::default(),
             drivers: Arc::default(),
             stopped: Arc::default(),
             changed,
@@ -174,6 +177,10 @@ impl Cases {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn kept_unreleased(&self) -> MutexGuard<'_, Vec<(Claim, Option<Timestamp>)>> {
+        self.unreleased.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The claim that came with a message, or a new one; `None` when another node has the case.
     async fn claim_of(&self, case: &CaseId) -> Result<Option<Claim>, CaseError> {
         if let Some(claim) = self.kept_claims().remove(case) {
@@ -194,8 +201,7 @@ impl Cases {
         let done = done.unwrap_or_else(|_| Err(CaseError::Died(case.clone())));
         let lost = matches!(done, Err(CaseError::Ledger(LedgerError::Lost { .. })));
         let again = done.is_err().then(|| self.parts.clock.now().plus_millis(backoff(claim.attempts)));
-        let ledger = Arc::clone(&self.parts.ledger);
-        let released = blocking(move || ledger.store().release(&claim, again)).await;
+        let released = self.release(claim, again).await;
         if lost {
             tracing::warn!(%case, "another node has taken the case over");
             return self.state(case).await;
@@ -203,6 +209,15 @@ impl Cases {
         let state = done?;
         released?;
         Ok(state)
+    }
+
+    async fn release(&self, claim: Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
+        let (ledger, own) = (Arc::clone(&self.parts.ledger), claim.clone());
+        let released = blocking(move || ledger.store().release(&own, due)).await;
+        if released.is_err() {
+            self.kept_unreleased().push((claim, due));
+        }
+        released
     }
 
     async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
@@ -273,6 +288,13 @@ impl Cases {
     /// Takes over the cases that are due and that no living node has: those of a node that ended, and those whose time
     /// has come. Returns how many.
     pub async fn recover(&self) -> Result<usize, CaseError> {
+        let mut left = std::mem::take(&mut *self.kept_unreleased());
+        while let Some((claim, due)) = left.pop() {
+            if let Err(error) = self.release(claim, due).await {
+                self.kept_unreleased().extend(left);
+                return Err(error.into());
+            }
+        }
         let mut count = 0;
         loop {
             let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
