@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 
-/// Settings of each session, whatever the server's are: a commit is on the disk before it is answered, and who waits
-/// for a row waits for a while only.
-pub const OPTIONS: &str =
-    "-c synchronous_commit=on -c lock_timeout=10000 -c default_transaction_isolation=read\\ committed";
+/// Settings of each session, whatever the server's are: a commit is on the disk before it is answered, who waits for a
+/// row waits for a while only, and a node that stands still in a transaction does not keep its rows from the others.
+pub const OPTIONS: &str = "-c synchronous_commit=on -c lock_timeout=10000 \
+    -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed";
 
 /// A statement may take so long.
 const STATEMENT: Duration = Duration::from_secs(30);
