@@ -4,9 +4,13 @@
 
 mod bank;
 mod disk;
+mod flips;
 mod kills;
+mod pair;
 mod points;
 mod power;
+mod restarts;
+mod stopped;
 mod tracing;
 
 use serde_json::Value;
@@ -71,6 +75,11 @@ impl Process {
     fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
+        assert!(sent.unwrap().success(), "{name} was not sent");
     }
 
     fn ended(&mut self) -> bool {
