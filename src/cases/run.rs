@@ -50,6 +50,8 @@ pub struct Cases {
     claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
     /// Claims that could not be given up, and when their cases are due: while this node lives nobody else takes them.
     unreleased: Arc<Mutex<Vec<(Claim, Option<Timestamp>)>>>,
+    /// Cases that this node may hold without knowing: the store did not say whether it has claimed them.
+    doubtful: Arc<Mutex<HashSet<CaseId>>>,
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     /// What was stopped when somebody last looked.
@@ -97,6 +99,7 @@ impl Cases {
             node,
             claims: Arc::default(),
             unreleased: Arc::default(),
+            doubtful: Arc::default(),
             drivers: Arc::default(),
             stopped: Arc::default(),
             changed,
@@ -155,7 +158,10 @@ impl Cases {
                         _ => Err(CaseError::TokenReplayed),
                     };
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.kept_doubtful().insert(case);
+                    return Err(error);
+                }
             }
         }
     }
@@ -181,6 +187,10 @@ impl Cases {
         self.unreleased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn kept_doubtful(&self) -> MutexGuard<'_, HashSet<CaseId>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The claim that came with a message, or a new one; `None` when another node has the case.
     async fn claim_of(&self, case: &CaseId) -> Result<Option<Claim>, CaseError> {
         if let Some(claim) = self.kept_claims().remove(case) {
@@ -188,7 +198,11 @@ impl Cases {
         }
         let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
         let stream = Stream::new(StreamKind::Case, case.as_str());
-        Ok(blocking(move || ledger.store().take_one(&stream, &node)).await?)
+        let taken = blocking(move || ledger.store().take_one(&stream, &node)).await;
+        if taken.is_err() {
+            self.kept_doubtful().insert(case.clone());
+        }
+        Ok(taken?)
     }
 
     /// Does what is due in a case until it waits for somebody, unless another node does. Errors are of the store: the
@@ -295,6 +309,8 @@ impl Cases {
                 return Err(error.into());
             }
         }
+        let doubtful = std::mem::take(&mut *self.kept_doubtful());
+        doubtful.into_iter().for_each(|case| self.start(case));
         let mut count = 0;
         loop {
             let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());

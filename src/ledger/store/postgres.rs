@@ -288,7 +288,7 @@ impl Store for Postgres {
         let sql = format!(
             "UPDATE heads h SET node = $3, epoch = epoch + 1, attempts = attempts + 1
              WHERE kind = $1 AND name = $2
-               AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.name = h.node AND n.until > {NOW}))
+               AND (node IS NULL OR node = $3 OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.name = h.node AND n.until > {NOW}))
              RETURNING h.name, h.epoch, h.attempts"
         );
         let rows = self.0.rows(sql, values![stream.kind.as_str(), stream.name.clone(), node.to_owned()])?;

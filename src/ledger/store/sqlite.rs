@@ -219,7 +219,8 @@ impl Store for Sqlite {
         let (stream, node, now) = (stream.clone(), node.to_owned(), self.clock.now());
         self.writer.write(move |connection| {
             let hold = hold_of(connection, &stream)?;
-            if hold.length == 0 || living(connection, hold.node.as_deref(), now)? {
+            let other = hold.node.as_deref().filter(|holder| *holder != node);
+            if hold.length == 0 || living(connection, other, now)? {
                 return Ok(None);
             }
             let claim = Claim { stream, epoch: hold.epoch + 1, attempts: hold.attempts + 1 };
