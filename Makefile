@@ -13,8 +13,10 @@ help:
 	@echo "make model       train a bundle, all stages (PROKURA_DATA names the public data; hours, see docs/models.md)"
 	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
+	@echo "make torture          what make test samples of faults, kills and forgeries, in full: hours (docs/torture.md)"
 	@echo "make test-arm         the tests of the ARM kernel under emulation"
 	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
+	@echo "make bench-ledger     cases a second beside raw inserts, and one more event as the log grows (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 	@echo "make bench-gpu        our encoder on a GPU beside PyTorch, and its readings beside the CPU's (bench/results)"
 
@@ -25,12 +27,24 @@ run: tools
 
 # cargo-nextest runs the tests faster where it is installed; cargo's own runner runs the same ones.
 .PHONY: test
-test: tools postgresql
+test: tools postgresql strace
 	@if command -v cargo-nextest >/dev/null; then \
 	  cargo nextest run --locked --no-fail-fast; \
 	else \
 	  cargo test --locked --no-fail-fast; \
 	fi
+
+# In full what make test does samples of. The program is a release one without its symbols: each start
+# digests the program, and some rows start it thousands of times.
+.PHONY: torture
+torture: tools postgresql strace
+	cargo build --release --locked
+	strip -o target/torture-prokura target/release/prokura
+	@for row in torture::points torture::power torture::kills torture::stopped torture::restarts torture::flips \
+	    flow::simulated flow::sagas flow::waits flow::erase; do \
+	  PROKURA_TORTURE=all PROKURA_BIN=$(CURDIR)/target/torture-prokura \
+	    cargo test --locked --test integration $$row -- --nocapture || exit 1; \
+	done
 
 # The kernel of ARM on any machine, under emulation. Needs `rustup target add aarch64-unknown-linux-gnu` and, from
 # Debian, qemu-user, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
@@ -63,6 +77,13 @@ postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy postgresql postgresql-client; } || \
 	  { echo "PostgreSQL is missing: apt-get install postgresql"; exit 1; }
+
+# Tests follow single system calls, and let them fail.
+.PHONY: strace
+strace:
+	@command -v strace >/dev/null || \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy strace; } || \
+	  { echo "strace is missing: apt-get install strace"; exit 1; }
 
 .PHONY: base-model
 base-model: models/base/model.safetensors
@@ -133,3 +154,11 @@ bench-lookup: tools
 	test -e $(BENCH)/lookup-python || python3 -m venv $(BENCH)/lookup-python
 	$(BENCH)/lookup-python/bin/pip install --quiet splink recordlinkage rapidfuzz || true
 	python3 bench/lookup.py --work $(BENCH)/lookup --peers $(BENCH)/lookup-python/bin/python --out bench/results/lookup.json
+
+# On the disk of LEDGER, which needs 10 GiB.
+LEDGER ?= $(BENCH)/ledger
+
+.PHONY: bench-ledger
+bench-ledger: tools
+	cargo bench --locked --no-run --bench ledger
+	python3 bench/ledger.py --work $(LEDGER) --out bench/results/ledger.json

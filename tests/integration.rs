@@ -12,3 +12,4 @@ mod commands;
 mod flow;
 mod http;
 mod stage;
+mod torture;

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{Clock, SystemClock};
 use crate::cli::{Audit, Place};
-use crate::ledger::{self, Root, Stream, StreamKind, Verified, Witness};
+use crate::ledger::{self, Cosigner, Root, Stream, StreamKind, Verified, Witness};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -12,32 +12,37 @@ use std::path::{Path, PathBuf};
 
 pub fn run(place: &Place, asked: &Audit) -> Result<(), Failure> {
     match asked {
-        Audit::Verify { export: Some(file), public_key, witness, .. } => {
+        Audit::Verify { export: Some(file), public_key, witness, witness_key, .. } => {
             let Some(key) = public_key else {
                 let problem = "an export is verified with the log's --public-key, which comes from whoever runs the \
                     service and never from the export";
                 return Err(Failure::Input(problem.to_owned()));
             };
             let key = public_key_of(key)?;
-            let witnessed = witnessed(witness, &key)?;
+            let witnessed = witnessed(witness, witness_key.as_deref(), &key)?;
             let file = open(file)?;
             told(&ledger::verify_export(&mut BufReader::new(file), &key, &witnessed))
         }
-        Audit::Verify { public_key, witness, full, .. } => {
-            verify(place, public_key.as_deref(), witness, *full)
+        Audit::Verify { public_key, witness, witness_key, full, .. } => {
+            verify(place, public_key.as_deref(), (witness, witness_key.as_deref()), *full)
         }
         Audit::Export { out, case } => export(place, out.as_deref(), case.as_deref()),
         Audit::Checkpoint => checkpoint(place),
     }
 }
 
-fn verify(place: &Place, public_key: Option<&str>, witness: &[PathBuf], full: bool) -> Result<(), Failure> {
+fn verify(
+    place: &Place,
+    public_key: Option<&str>,
+    (witness, witness_key): (&[PathBuf], Option<&str>),
+    full: bool,
+) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let opened = wire::existing_ledger(place, &settings)?;
     let own = || opened.signer().map(|signer| signer.public_key.clone()).unwrap_or_default();
     let key = public_key.map(public_key_of).transpose()?.unwrap_or_else(own);
-    let mut seen = witnessed(witness, &key)?;
-    if let Some(witness) = wire::witness(place, &settings) {
+    let mut seen = witnessed(witness, witness_key, &key)?;
+    if let Some(witness) = wire::witness(place, &settings)? {
         seen.extend(witness.checkpoints(&key).map_err(Failure::input)?);
     }
     told(&ledger::verify(opened.store(), &key, &seen, full).map_err(Failure::input)?)
@@ -74,17 +79,28 @@ fn open(file: &Path) -> Result<File, Failure> {
     File::open(file).map_err(|error| Failure::Input(format!("{}: {error}", file.display())))
 }
 
-/// What is in these files, and folders of a witness.
-fn witnessed(paths: &[PathBuf], key: &str) -> Result<Vec<Root>, Failure> {
+/// What is in these files, and folders of a witness; with a witness's key, what that one has signed.
+fn witnessed(paths: &[PathBuf], witness_key: Option<&str>, key: &str) -> Result<Vec<Root>, Failure> {
+    let cosigner = witness_key.map(|given| {
+        let problem =
+            "--witness-key is the verifier key of a cosigner, name+12345678+base64, or a file with it";
+        Cosigner::read(&public_key_of(given)?).ok_or_else(|| Failure::Input(problem.to_owned()))
+    });
+    let cosigner = cosigner.transpose()?;
     let mut roots = Vec::new();
     for path in paths {
+        let witness = Witness::at(path.clone());
+        let witness = match &cosigner {
+            Some(cosigner) => witness.with_cosigner(cosigner.clone()),
+            None => witness,
+        };
         if path.is_dir() {
-            roots.extend(Witness::at(path.clone()).checkpoints(key).map_err(Failure::input)?);
+            roots.extend(witness.checkpoints(key).map_err(Failure::input)?);
             continue;
         }
         let shown = path.display();
         let note = std::fs::read(path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
-        let root = ledger::checkpoint::read(&note, key);
+        let root = witness.read(&note, key);
         roots.push(root.map_err(|error| Failure::Check(format!("{shown}: {error}")))?);
     }
     Ok(roots)
@@ -120,7 +136,7 @@ fn checkpoint(place: &Place) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let opened = wire::existing_ledger(place, &settings)?;
     opened.sign().map_err(Failure::input)?;
-    if let Some(witness) = wire::witness(place, &settings) {
+    if let Some(witness) = wire::witness(place, &settings)? {
         witness.keep(&opened, SystemClock.now()).map_err(Failure::input)?;
     }
     match opened.store().checkpoint().map_err(Failure::input)? {

@@ -2,7 +2,7 @@
 //! approval has expired, and whether messages are still what they were.
 
 use super::settings::Settings;
-use super::{Failure, nearest, wire};
+use super::{Failure, nearest};
 use crate::base::{Digest, Timestamp};
 use crate::cases::{CaseError, Cases, erased};
 use crate::cli::Place;
@@ -21,7 +21,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Niceness, 0 to 19.
 const BEHIND: i32 = 15;
 
-pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> std::io::Result<()> {
+pub fn start(
+    witness: Option<Witness>,
+    place: &Place,
+    settings: &Settings,
+    cases: &Cases,
+    api: &Api,
+) -> std::io::Result<()> {
     let (own, recorded) = (cases.clone(), Mutex::default());
     again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
     let own = cases.clone();
@@ -51,7 +57,7 @@ pub fn start(place: &Place, settings: &Settings, cases: &Cases, api: &Api) -> st
         })?;
     }
     let (own, watch) = (cases.clone(), Mutex::default());
-    let (ledger, witness) = (settings.ledger.clone(), wire::witness(place, settings));
+    let ledger = settings.ledger.clone();
     again(SECOND, "no checkpoint could be signed", move || sign(&own, &ledger, witness.as_ref(), &watch))?;
     cases.parts().lookup.keep_loaded();
     if let Some(nodes) = cases.parts().readers.nodes() {

@@ -85,13 +85,14 @@ async fn run(
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
-    background::start(place, settings, &engine.cases, &api).map_err(Failure::input)?;
+    background::start(wire::witness(place, settings)?, place, settings, &engine.cases, &api)
+        .map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
     let ledger = Arc::clone(&engine.cases.parts().ledger);
     http::serve(listener, api, shutdown()).await.map_err(Failure::input)?;
     // What was written last is not left unsigned.
     ledger.sign().map_err(Failure::input)?;
-    if let Some(witness) = wire::witness(place, settings) {
+    if let Some(witness) = wire::witness(place, settings)? {
         witness.keep(&ledger, SystemClock.now()).map_err(Failure::input)?;
     }
     Ok(())
@@ -228,6 +229,7 @@ impl DemoProcess {
             url: format!("http://{}/channel/key", self.address),
             headers: vec![],
             json: None,
+            text: None,
             timeout: std::time::Duration::from_secs(5),
             max_bytes: 4096,
             http2: false,

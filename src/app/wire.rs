@@ -3,12 +3,12 @@
 use super::Failure;
 use super::settings::Settings;
 use crate::acting::{Acting, HttpConnector};
-use crate::base::outbound::Outbound;
+use crate::base::outbound::{Method, Outbound, Request};
 use crate::base::{Clock, Digest, SystemClock};
 use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
-use crate::ledger::{Ledger, StateLock, Witness};
+use crate::ledger::{Ledger, Post, StateLock, Witness};
 use crate::policy::{self, Policies};
 use crate::records::weights::Matching;
 use crate::records::{Lookup, LookupSettings};
@@ -174,8 +174,37 @@ fn ledger(settings: &Settings, state: &Path) -> Result<Ledger, Failure> {
     settings.ledger.connect(state, &settings.folder, &outbound(settings)?).map_err(Failure::input)
 }
 
-pub fn witness(place: &Place, settings: &Settings) -> Option<Witness> {
-    settings.ledger.witness(&state(place, settings))
+/// The witness of a state directory, and the one on another machine, if there is one.
+pub fn witness(place: &Place, settings: &Settings) -> Result<Option<Witness>, Failure> {
+    let Some(witness) = settings.ledger.witness(&state(place, settings)) else { return Ok(None) };
+    let Some((url, cosigner)) = settings.ledger.cosigner().map_err(Failure::input)? else {
+        return Ok(Some(witness));
+    };
+    let outbound = outbound(settings)?;
+    outbound.check(&url).map_err(Failure::input)?;
+    Ok(Some(witness.with_cosigner(cosigner).asking(post(outbound, url))))
+}
+
+/// Sends a text to an address and waits for the answer, on whatever thread.
+fn post(outbound: Outbound, url: String) -> Post {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |text: String| {
+        let request = Request {
+            method: Method::Post,
+            url: url.clone(),
+            headers: Vec::new(),
+            json: None,
+            text: Some(text),
+            timeout: Duration::from_secs(10),
+            max_bytes: 64 << 10,
+            http2: false,
+        };
+        let (outbound, (tell, told)) = (outbound.clone(), std::sync::mpsc::channel());
+        runtime.spawn(async move { drop(tell.send(outbound.send(request).await)) });
+        let answer = told.recv().map_err(|_| "the program ends".to_owned())?;
+        let answer = answer.map_err(|error| error.to_string())?;
+        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    })
 }
 
 /// Opens everything that a case needs. Takes the state directory's lock.

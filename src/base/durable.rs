@@ -19,11 +19,17 @@ pub fn private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Makes a file that only its owner can read; one that exists is an error.
+/// Makes a file that only its owner can read; one that exists is an error. It is never there in part: who finds half a key
+/// cannot start.
 pub fn secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let next = path.with_file_name(ids::fresh("secret"));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&next)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    // A rename would take the place of a file that exists; a link does not.
+    let linked = fs::hard_link(&next, path);
+    fs::remove_file(&next)?;
+    linked?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 
@@ -60,5 +66,10 @@ mod tests {
         let mode = |folder: &Path| fs::metadata(folder).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&private_one), mode(&folder.path().join("state"))), (0o700, 0o700));
         assert!(replace(&folder.path().join("none/current"), "next", b"x").is_err());
+        let key = private_one.join("key");
+        secret(&key, b"one").unwrap();
+        assert!(secret(&key, b"two").is_err());
+        assert_eq!((fs::read(&key).unwrap().as_slice(), mode(&key)), (b"one".as_slice(), 0o600));
+        assert_eq!(fs::read_dir(&private_one).unwrap().count(), 1);
     }
 }

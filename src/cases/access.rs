@@ -3,11 +3,22 @@
 
 use super::CaseError;
 use super::run::{Cases, MOST_CONFLICTS, blocking};
-use crate::base::CaseId;
+use crate::base::{CaseId, Timestamp};
 use crate::governance::Principal;
 use crate::ledger::{Append, By, LedgerError, NewEvent, Stream, StreamKind};
+use lru::LruCache;
 use serde_json::json;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, PoisonError};
+
+/// Who looks at the same again within so many milliseconds is still looking.
+const SAME_LOOK: i64 = 15 * 60_000;
+
+/// So many looks are remembered.
+pub(super) const LOOKS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// Who looked last at what, and when.
+pub(super) type Looks = LruCache<(String, &'static str, CaseId), Timestamp>;
 
 const GENERATIONS: &str = "generations";
 
@@ -22,6 +33,15 @@ impl Cases {
         what: &'static str,
         cases: Vec<CaseId>,
     ) -> Result<(), CaseError> {
+        let now = self.parts().clock.now();
+        let cases: Vec<CaseId> = {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut anew = |case: &CaseId| {
+                let before = looked.put((by.name.clone(), what, case.clone()), now);
+                before.is_none_or(|before| now.since(before) > SAME_LOOK || now < before)
+            };
+            cases.into_iter().filter(|case| anew(case)).collect()
+        };
         if cases.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Performs the effects of cases and feeds the results back as inputs. Decides nothing.
 
 use super::CaseError;
+use super::access::{LOOKS, Looks};
 use super::erase::subjects;
 use super::event::Event;
 use super::node::Node;
@@ -24,6 +25,7 @@ use futures::FutureExt;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
@@ -52,10 +54,17 @@ pub struct Cases {
     pub(super) node: Arc<Node>,
     /// Claims of cases that nobody drives yet.
     claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
+    /// Cases that this node may hold without knowing, because the store did not say what came of a claim or of its end:
+    /// while it lives nobody else takes them.
+    doubtful: Arc<Mutex<HashSet<CaseId>>>,
+    /// Whether the store did not say which cases it gave this node.
+    unheard: Arc<AtomicBool>,
     /// One driver a case at a time.
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     /// What was stopped when somebody last looked.
     pub(super) stopped: Arc<RwLock<Vec<Stop>>>,
+    /// What staff has looked at lately.
+    pub(super) looked: Arc<Mutex<Looks>>,
     /// Told when another node leaves something that is due.
     wake: Arc<Notify>,
     changed: broadcast::Sender<CaseId>,
@@ -129,8 +138,11 @@ impl Cases {
             parts: Arc::new(parts),
             node,
             claims: Arc::default(),
+            doubtful: Arc::default(),
+            unheard: Arc::default(),
             drivers: Arc::default(),
             stopped: Arc::default(),
+            looked: Arc::new(Mutex::new(Looks::new(LOOKS))),
             wake,
             changed,
             unsent: Arc::default(),
@@ -223,7 +235,12 @@ impl Cases {
                 Ok(_) => return Ok(()),
                 // Something else happened in the case meanwhile; this comes after it.
                 Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if matches!(&error, CaseError::Ledger(failed) if !failed.is_refusal()) {
+                        self.kept_doubtful().insert(case.clone());
+                    }
+                    return Err(error);
+                }
             }
         }
     }
@@ -257,6 +274,10 @@ impl Cases {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn kept_doubtful(&self) -> MutexGuard<'_, HashSet<CaseId>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The claim that came with a message, or a new one; `None` when another node has the case.
     async fn claim_of(&self, case: &CaseId) -> Result<Option<Claim>, CaseError> {
         if let Some(claim) = self.kept_claims().remove(case) {
@@ -264,7 +285,11 @@ impl Cases {
         }
         let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
         let stream = Stream::new(StreamKind::Case, case.as_str());
-        Ok(blocking(move || ledger.store().take_one(&stream, &node)).await?)
+        let taken = blocking(move || ledger.store().take_one(&stream, &node)).await;
+        if taken.is_err() {
+            self.kept_doubtful().insert(case.clone());
+        }
+        Ok(taken?)
     }
 
     /// Does what is due in a case until it waits for somebody, unless another node does. Errors are of the store: the
@@ -284,6 +309,9 @@ impl Cases {
             store.release(&claim, now.zip(left_alone).map(|(now, wait)| now.plus_millis(wait)))
         };
         let released = blocking(release).await;
+        if released.is_err() {
+            self.kept_doubtful().insert(case.clone());
+        }
         if lost {
             tracing::warn!(%case, "another node has taken the case over");
             return self.state(case).await;
@@ -362,10 +390,24 @@ impl Cases {
     /// Takes over the cases that are due and that no living node has: those of a node that ended, and those whose time
     /// has come. Returns how many.
     pub async fn recover(&self) -> Result<usize, CaseError> {
+        if self.unheard.load(Ordering::SeqCst) {
+            let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
+            let held = blocking(move || ledger.store().held(StreamKind::Case, &node)).await?;
+            // Those that are driven just then go on under another claim.
+            self.kept_doubtful().extend(held.into_iter().map(CaseId::new));
+            self.unheard.store(false, Ordering::SeqCst);
+        }
+        let doubtful = std::mem::take(&mut *self.kept_doubtful());
+        doubtful.into_iter().for_each(|case| self.start(case));
         let mut count = 0;
         loop {
             let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
-            let taken = blocking(move || ledger.store().take(StreamKind::Case, &node, TAKEN)).await?;
+            let taken = blocking(move || ledger.store().take(StreamKind::Case, &node, TAKEN)).await;
+            if taken.is_err() {
+                // It may have been done, and nobody knows of what.
+                self.unheard.store(true, Ordering::SeqCst);
+            }
+            let taken = taken?;
             count += taken.len();
             let last = taken.len() < TAKEN;
             for claim in taken {

@@ -270,16 +270,6 @@ impl State {
             Event::Planned { leaf, plan, pack, path, cursor, next } => {
                 self.planned((leaf, plan.as_ref(), pack.as_ref()), path, cursor, next)
             }
-            Event::Decided { call, step, record, arguments, decision, undoes } => {
-                let proposed = CallState {
-                    id: call.clone(),
-                    tool: decision.tool.clone(),
-                    arguments: arguments.clone(),
-                    undoes: undoes.clone(),
-                    ..CallState::proposed(step, record.clone())
-                };
-                self.decided(proposed, decision);
-            }
             Event::ApprovalAsked { approval } => {
                 self.approval = Some((approval.clone(), Vec::new()));
                 self.status = Status::WaitingApproval;
@@ -292,6 +282,45 @@ impl State {
                 }
             }
             Event::Expired { .. } => self.approval = None,
+            Event::Decided { .. }
+            | Event::Intended { .. }
+            | Event::Doubted { .. }
+            | Event::Returned { .. }
+            | Event::Undoing { .. }
+            | Event::Undone { .. } => self.apply_to_calls(event, at),
+            Event::Waiting { .. } | Event::Elapsed { .. } | Event::Notified { .. } => {
+                self.apply_to_wait(event);
+            }
+            Event::Escalated { queue, reason, summary } => {
+                self.escalation = Some(Escalation {
+                    queue: queue.clone(),
+                    reason: reason.clone(),
+                    summary: summary.clone(),
+                });
+            }
+            Event::Replied { kind, reply } => self.replied(*kind, reply),
+            Event::Stuck { reason } => {
+                self.stuck = Some(reason.clone());
+                self.stuck_at = Some(self.stage);
+                self.status = Status::Stuck;
+                self.stage = Stage::Waiting;
+            }
+            Event::Retried { .. } => self.retried(),
+        }
+    }
+
+    fn apply_to_calls(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::Decided { call, step, record, arguments, decision, undoes } => {
+                let proposed = CallState {
+                    id: call.clone(),
+                    tool: decision.tool.clone(),
+                    arguments: arguments.clone(),
+                    undoes: undoes.clone(),
+                    ..CallState::proposed(step, record.clone())
+                };
+                self.decided(proposed, decision);
+            }
             Event::Intended { call, undo, .. } => {
                 if let Some(known) = self.call_mut(call) {
                     known.intended_at = Some(at);
@@ -310,18 +339,6 @@ impl State {
                     known.outcome = Some(outcome.clone());
                 }
             }
-            Event::Waiting { step, until, awaited, .. } => {
-                self.waiting = Some(Waiting { step: step.clone(), until: *until, awaited: awaited.clone() });
-                self.status = Status::WaitingEvent;
-                // The customer hears something before the time is over.
-                self.stage = if self.answered { Stage::Waiting } else { Stage::Composing };
-            }
-            Event::Elapsed { .. } => self.resume(false),
-            Event::Notified { taken, .. } => {
-                if *taken {
-                    self.resume(true);
-                }
-            }
             Event::Undoing { calls, then } => {
                 (self.waiting, self.resumes) = (None, None);
                 self.undoing = Some(Undoing { calls: calls.clone(), then: then.clone() });
@@ -329,21 +346,21 @@ impl State {
                 self.stage = Stage::Waiting;
             }
             Event::Undone { call } => self.undone(call),
-            Event::Escalated { queue, reason, summary } => {
-                self.escalation = Some(Escalation {
-                    queue: queue.clone(),
-                    reason: reason.clone(),
-                    summary: summary.clone(),
-                });
+            _ => {}
+        }
+    }
+
+    fn apply_to_wait(&mut self, event: &Event) {
+        match event {
+            Event::Waiting { step, until, awaited, .. } => {
+                self.waiting = Some(Waiting { step: step.clone(), until: *until, awaited: awaited.clone() });
+                self.status = Status::WaitingEvent;
+                // The customer hears something before the time is over.
+                self.stage = if self.answered { Stage::Waiting } else { Stage::Composing };
             }
-            Event::Replied { kind, reply } => self.replied(*kind, reply),
-            Event::Stuck { reason } => {
-                self.stuck = Some(reason.clone());
-                self.stuck_at = Some(self.stage);
-                self.status = Status::Stuck;
-                self.stage = Stage::Waiting;
-            }
-            Event::Retried { .. } => self.retried(),
+            Event::Elapsed { .. } => self.resume(false),
+            Event::Notified { taken: true, .. } => self.resume(true),
+            _ => {}
         }
     }
 

@@ -516,6 +516,9 @@ pub enum Audit {
         /// Earlier checkpoints: a file with one, or the folder of a witness. May be given several times.
         #[arg(long, value_name = "PATH")]
         witness: Vec<PathBuf>,
+        /// The public key of a witness on another machine, or a file with it: only checkpoints count that it has signed.
+        #[arg(long, value_name = "KEY", requires = "witness")]
+        witness_key: Option<String>,
         /// Hold every tile of the tree and every earlier checkpoint against the entries, too.
         #[arg(long)]
         full: bool,

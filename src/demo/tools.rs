@@ -343,6 +343,7 @@ mod tests {
                 url: format!("http://{}{path}", self.base),
                 headers: key.map(|key| ("Idempotency-Key".to_owned(), key.to_owned())).into_iter().collect(),
                 json,
+                text: None,
                 timeout: Duration::from_millis(millis),
                 max_bytes: 1 << 20,
                 http2: false,

@@ -79,6 +79,8 @@ pub enum NotSigned {
     Signature(String),
     #[error("the checkpoint does not have the form of one")]
     Form,
+    #[error("the witness has not signed the checkpoint")]
+    Witness,
 }
 
 /// Reads a checkpoint that the holder of this key has signed.

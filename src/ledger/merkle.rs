@@ -4,7 +4,7 @@
 use super::LedgerError;
 use super::entry::Leaf;
 use super::store::Store;
-use tlog_tiles::{Error as TileError, Hash, HashReader, node_hash};
+use tlog_tiles::{Error as TileError, Hash, HashReader, node_hash, tree_hash};
 use tlog_tiles::{check_record, check_tree, prove_record, prove_tree};
 
 const HASH: usize = 32;
@@ -145,6 +145,20 @@ impl HashReader for Tiles<'_> {
 pub fn inclusion(store: &dyn Store, root: Root, index: u64, leaf: &Leaf) -> Result<Vec<Hash>, LedgerError> {
     let proof = || prove_record(root.size, index, &Tiles(store));
     given(index < root.size, proof, |proof| included(proof, root, index, leaf))
+}
+
+/// A hash of its 32 bytes.
+pub fn hash_of(bytes: &[u8]) -> Option<Hash> {
+    Some(Hash(bytes.try_into().ok()?))
+}
+
+/// The root that the stored tree had at an earlier size. Whether it is one of this tree, `consistency` says.
+pub fn root_at(store: &dyn Store, root: Root, size: u64) -> Result<Root, LedgerError> {
+    let hash = if size <= root.size { tree_hash(size, &Tiles(store)).ok() } else { None };
+    hash.map(|hash| Root { size, hash }).ok_or_else(|| LedgerError::Damaged {
+        stream: "*".to_owned(),
+        reason: format!("its tree has no root of {size} entries"),
+    })
 }
 
 /// The hashes that show that a stored tree continues an earlier one.

@@ -6,6 +6,7 @@
 //! what it opens, or change or remove an entry.
 
 pub mod checkpoint;
+mod cosign;
 mod entry;
 mod error;
 mod export;
@@ -20,6 +21,7 @@ mod verify;
 mod witness;
 
 pub use checkpoint::Signer;
+pub use cosign::{Answer, Cosigner};
 pub use entry::{Append, Digests, Entry, Key, NewEvent, Once, Stored, Stream, StreamKind, Subject};
 pub use error::LedgerError;
 pub use export::{ExportError, export, verify_export};
@@ -31,4 +33,4 @@ pub use secret::Secret;
 pub use settings::{Database, LedgerSettings, WitnessSettings};
 pub use store::{By, Claim, Head, NOT_LOOKED, Store, Told};
 pub use verify::{Damage, Verified, verify};
-pub use witness::Witness;
+pub use witness::{Post, Witness};

@@ -2,7 +2,7 @@
 
 use super::keys::{Keys, master, master_of};
 use super::store::{self, KeyTable, OPTIONS, Sqlite, Store};
-use super::{Ledger, LedgerError, Secret, Signer, Witness};
+use super::{Cosigner, Ledger, LedgerError, Secret, Signer, Witness};
 use crate::base::outbound::Outbound;
 use crate::base::postgres::{Postgres, Server};
 use crate::base::{SystemClock, durable, ids};
@@ -68,6 +68,10 @@ impl Database {
 pub struct WitnessSettings {
     /// Beside the state directory, if none is named.
     pub folder: Option<PathBuf>,
+    /// A witness on another machine that signs checkpoints (C2SP tlog-witness): the address before `/add-checkpoint`, and
+    /// its public key, `name+12345678+base64`. What it signed is kept in the folder.
+    pub url: Option<String>,
+    pub key: Option<String>,
     /// It sees a checkpoint so often at most.
     pub seconds: u64,
     /// Without a witness, whoever holds the signing key could rewrite history.
@@ -76,7 +80,7 @@ pub struct WitnessSettings {
 
 impl Default for WitnessSettings {
     fn default() -> Self {
-        Self { folder: None, seconds: 60, off: false }
+        Self { folder: None, url: None, key: None, seconds: 60, off: false }
     }
 }
 
@@ -129,6 +133,26 @@ impl LedgerSettings {
         };
         let folder = self.witness.folder.as_ref().map_or_else(beside, |folder| state.join(folder));
         (!self.witness.off).then(|| Witness::at(folder))
+    }
+
+    /// The witness on another machine: its address, and whose signature counts.
+    ///
+    /// # Errors
+    /// One of the two without the other, or a key that is none.
+    pub fn cosigner(&self) -> Result<Option<(String, Cosigner)>, LedgerError> {
+        let wrong = |problem: &str| LedgerError::Setting {
+            section: "[ledger.witness]".to_owned(),
+            problem: problem.to_owned(),
+        };
+        match (&self.witness.url, &self.witness.key) {
+            (None, None) => Ok(None),
+            (Some(url), Some(key)) => {
+                let form = "`key` is the verifier key of a cosigner, `name+12345678+base64` (C2SP tlog-cosignature v1)";
+                let cosigner = Cosigner::read(key).ok_or_else(|| wrong(form))?;
+                Ok(Some((format!("{}/add-checkpoint", url.trim_end_matches('/')), cosigner)))
+            }
+            _ => Err(wrong("a witness on another machine needs both `url` and `key`")),
+        }
     }
 
     /// With another store, and the keys of the state directory.

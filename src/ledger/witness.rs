@@ -2,9 +2,10 @@
 //! another history and sign it.
 //!
 //! A folder outside of the state directory, best on a write-once mount or another machine's share: one file for each
-//! checkpoint, made once and never changed.
+//! checkpoint, made once and never changed. Where a witness on another machine signs, too, only what it signed counts.
 
-use super::checkpoint;
+use super::checkpoint::{self, NotSigned};
+use super::cosign::{self, Answer, Cosigner};
 use super::merkle::{self, Root};
 use super::{Ledger, LedgerError};
 use crate::base::{Timestamp, durable};
@@ -12,16 +13,43 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const EXTENSION: &str = "checkpoint";
 
+/// Sends a body to the witness on another machine.
+pub type Post = Arc<dyn Fn(String) -> Result<Answer, String> + Send + Sync>;
+
 /// A folder of checkpoints, in one folder a day.
-#[derive(Clone, Debug)]
-pub struct Witness(PathBuf);
+#[derive(Clone)]
+pub struct Witness {
+    folder: PathBuf,
+    cosigner: Option<Cosigner>,
+    post: Option<Post>,
+}
 
 impl Witness {
     pub fn at(folder: PathBuf) -> Self {
-        Self(folder)
+        Self { folder, cosigner: None, post: None }
+    }
+
+    /// Only checkpoints count that this one has signed, too.
+    #[must_use]
+    pub fn with_cosigner(self, cosigner: Cosigner) -> Self {
+        Self { cosigner: Some(cosigner), ..self }
+    }
+
+    /// Where the cosigner is asked.
+    #[must_use]
+    pub fn asking(self, post: Post) -> Self {
+        Self { post: Some(post), ..self }
+    }
+
+    /// What a note says that counts.
+    pub fn read(&self, note: &[u8], public_key: &str) -> Result<Root, NotSigned> {
+        let root = checkpoint::read(note, public_key)?;
+        let signed = self.cosigner.as_ref().is_none_or(|cosigner| cosigner.has_signed(note));
+        if signed { Ok(root) } else { Err(NotSigned::Witness) }
     }
 
     /// Keeps the ledger's newest checkpoint, if it has none or an older one. Returns what it has then.
@@ -30,9 +58,10 @@ impl Witness {
     /// A checkpoint that does not continue what is kept: somebody has changed the log. A folder that cannot be written.
     pub fn keep(&self, ledger: &Ledger, now: Timestamp) -> Result<Option<Root>, LedgerError> {
         let Some(signer) = ledger.signer() else { return Ok(None) };
-        let Some(note) = ledger.store().checkpoint()? else { return self.newest(&signer.public_key) };
+        let Some((root, note)) = cosign::newest(ledger, &signer.public_key)? else {
+            return self.newest(&signer.public_key);
+        };
         let damaged = |reason: String| LedgerError::Damaged { stream: "*".to_owned(), reason };
-        let root = checkpoint::read(&note, &signer.public_key).map_err(|error| damaged(error.to_string()))?;
         let kept = self.newest(&signer.public_key)?;
         if let Some(kept) = kept.filter(|kept| *kept != root) {
             merkle::consistency(ledger.store(), root, kept).map_err(|_| {
@@ -41,21 +70,27 @@ impl Witness {
             })?;
         }
         if kept != Some(root) {
+            let note = match (&self.cosigner, &self.post) {
+                (Some(cosigner), Some(post)) => {
+                    cosigner.ask(ledger, (root, &note), kept.map_or(0, |kept| kept.size), &**post)?
+                }
+                _ => note,
+            };
             self.write(root, &note, now).map_err(|error| self.failed(&error))?;
         }
         Ok(Some(root))
     }
 
     fn shown(&self) -> String {
-        self.0.display().to_string()
+        self.folder.display().to_string()
     }
 
     fn failed(&self, error: &io::Error) -> LedgerError {
-        LedgerError::Directory { path: self.0.clone(), reason: error.to_string() }
+        LedgerError::Directory { path: self.folder.clone(), reason: error.to_string() }
     }
 
     fn write(&self, root: Root, note: &[u8], now: Timestamp) -> io::Result<()> {
-        let day = self.0.join(now.date());
+        let day = self.folder.join(now.date());
         fs::create_dir_all(&day)?;
         let path = day.join(format!("{:020}.{EXTENSION}", root.size));
         let mut file = fs::File::options().write(true).create_new(true).mode(0o444).open(&path)?;
@@ -65,7 +100,7 @@ impl Witness {
     }
 
     fn days(&self) -> Result<Vec<PathBuf>, LedgerError> {
-        let mut days = listed(&self.0).map_err(|error| self.failed(&error))?;
+        let mut days = listed(&self.folder).map_err(|error| self.failed(&error))?;
         days.retain(|day| day.is_dir());
         Ok(days)
     }
@@ -76,7 +111,7 @@ impl Witness {
             let files = listed(day).map_err(|error| self.failed(&error))?;
             // One whose writing was cut off is no checkpoint.
             if let Some(root) =
-                files.iter().rev().find_map(|file| checkpoint::read(&fs::read(file).ok()?, public_key).ok())
+                files.iter().rev().find_map(|file| self.read(&fs::read(file).ok()?, public_key).ok())
             {
                 return Ok(Some(root));
             }
@@ -89,7 +124,7 @@ impl Witness {
         let mut roots = Vec::new();
         for day in self.days()? {
             for file in listed(&day).map_err(|error| self.failed(&error))? {
-                roots.extend(fs::read(file).ok().and_then(|note| checkpoint::read(&note, public_key).ok()));
+                roots.extend(fs::read(file).ok().and_then(|note| self.read(&note, public_key).ok()));
             }
         }
         Ok(roots)

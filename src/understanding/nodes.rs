@@ -232,6 +232,7 @@ impl Node {
             url: format!("{}{ROUTE}", self.place.url),
             headers: key.collect(),
             json: Some(serde_json::to_value(asked).map_err(|_| Fault::Answer)?),
+            text: None,
             timeout: longest,
             max_bytes: MOST_BYTES,
             http2: true,

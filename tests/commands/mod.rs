@@ -5,6 +5,7 @@ mod evaluate;
 mod lookup;
 mod models;
 mod stop;
+mod witness;
 
 use crate::stage::{MESSAGE, raw, reply, root};
 use serde_json::{Value, json};
@@ -174,7 +175,7 @@ async fn until_ready(address: SocketAddr) {
 }
 
 /// Settings that use this bank and its channel, with a key of a channel and one of a supervisor.
-async fn settings(directory: &Path, bank: SocketAddr) -> String {
+pub(crate) async fn settings(directory: &Path, bank: SocketAddr) -> String {
     let config = pack_copy(directory);
     std::os::unix::fs::symlink(root().join("models"), directory.join("models")).unwrap();
     let (_, key) = reply(&bank, "GET", "/channel/key", &[], None).await;

@@ -8,8 +8,8 @@ use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
     Claim, Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A store that dies: after so many appends nothing is written any more, as if the process had ended.
@@ -55,6 +55,9 @@ impl Store for Mortal {
     }
     fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError> {
         self.inner.take(kind, node, most)
+    }
+    fn held(&self, kind: StreamKind, node: &str) -> Result<Vec<String>, LedgerError> {
+        self.inner.held(kind, node)
     }
     fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError> {
         self.inner.take_one(stream, node)
@@ -180,6 +183,42 @@ async fn a_case_survives_death_between_any_two_events_with_one_effect() {
     }
     assert!(rounds >= 10, "only {rounds} deaths were tried");
     assert!(doubted >= 1, "nobody died between intent and result");
+}
+
+/// The store fails for a while, and is then as it was: at every append, before it is written or after.
+#[tokio::test]
+async fn a_store_that_failed_for_a_while_leaves_no_case_lying() {
+    let stage = Stage::new().await;
+    let message = "Wie hoch ist mein Kontostand?";
+    for (lives, after_writing) in (0..6).flat_map(|lives| [(lives, false), (lives, true)]) {
+        let directory = stage.directory.path().join(format!("sick-{lives}-{after_writing}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let sick = OnceLock::new();
+        let store = |keys: &Keys| {
+            let inner = Sqlite::open(&directory, keys, Arc::new(SystemClock))?;
+            let store = Arc::new(Mortal { inner, left: AtomicI64::new(lives), after_writing });
+            Ok(Arc::clone(sick.get_or_init(|| store)) as Arc<dyn Store>)
+        };
+        let cases = engine(stage.bank, Arc::new(LedgerSettings::default().over(&directory, store).unwrap()));
+        let case = CaseId::new(ids::fresh("case"));
+        if cases.accept(incoming(case.clone(), message, verified("cus_015"))).await.is_ok() {
+            let _ = cases.drive(&case).await;
+        }
+        sick.get().unwrap().left.store(i64::MAX, Ordering::SeqCst);
+        if cases.state(&case).await.unwrap().length == 0 {
+            assert!(lives == 0 && !after_writing, "what was accepted is there");
+            continue;
+        }
+        for _ in 0..50 {
+            cases.recover().await.unwrap();
+            if cases.state(&case).await.unwrap().status != Status::Running {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let state = cases.state(&case).await.unwrap();
+        assert_ne!(state.status, Status::Running, "{lives} {after_writing}: {}", shown(&state));
+    }
 }
 
 #[tokio::test]

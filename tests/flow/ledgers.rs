@@ -1,11 +1,11 @@
 //! Ledgers of earlier programs are opened, and their cases stand where they stood.
 
 use crate::stage::root;
-use prokura::base::CaseId;
-use prokura::cases::{Packs, load_pack, replay};
-use prokura::ledger::{LedgerSettings, Stream, StreamKind};
+use prokura::base::{CaseId, Clock, Digest, SystemClock};
+use prokura::cases::{Comparison, Packs, erase, load_pack, replay};
+use prokura::ledger::{Digests, LedgerSettings, Stream, StreamKind};
 use rusqlite::Connection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Stream, number and kind of an event, and its body.
@@ -80,4 +80,49 @@ fn holds(folder: &std::path::Path, text: &str) -> bool {
         true => holds(&path, text),
         false => std::fs::read(path).unwrap().windows(text.len()).any(|window| window == text.as_bytes()),
     })
+}
+
+fn copied(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copied(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+    }
+}
+
+#[test]
+fn a_ledger_of_schema_2_comes_to_the_same_states_and_knows_whom_it_is_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    copied(&root().join("tests/ledgers/2"), &state);
+    let statuses = {
+        let connection = Connection::open(state.join("ledger.sqlite")).unwrap();
+        let mut heads = connection.prepare("SELECT name, status FROM heads WHERE kind = 'case'").unwrap();
+        let heads = heads.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        heads.map(Result::unwrap).collect::<BTreeMap<String, String>>()
+    };
+    let ends: BTreeSet<&str> = statuses.values().map(String::as_str).collect();
+    assert_eq!(ends, ["resolved", "waiting_approval", "waiting_customer", "with_human"].into());
+    let ledger = Arc::new(LedgerSettings::default().open(&state).unwrap());
+    let before = ledger.verify(&[], true).unwrap();
+    assert_eq!((before.damage, before.unsigned), (None, 0));
+    let pack = load_pack(&root().join("config"), None).map_err(|found| format!("{found:?}")).unwrap().pack;
+    let pack = Arc::new(pack);
+    let packs = Packs::new(Arc::clone(&ledger), &state, Arc::clone(&pack));
+    for (case, status) in &statuses {
+        let stream = Stream::new(StreamKind::Case, case.as_str());
+        let (entries, key) = (ledger.stream(&stream, 0).unwrap(), ledger.key_of(&stream).unwrap().secret);
+        let replayed = replay(&CaseId::new(case.as_str()), &entries, &packs, &key).unwrap();
+        assert_eq!(replayed.state.status.as_str(), status, "{case}");
+        // It was another program that decided, with a pack that is not here: that is no mismatch.
+        let comparison = replayed.comparison(&entries, &Digest::of(b"this one"));
+        assert!(matches!(comparison, Comparison::Same | Comparison::OtherProgram), "{comparison:?}");
+    }
+    let later = SystemClock.now().plus_millis(31 * 86_400_000);
+    let wanted = ["cus_001".to_owned()];
+    let found = erase(&ledger, &Digests::new(), &pack, (&wanted, "test"), later).unwrap();
+    assert_eq!((found.erased.len(), found.kept.len(), found.unknown.len()), (1, 0, 0));
+    ledger.sign().unwrap();
+    assert_eq!(ledger.verify(&[], true).unwrap().damage, None);
 }

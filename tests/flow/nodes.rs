@@ -5,6 +5,7 @@ use crate::stage::{Stage, engine, incoming, shown, verified};
 use prokura::base::outbound::Outbound;
 use prokura::base::{CaseId, ids};
 use prokura::cases::{Cases, Status};
+use prokura::ledger::store::OPTIONS;
 use prokura::ledger::{Database, Ledger, LedgerSettings};
 use std::path::Path;
 use std::sync::Arc;
@@ -99,4 +100,18 @@ async fn two_nodes_share_the_work_and_every_case_ends_once() {
     });
     let found = ledgers[0].verify(&[], true).unwrap();
     assert_eq!((found.damage, found.unsigned), (None, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_stands_still_in_a_transaction_keeps_its_rows_from_nobody() {
+    let cluster = Cluster::with(&["fsync=off"]);
+    cluster.run("CREATE TABLE rows (n int); INSERT INTO rows VALUES (1)").await;
+    let mut config: tokio_postgres::Config = cluster.url("admin", "").parse().unwrap();
+    config.password("admin secret").options(OPTIONS);
+    let (still, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    still.batch_execute("BEGIN; UPDATE rows SET n = 2").await.unwrap();
+    // Less than a lease: whoever takes the case over gets its row.
+    cluster.run("SET lock_timeout = 14000; UPDATE rows SET n = 3").await;
+    assert!(still.batch_execute("COMMIT").await.is_err());
 }

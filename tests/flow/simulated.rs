@@ -141,6 +141,9 @@ impl Store for Faulty {
     fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError> {
         self.run(|inner| inner.take(kind, node, most))
     }
+    fn held(&self, kind: StreamKind, node: &str) -> Result<Vec<String>, LedgerError> {
+        self.inner.held(kind, node)
+    }
     fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError> {
         self.run(|inner| inner.take_one(stream, node))
     }

@@ -31,6 +31,8 @@ pub struct Request {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub json: Option<serde_json::Value>,
+    /// A body of plain text instead.
+    pub text: Option<String>,
     /// Whole exchange, connection included.
     pub timeout: Duration,
     /// A longer answer is an error, not a truncated value.
@@ -145,6 +147,8 @@ impl Outbound {
         }
         if let Some(json) = &request.json {
             builder = builder.json(json);
+        } else if let Some(text) = request.text {
+            builder = builder.header("content-type", "text/plain; charset=utf-8").body(text);
         }
         let millis = request.timeout.as_millis();
         let response = builder.send().await.map_err(|error| {
@@ -241,6 +245,7 @@ mod tests {
             url: url.to_owned(),
             headers: vec![],
             json: None,
+            text: None,
             timeout: Duration::from_millis(500),
             max_bytes: 1024,
             http2: false,

@@ -2,15 +2,16 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A server on loopback, which ends with the test.
 pub struct Cluster {
     pub folder: tempfile::TempDir,
-    pub server: std::process::Child,
+    pub server: Child,
     pub port: u16,
+    settings: Vec<String>,
 }
 
 fn program(name: &str) -> PathBuf {
@@ -19,12 +20,34 @@ fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from(name))
 }
 
+/// PostgreSQL refuses to run as root; nobody will do.
+fn user() -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(65_534)
+}
+
+fn command(folder: &Path, name: &str) -> Command {
+    let mut command = Command::new(program(name));
+    command.current_dir(folder).env("LC_ALL", "C.UTF-8");
+    user().map(|user| command.uid(user).gid(user));
+    command
+}
+
+fn serve(mut postgres: Command, port: u16, settings: &[String]) -> Child {
+    postgres
+        .args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=localhost", "-c", "ssl=on"])
+        .args(["-c", "unix_socket_directories="])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 impl Cluster {
     /// With TLS, and these settings.
     pub fn with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // PostgreSQL refuses to run as root; nobody will do.
-        let user = rustix::process::geteuid().is_root().then_some(65_534);
+        let user = user();
         let data = folder.path().join("data");
         std::fs::create_dir(&data).unwrap();
         std::fs::write(folder.path().join("admin"), "admin secret").unwrap();
@@ -33,12 +56,7 @@ impl Cluster {
                 std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
             }
         }
-        let run = |name: &str| {
-            let mut command = Command::new(program(name));
-            command.current_dir(folder.path()).env("LC_ALL", "C.UTF-8");
-            user.map(|user| command.uid(user).gid(user));
-            command
-        };
+        let run = |name: &str| command(folder.path(), name);
         let made = run("initdb")
             .args([
                 "-D",
@@ -80,15 +98,21 @@ impl Cluster {
             .unwrap();
         assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = run("postgres")
-            .args(["-D", "data", "-p", &port.to_string(), "-c", "listen_addresses=localhost", "-c", "ssl=on"])
-            .args(["-c", "unix_socket_directories="])
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
-            .stderr(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { folder, server, port }
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let server = serve(run("postgres"), port, &settings);
+        Self { folder, server, port, settings }
+    }
+
+    /// Ends the server, with SIGINT (fast: whoever is connected is thrown out) or SIGQUIT (immediate: as if it had crashed).
+    pub fn stop(&mut self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.server.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        self.server.wait().unwrap();
+    }
+
+    /// Starts it again on what it left.
+    pub fn start(&mut self) {
+        self.server = serve(command(self.folder.path(), "postgres"), self.port, &self.settings);
     }
 
     pub fn url(&self, user: &str, rest: &str) -> String {

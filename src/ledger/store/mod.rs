@@ -95,7 +95,10 @@ pub trait Store: Send + Sync {
     /// Claims for a node at most so many streams of a kind that are due and that no living node holds.
     fn take(&self, kind: StreamKind, node: &str, most: usize) -> Result<Vec<Claim>, LedgerError>;
 
-    /// Claims one stream, due or not; `None` when a living node holds it, or there is no such stream.
+    /// The streams of a kind that a node holds, by name.
+    fn held(&self, kind: StreamKind, node: &str) -> Result<Vec<String>, LedgerError>;
+
+    /// Claims one stream, due or not; `None` when another living node holds it, or there is no such stream.
     fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError>;
 
     /// Whether the node lives and still holds the claim, and the stream has so many entries.

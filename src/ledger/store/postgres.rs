@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 
-/// Settings of each session, whatever the server's are: a commit is on the disk before it is answered, and who waits
-/// for a row waits for a while only.
-pub const OPTIONS: &str =
-    "-c synchronous_commit=on -c lock_timeout=10000 -c default_transaction_isolation=read\\ committed";
+/// Settings of each session, whatever the server's are: a commit is on the disk before it is answered, who waits for a
+/// row waits for a while only, and a node that stands still in a transaction does not keep its rows from the others.
+pub const OPTIONS: &str = "-c synchronous_commit=on -c lock_timeout=10000 \
+    -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed";
 
 /// A statement may take so long.
 const STATEMENT: Duration = Duration::from_secs(30);
@@ -310,11 +310,17 @@ impl Store for Postgres {
         rows.iter().map(|row| claim_of(kind, row)).collect()
     }
 
+    fn held(&self, kind: StreamKind, node: &str) -> Work<Vec<String>> {
+        let sql = "SELECT name FROM heads WHERE kind = $1 AND node = $2 ORDER BY name COLLATE \"C\"";
+        let rows = self.0.rows(sql.to_owned(), values![kind.as_str(), node.to_owned()])?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     fn take_one(&self, stream: &Stream, node: &str) -> Work<Option<Claim>> {
         let sql = format!(
             "UPDATE heads h SET node = $3, epoch = epoch + 1, attempts = attempts + 1
              WHERE kind = $1 AND name = $2
-               AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.name = h.node AND n.until > {NOW}))
+               AND (node IS NULL OR node = $3 OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.name = h.node AND n.until > {NOW}))
              RETURNING h.name, h.epoch, h.attempts"
         );
         let rows = self.0.rows(sql, values![stream.kind.as_str(), stream.name.clone(), node.to_owned()])?;

@@ -227,11 +227,20 @@ impl Store for Sqlite {
         })
     }
 
+    fn held(&self, kind: StreamKind, node: &str) -> Result<Vec<String>, LedgerError> {
+        let connection = self.reader();
+        let mut statement = connection
+            .prepare_cached("SELECT name FROM heads WHERE kind = ?1 AND node = ?2 ORDER BY name")?;
+        let names = statement.query_map(params![kind.as_str(), node], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     fn take_one(&self, stream: &Stream, node: &str) -> Result<Option<Claim>, LedgerError> {
         let (stream, node, now) = (stream.clone(), node.to_owned(), self.clock.now());
         self.writer.write(move |connection| {
             let hold = hold_of(connection, &stream)?;
-            if hold.length == 0 || living(connection, hold.node.as_deref(), now)? {
+            let other = hold.node.as_deref().filter(|holder| *holder != node);
+            if hold.length == 0 || living(connection, other, now)? {
                 return Ok(None);
             }
             let claim = Claim { stream, epoch: hold.epoch + 1, attempts: hold.attempts + 1 };

@@ -189,6 +189,12 @@ fn a_claim_keeps_others_out_until_its_node_is_gone(tried: &Tried) {
     let after = two.append(batch("a", 4, &["5"], By::Holder { epoch: 2, done: true })).unwrap_err();
     assert!(matches!(after, LedgerError::Lost { .. }), "{after}");
     assert_eq!(one.take_one(&stream("none"), "n1").unwrap(), None);
+    // A node that does not know of its claim gets another; the one before is worth nothing.
+    let unknown = one.append(batch("b", 0, &["1"], By::Claiming("n2".into()))).unwrap().unwrap();
+    assert_eq!(one.take_one(&stream("b"), "n2").unwrap().unwrap().epoch, 2);
+    assert!(!one.holds(&unknown, "n2", 1).unwrap());
+    assert_eq!(two.held(StreamKind::Case, "n2").unwrap(), ["b"]);
+    assert_eq!(two.held(StreamKind::Case, "n1").unwrap(), [""; 0]);
     assert_eq!(bodies(one, "a"), ["1", "2", "3", "4"]);
 }
 

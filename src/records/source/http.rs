@@ -35,6 +35,7 @@ impl HttpSource {
             url: format!("{}{path}", self.declared.base_url.get_ref()),
             headers: vec![("Accept".to_owned(), "application/json".to_owned())],
             json,
+            text: None,
             timeout: self.timeout(),
             max_bytes: self.declared.max_bytes,
             http2: false,
