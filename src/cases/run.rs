@@ -41,6 +41,9 @@ pub struct Parts {
     pub program: Digest,
 }
 
+/// Claims, and when their cases are due.
+type Unreleased = Vec<(Claim, Option<Timestamp>)>;
+
 /// The case engine. Cloning shares it.
 #[derive(Clone)]
 pub struct Cases {
@@ -48,8 +51,8 @@ pub struct Cases {
     pub(super) node: Arc<Node>,
     /// Claims of cases that nobody drives yet.
     claims: Arc<Mutex<HashMap<CaseId, Claim>>>,
-    /// Claims that could not be given up, and when their cases are due: while this node lives nobody else takes them.
-    unreleased: Arc<Mutex<Vec<(Claim, Option<Timestamp>)>>>,
+    /// Claims that could not be given up: while this node lives nobody else takes their cases.
+    unreleased: Arc<Mutex<Unreleased>>,
     /// Cases that this node may hold without knowing: the store did not say whether it has claimed them.
     doubtful: Arc<Mutex<HashSet<CaseId>>>,
     /// One driver a case at a time.
@@ -183,7 +186,7 @@ impl Cases {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept_unreleased(&self) -> MutexGuard<'_, Vec<(Claim, Option<Timestamp>)>> {
+    fn kept_unreleased(&self) -> MutexGuard<'_, Unreleased> {
         self.unreleased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,7 @@ use super::tracing::{recording, refused};
 use super::{Draw, amount};
 use prokura::ledger::{Ledger, LedgerSettings, Stream, StreamKind};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Enough for the write-ahead log to be written back: a case takes some 60 pages of the 1,000.
@@ -145,7 +145,7 @@ impl Trial<'_> {
 }
 
 /// Opens the ledger and verifies it; then what is in it, or why it cannot be opened.
-fn open(folder: &PathBuf) -> Result<Streams, String> {
+fn open(folder: &Path) -> Result<Streams, String> {
     let ledger = LedgerSettings::default().open(folder).map_err(|error| error.to_string())?;
     let verified = ledger.verify(&[], true).map_err(|error| error.to_string())?;
     match verified.damage {
