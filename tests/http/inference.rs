@@ -143,6 +143,7 @@ async fn asked(address: &str, route: &str, body: Value) -> (u16, Value) {
         url: format!("http://{address}{route}"),
         headers: vec![("authorization".to_owned(), format!("Bearer {KEY}"))],
         json: Some(body),
+        text: None,
         timeout: Duration::from_secs(10),
         max_bytes: 1 << 20,
         http2: false,

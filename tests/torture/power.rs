@@ -7,7 +7,7 @@ use super::tracing::{recording, refused};
 use super::{Draw, amount};
 use prokura::ledger::{Ledger, LedgerSettings, Stream, StreamKind};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Enough for the write-ahead log to be written back: a case takes some 60 pages of the 1,000.
