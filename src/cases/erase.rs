@@ -167,7 +167,9 @@ pub fn erase(
         note(ledger, digests, &found, (&asking, by), now)?;
         let streams: Vec<Stream> =
             found.erased.iter().map(|case| Stream::new(StreamKind::Case, case.as_str())).collect();
-        ledger.erase(&streams)?;
+        if !streams.is_empty() {
+            ledger.erase(&streams)?;
+        }
     }
     Ok(found)
 }

@@ -216,8 +216,9 @@ impl State {
         }
     }
 
-    /// The message that the case works on. One that came while a human had the case, or while a call was
-    /// under way, is not worked on: its sender's identity must not stand behind what was begun before.
+    /// The message that the case works on. One that comes while a call is under way, or a human is asked, waits until that
+    /// is settled: its sender's identity must not stand behind what was begun before. One that comes while a human has the
+    /// case is theirs to read.
     pub fn message(&self) -> Option<&Message> {
         self.messages.get(self.working_on)
     }
@@ -423,8 +424,12 @@ impl State {
         {
             return;
         }
+        self.work_on(self.messages.len() - 1);
+    }
+
+    fn work_on(&mut self, message: usize) {
         self.answered = false;
-        self.working_on = self.messages.len() - 1;
+        self.working_on = message;
         if !self.may_be_answer() && self.waiting.is_none() {
             self.begin_round();
         }
@@ -524,5 +529,10 @@ impl State {
             ReplyKind::Waits if self.waiting.is_some() => Status::WaitingEvent,
             ReplyKind::Waits => Status::WaitingApproval,
         };
+        // What came while a call was under way, or a person was asked, is next.
+        let next = self.working_on + 1;
+        if matches!(kind, ReplyKind::Resolves | ReplyKind::Asks) && next < self.messages.len() {
+            self.work_on(next);
+        }
     }
 }

@@ -121,8 +121,12 @@ impl Watch {
             let known = match known {
                 Some(known) => known,
                 None => {
-                    let entries = ledger.stream(&Stream::new(StreamKind::Case, head.name.clone()), 0)?;
-                    (head.length, seen(&entries))
+                    match ledger.stream(&Stream::new(StreamKind::Case, head.name.clone()), 0) {
+                        Ok(entries) => (head.length, seen(&entries)),
+                        // What nobody may know any more is not measured either.
+                        Err(LedgerError::Erased { .. }) => (head.length, None),
+                        Err(error) => return Err(error),
+                    }
                 }
             };
             cases.insert(head.name, known);

@@ -92,14 +92,11 @@ fn resolved(state: &str) {
 fn configured(folder: &Path, address: &str, key: &str) -> String {
     let config = pack_copy(folder);
     let text = std::fs::read_to_string(&config).unwrap();
-    assert!(!text.contains("[ledger.witness]"));
     let hosts = text.find("hosts = [").map(|at| at + "hosts = [".len()).unwrap();
     let text = format!("{}\"{address}\", {}", &text[..hosts], &text[hosts..]);
-    std::fs::write(
-        &config,
-        format!("{text}\n[ledger.witness]\nurl = \"http://{address}/w/\"\nkey = \"{key}\"\n"),
-    )
-    .unwrap();
+    let section = format!("[ledger.witness]\nurl = \"http://{address}/w/\"\nkey = \"{key}\"");
+    let (before, after) = text.split_once("[ledger.witness]").unwrap();
+    std::fs::write(&config, format!("{before}{section}{after}")).unwrap();
     config
 }
 

@@ -1,8 +1,8 @@
 //! The message that the product is explained with, and what must not change its answer.
 
-use crate::stage::{MESSAGE, Stage, path, root, shown, text, verified};
+use crate::stage::{MESSAGE, Stage, incoming, path, root, shown, text, verified};
 use prokura::base::{CaseId, Clock, Digest, SystemClock};
-use prokura::cases::{State, Status, replay, reread, search_again};
+use prokura::cases::{Stage as At, State, Status, replay, reread, search_again};
 use prokura::intake::{BankCodes, Identity};
 use prokura::ledger::{Entry, Stream, StreamKind};
 use prokura::policy::Generation;
@@ -10,6 +10,7 @@ use prokura::understanding::installed::{Action, Change};
 use prokura::understanding::{Compute, Live, Schema, bundle};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn values(state: &State, group: &str, field: &str) -> Vec<String> {
     let reading = state.reading.as_ref().unwrap();
@@ -352,4 +353,29 @@ async fn the_trace_shows_every_step_and_replays_to_the_same_state() {
     assert!(replayed.same_pack);
     let unknown = stage.cases.existing(&CaseId::new("case_nowhere")).await;
     assert!(unknown.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_while_a_call_is_under_way_is_answered_after_it() {
+    let stage = Stage::with_switches(&["slowness=700"]).await;
+    let case = CaseId::new("case_double");
+    let first = incoming(case.clone(), "Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015"));
+    stage.cases.accept(first).await.unwrap();
+    stage.cases.start(case.clone());
+    while stage.cases.state(&case).await.unwrap().stage != At::Calling {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let second = incoming(case.clone(), "Wie hoch ist mein Kontostand?", verified("cus_015"));
+    stage.cases.accept(second).await.unwrap();
+    let mut state = stage.cases.drive(&case).await.unwrap();
+    for _ in 0..200 {
+        if state.replies.len() == 2 && state.status == Status::Resolved {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        state = stage.cases.state(&case).await.unwrap();
+    }
+    assert_eq!((state.replies.len(), state.status), (2, Status::Resolved), "{}", shown(&state));
+    assert_eq!(state.plan.as_ref().unwrap().leaf, "balance");
+    assert_eq!(stage.effects().len(), 1);
 }
