@@ -2,10 +2,9 @@
 
 use super::settings::Settings;
 use super::{Failure, output, wire};
-use crate::base::{Clock, SystemClock};
 use crate::cases;
 use crate::cli::{Erase, Place, RotateKeys};
-use crate::ledger::{Digests, master};
+use crate::ledger::{Digests, StateLock, master};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -18,7 +17,13 @@ pub fn erase(place: &Place, asked: &Erase) -> Result<(), Failure> {
         ("pack".to_owned(), pack.digest.clone()),
     ]);
     let by = format!("command-line:{}", rustix::process::getuid().as_raw());
-    let found = cases::erase(&ledger, &digests, &pack, (&asked.subjects, &by), SystemClock.now());
+    let found = cases::erase(
+        &ledger,
+        &digests,
+        &pack,
+        (&asked.subjects, &by),
+        ledger.store().now().map_err(Failure::input)?,
+    );
     let found = found.map_err(Failure::input)?;
     for kept in &found.kept {
         let until = kept.until.map_or_else(String::new, |until| format!(", until {}", until.date()));
@@ -35,6 +40,11 @@ pub fn rotate(place: &Place, asked: &RotateKeys) -> Result<(), Failure> {
     let ledger = wire::existing_ledger(place, &settings)?;
     let new = asked.new_master_key.as_ref().map(|file| master(file, false));
     let new = new.transpose().map_err(Failure::input)?;
+    // A service that runs has the old master key, and could open nothing any more.
+    let _alone = match (&new, &settings.ledger.postgres) {
+        (Some(_), None) => Some(StateLock::take(&wire::state(place, &settings)).map_err(Failure::input)?),
+        _ => None,
+    };
     ledger.keys().rotate(BTreeSet::new(), new.as_ref()).map_err(Failure::input)?;
     match &asked.new_master_key {
         None => eprintln!("every key is wrapped by a new key-encryption key, and the old one is gone"),
@@ -44,5 +54,7 @@ pub fn rotate(place: &Place, asked: &RotateKeys) -> Result<(), Failure> {
             file.display()
         ),
     }
-    Ok(())
+    let left =
+        |error| format!("the keys are changed, and old ones are left in the key store's files: {error}");
+    ledger.keys().forget_deleted().map_err(|error| Failure::Input(left(error)))
 }

@@ -81,6 +81,10 @@ async fn run(
         explaining: Arc::new(Semaphore::new(1)),
         state: wire::state(place, settings),
     };
+    let unfinished = crate::cases::unfinished(&engine.cases.parts().ledger).map_err(Failure::input)?;
+    if !unfinished.is_empty() {
+        tracing::error!(cases = unfinished.len(), "an erasure was interrupted: say `prokura erase` again");
+    }
     let recovered = engine.cases.recover().await.map_err(Failure::input)?;
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");

@@ -34,11 +34,12 @@ impl Cases {
         cases: Vec<CaseId>,
     ) -> Result<(), CaseError> {
         let now = self.parts().clock.now();
+        let own = |case: &CaseId| (by.name.clone(), what, case.clone());
         let cases: Vec<CaseId> = {
             let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
             let mut anew = |case: &CaseId| {
-                let before = looked.put((by.name.clone(), what, case.clone()), now);
-                before.is_none_or(|before| now.since(before) > SAME_LOOK || now < before)
+                let before = looked.get(&own(case));
+                before.is_none_or(|before| now.since(*before) > SAME_LOOK || now < *before)
             };
             cases.into_iter().filter(|case| anew(case)).collect()
         };
@@ -47,8 +48,13 @@ impl Cases {
         }
         let body = json!({ "by": by, "what": what, "cases": cases });
         let stream = Stream::new(StreamKind::Access, by.name.clone());
-        let own = self.clone();
-        Ok(blocking(move || own.note(&stream, NewEvent { kind: "looked", body })).await?)
+        let writes = self.clone();
+        blocking(move || writes.note(&stream, NewEvent { kind: "looked", body })).await?;
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        for case in &cases {
+            looked.put(own(case), now);
+        }
+        Ok(())
     }
 
     /// Writes down which policies answer, when others do than the ledger says. Blocks.

@@ -128,7 +128,9 @@ impl Cases {
             let other = self.state(&CaseId::new(case)).await;
             let failed = other.is_ok_and(|other| {
                 let found = other.calls.iter().find(|known| known.id.as_str() == holder);
-                matches!(found.and_then(|known| known.outcome.as_ref()), Some(Outcome::Failed { .. }))
+                let outcome = found.and_then(|known| known.outcome.as_ref());
+                // What was undone may be done again.
+                matches!(outcome, Some(Outcome::Failed { .. } | Outcome::Compensated { .. }))
             });
             if !failed {
                 return Err(refused(&format!("the same is done or under way in case `{case}`")));
@@ -140,7 +142,7 @@ impl Cases {
     /// The last check, on the record as it is now and the rules and dial in force now.
     async fn permit(&self, state: &State, call: &CallState) -> Result<Permit, Decision> {
         let refused = |reason: &str| Decision::refused(&call.tool, reason);
-        let pinned = self.pack_of(state).await;
+        let pinned = self.pack_of(state).await.map_err(|_| refused("the pack of the case cannot be read"))?;
         if !within_limit(&self.parts().pack, call) || !within_limit(&pinned, call) {
             return Err(refused(ABOVE_LIMIT));
         }

@@ -51,6 +51,9 @@ pub struct Kept {
     pub until: Option<Timestamp>,
 }
 
+/// Why, and until when.
+type Held = (String, Option<Timestamp>);
+
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Erasure {
@@ -80,7 +83,7 @@ pub(super) fn subjects(event: &Event) -> Vec<Subject> {
 }
 
 /// Why a case must be kept, and until when; `None` when nothing holds it.
-fn held(state: &State, events: &[Event], pack: &Pack, now: Timestamp) -> Option<(String, Option<Timestamp>)> {
+fn held(state: &State, events: &[Event], pack: &Pack, now: Timestamp) -> Option<Held> {
     let service = &pack.service;
     let last = state.updated_at.unwrap_or(now);
     let after = |days: i64| Timestamp::from_millis(last.as_millis().saturating_add(days.saturating_mul(DAY)));
@@ -156,9 +159,18 @@ pub fn erase(
                 found.erased.push(case);
                 continue;
             }
+            // One that cannot be read must not stand in the way of the others.
+            Err(LedgerError::Damaged { reason, .. }) => {
+                found.kept.push(Kept { case, reason, until: None });
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
-        match reason(ledger, &stream, (&case, &entries), pack, &willing, now)? {
+        let held = match reason(ledger, &stream, (&case, &entries), pack, &willing, now)? {
+            Some(held) => Some(held),
+            None => closed(ledger, digests, (&stream, &entries), by, now)?,
+        };
+        match held {
             Some((reason, until)) => found.kept.push(Kept { case, reason, until }),
             None => found.erased.push(case),
         }
@@ -174,6 +186,41 @@ pub fn erase(
     Ok(found)
 }
 
+/// Writes the last event of a case: whoever wants to write into it from then on is refused, so that nothing is accepted
+/// that nobody could read. Why not, when something has happened in it just then.
+fn closed(
+    ledger: &Ledger,
+    digests: &Digests,
+    (stream, entries): (&Stream, &[Entry]),
+    by: &str,
+    at: Timestamp,
+) -> Result<Option<Held>, CaseError> {
+    let event = Event::Closed { by: by.to_owned() };
+    if entries.last().is_some_and(|last| last.kind == event.kind()) {
+        return Ok(None);
+    }
+    let body = serde_json::to_value(&event).map_err(|error| LedgerError::Store(error.to_string()))?;
+    let batch = Append {
+        stream: stream.clone(),
+        expected: entries.len() as u64,
+        at,
+        digests: digests.clone(),
+        events: vec![NewEvent { kind: event.kind(), body }],
+        status: Status::Closed.as_str().to_owned(),
+        once: Vec::new(),
+        due: None,
+        subjects: Vec::new(),
+        key: None,
+    };
+    match ledger.append(&batch, By::Anybody) {
+        Ok(_) => Ok(None),
+        Err(LedgerError::Conflict { .. }) => {
+            Ok(Some(("something happens in it just now; do it again".to_owned(), None)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn reason(
     ledger: &Ledger,
     stream: &Stream,
@@ -181,14 +228,15 @@ fn reason(
     pack: &Pack,
     willing: &BTreeSet<&String>,
     now: Timestamp,
-) -> Result<Option<(String, Option<Timestamp>)>, CaseError> {
+) -> Result<Option<Held>, CaseError> {
     let events: Vec<Event> = entries.iter().map(|entry| event_of(case, entry)).collect::<Result<_, _>>()?;
     if let Some(held) = held(&fold(case, entries)?, &events, pack, now) {
         return Ok(Some(held));
     }
     let others = ledger.store().subjects_of(stream)?;
     let shared = others.iter().any(|other| other.starts_with(CUSTOMER) && !willing.contains(other));
-    let reason = "it holds data of another customer, too, who has not asked for it".to_owned();
+    let reason =
+        "it holds data of a customer who was not named; it is erased when they ask for it, too".to_owned();
     Ok(shared.then_some((reason, None)))
 }
 
@@ -200,6 +248,19 @@ fn asked(ledger: &Ledger) -> Result<(Vec<Asked>, u64), LedgerError> {
     };
     let all = entries.iter().map(|entry| serde_json::from_value(entry.body.clone()).map_err(damaged));
     Ok((all.collect::<Result<_, _>>()?, entries.len() as u64))
+}
+
+/// Cases that were to be erased and whose keys are still there: whoever began was interrupted. Blocks.
+pub fn unfinished(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
+    let mut left = Vec::new();
+    for case in erased(ledger)? {
+        match ledger.key_of(&Stream::new(StreamKind::Case, case.as_str())) {
+            Ok(_) => left.push(case),
+            Err(LedgerError::Erased { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(left)
 }
 
 /// Every case that was erased: a program with a copy of it must not keep that. Blocks.

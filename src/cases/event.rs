@@ -137,6 +137,10 @@ pub enum Event {
     Retried {
         by: Principal,
     },
+    /// The last event: its key is destroyed next.
+    Closed {
+        by: String,
+    },
 }
 
 /// What a reply means for the case.
@@ -180,6 +184,7 @@ impl Event {
             Self::Replied { .. } => "replied",
             Self::Stuck { .. } => "stuck",
             Self::Retried { .. } => "retried",
+            Self::Closed { .. } => "closed",
         }
     }
 }

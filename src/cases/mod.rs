@@ -22,7 +22,7 @@ mod step;
 mod stops;
 mod view;
 
-pub use erase::{Erasure, Kept, Retention, erase, erased};
+pub use erase::{Erasure, Kept, Retention, erase, erased, unfinished};
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
 pub use models::recorded;

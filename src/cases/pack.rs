@@ -365,6 +365,12 @@ fn names(
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
         changing: of_risk(tools, |risk| risk != Risk::Read),
+        undoable: tools
+            .by_name
+            .values()
+            .filter(|tool| tool.undo.is_some())
+            .map(|tool| tool.name.clone())
+            .collect(),
         irreversible: of_risk(tools, |risk| risk == Risk::Irreversible),
         templates: templates
             .names()

@@ -83,45 +83,52 @@ impl Packs {
         Arc::clone(&self.current)
     }
 
-    /// The pack of this digest; `None` when it is not there any more, or this program cannot read it. Blocks.
-    pub fn pinned(&self, digest: &Digest) -> Option<Arc<Pack>> {
+    /// The pack of this digest; `None` when the ledger does not have it, or this program cannot read it. Blocks.
+    ///
+    /// # Errors
+    /// A ledger or disk that fails: then nobody knows.
+    pub fn pinned(&self, digest: &Digest) -> Result<Option<Arc<Pack>>, LedgerError> {
         if *digest == self.current.digest {
-            return Some(Arc::clone(&self.current));
+            return Ok(Some(Arc::clone(&self.current)));
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = known.entry(digest.clone()).or_insert_with(|| match self.load(digest) {
-            Ok(pack) => Some(Arc::new(pack)),
-            Err(reason) => {
-                tracing::warn!(pack = %digest, reason, "a pack that cases wait with cannot be had");
-                None
-            }
+        if let Some(known) = known.get(digest) {
+            return Ok(known.clone());
+        }
+        let loaded = self.load(digest)?.map_err(|reason| {
+            tracing::warn!(pack = %digest, reason, "a pack that cases wait with cannot be had");
         });
-        loaded.clone()
+        let loaded = loaded.ok().map(Arc::new);
+        known.insert(digest.clone(), loaded.clone());
+        Ok(loaded)
     }
 
-    fn load(&self, digest: &Digest) -> Result<Pack, String> {
-        let told = |error: &dyn std::fmt::Display| error.to_string();
-        let recorded = all(&self.ledger).map_err(|error| told(&error))?;
-        let recorded = recorded.into_iter().find(|known| known.pack == *digest);
-        let recorded = recorded.ok_or("the ledger does not have it")?;
+    fn load(&self, digest: &Digest) -> Result<Result<Pack, String>, LedgerError> {
+        let Some(recorded) = all(&self.ledger)?.into_iter().find(|known| known.pack == *digest) else {
+            return Ok(Err("the ledger does not have it".to_owned()));
+        };
         let folder = self.folder.join(digest.hex());
+        let failed = |error: std::io::Error| LedgerError::Directory {
+            path: folder.clone(),
+            reason: error.to_string(),
+        };
         for (name, text) in &recorded.files {
             let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
             let path = folder.join(name);
             let (Some(parent), Some(last)) = (path.parent().filter(|_| plain), path.file_name()) else {
-                return Err("it names a file outside of itself".to_owned());
+                return Ok(Err("it names a file outside of itself".to_owned()));
             };
-            durable::private(parent).map_err(|error| told(&error))?;
+            durable::private(parent).map_err(failed)?;
             let unfinished = format!("{}.part", last.to_string_lossy());
-            durable::replace(&path, &unfinished, text.as_bytes()).map_err(|error| told(&error))?;
+            durable::replace(&path, &unfinished, text.as_bytes()).map_err(failed)?;
         }
         let loaded = load(&folder, None).map_err(|found| {
             let first = found.first().map(ToString::to_string).unwrap_or_default();
             format!("{} faults; the first: {first}", found.len())
-        })?;
-        if loaded.pack.digest != *digest {
-            return Err("its files are not those that its digest is of".to_owned());
-        }
-        Ok(loaded.pack)
+        });
+        Ok(loaded.and_then(|loaded| match loaded.pack.digest == *digest {
+            true => Ok(loaded.pack),
+            false => Err("its files are not those that its digest is of".to_owned()),
+        }))
     }
 }

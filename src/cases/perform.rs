@@ -90,7 +90,7 @@ impl Cases {
     }
 
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
-        let pack = self.pack_of(state).await;
+        let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
         let Some(questions) = questions(state, &pack.plans) else {
             return Err(("policy", "there is no message to ask for".to_owned()));
         };
@@ -130,7 +130,7 @@ impl Cases {
             fields.insert("id".to_owned(), json!(record.id));
             members.insert("record".to_owned(), Value::Object(fields));
         }
-        let pack = self.pack_of(state).await;
+        let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
         let subjects: Vec<_> = records.iter().map(subject).collect();
         let grant = circumstances(state)
             .and_then(|circumstances| self.parts().pack.governance.disclose(&subjects, &circumstances));

@@ -10,6 +10,7 @@ use super::{CaseError, run::event_of};
 use crate::base::{CaseId, Digest};
 use crate::intake::{BankCodes, recognise_with};
 use crate::ledger::{Digests, Entry, Secret};
+use crate::planning::Next;
 use crate::policy::Generation;
 use crate::understanding::{Known, Reading, Understanding};
 use serde::Serialize;
@@ -89,27 +90,25 @@ pub fn reread(
     (now, banks): (&Digests, &BankCodes),
     mut open: impl FnMut(&Digest) -> Option<Arc<Understanding>>,
 ) -> Result<Vec<Reread>, CaseError> {
-    let (mut last, mut all) = (None, Vec::new());
+    let (mut state, mut all) = (State::new(case.clone()), Vec::new());
     for entry in entries {
-        match event_of(case, entry)? {
-            Event::Received { message, .. } => last = Some(message),
-            Event::Understood { reading, .. } => {
-                let models = open(&reading.digests.model);
-                let again = match (&models, &last) {
-                    (Some(models), Some(message)) => {
-                        let found = recognise_with(&message.text, banks);
-                        let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
-                        let id = message.id.to_string();
-                        Some(models.read(&id, &message.text, message.language, &known)?)
-                    }
-                    _ => None,
-                };
-                let same = ["pack", "program", "bank_codes"];
-                let same = same.iter().all(|name| entry.digests.get(*name) == now.get(*name));
-                all.push(compared(entry.seq, &reading, again.as_ref(), same));
-            }
-            _ => {}
+        let event = event_of(case, entry)?;
+        if let Event::Understood { reading, .. } = &event {
+            let models = open(&reading.digests.model);
+            let again = match (&models, state.message()) {
+                (Some(models), Some(message)) => {
+                    let found = recognise_with(&message.text, banks);
+                    let known: Vec<Known<'_>> = found.iter().map(Known::from).collect();
+                    let id = message.id.to_string();
+                    Some(models.read(&id, &message.text, message.language, &known)?)
+                }
+                _ => None,
+            };
+            let same = ["pack", "program", "bank_codes"];
+            let same = same.iter().all(|name| entry.digests.get(*name) == now.get(*name));
+            all.push(compared(entry.seq, reading, again.as_ref(), same));
         }
+        state.apply(&event, entry.at);
     }
     Ok(all)
 }
@@ -134,7 +133,7 @@ pub fn search_again(
     for entry in entries {
         let event = event_of(case, entry)?;
         if let Event::Grounded { grounds } = &event {
-            let pack = entry.digests.get("pack").and_then(|digest| packs.pinned(digest));
+            let pack = entry.digests.get("pack").map(|digest| packs.pinned(digest)).transpose()?.flatten();
             let asked = pack.and_then(|pack| questions(&state, &pack.plans));
             let same = match (asked, open(&grounds.generation)) {
                 (Some(asked), Some(generation)) => {
@@ -181,13 +180,13 @@ pub fn replay(case: &CaseId, entries: &[Entry], packs: &Packs, key: &Secret) -> 
         // One step's events were written in one batch, at one time.
         let recorded: Vec<Event> =
             rest.iter().map(|entry| event_of(case, entry)).collect::<Result<_, _>>()?;
-        let pinned = first.digests.get("pack").and_then(|digest| packs.pinned(digest));
+        let pinned = first.digests.get("pack").map(|digest| packs.pinned(digest)).transpose()?.flatten();
         same_pack &= pinned.is_some();
         let pack = pinned.unwrap_or_else(|| packs.current());
         let decided = match recorded.first().and_then(|event| input_of(event, recorded.get(1))) {
             Some(input) => step(&state, input, &Now { at: first.at, pack: &pack, key }),
-            // A failure of a room leaves no input behind, only what followed from it.
-            None => recorded.iter().take(1).cloned().collect(),
+            // A failure of a room leaves no input behind, only what followed from it: a hand-over, or a stuck case.
+            None => recorded.iter().take(1).filter(|event| follows_a_failure(event)).cloned().collect(),
         };
         let taken = decided.len().clamp(1, rest.len());
         for (entry, (was, now)) in rest.iter().zip(recorded.iter().zip(&decided)) {
@@ -199,12 +198,26 @@ pub fn replay(case: &CaseId, entries: &[Entry], packs: &Packs, key: &Secret) -> 
                 });
             }
         }
+        let more = decided.iter().skip(rest.len()).map(|now| ("nothing", now.kind()));
+        let less = recorded.iter().take(usize::from(decided.is_empty())).map(|was| (was.kind(), "nothing"));
+        differences.extend(more.chain(less).map(|(was, now)| Difference {
+            seq: first.seq,
+            recorded: was.to_owned(),
+            decided: now.to_owned(),
+        }));
         for (event, entry) in recorded.iter().zip(rest).take(taken) {
             state.apply(event, entry.at);
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
     Ok(Replayed { state, same_pack, differences })
+}
+
+fn follows_a_failure(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Stuck { .. } | Event::Planned { next: Next::Escalate { .. }, .. } | Event::Closed { .. }
+    )
 }
 
 /// The input that an event records, when it records one.
@@ -239,6 +252,7 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         | Event::Waiting { .. }
         | Event::Undoing { .. }
         | Event::Undone { .. }
+        | Event::Closed { .. }
         | Event::Stuck { .. } => None,
     }
 }

@@ -154,16 +154,16 @@ impl Cases {
     }
 
     /// What a case keeps to: the pack that its plan is of, as long as that can be had.
-    pub(super) async fn pack_of(&self, state: &State) -> Arc<Pack> {
+    pub(super) async fn pack_of(&self, state: &State) -> Result<Arc<Pack>, LedgerError> {
         let current = &self.parts.pack;
         let pinned = state.plan.as_ref().and_then(|plan| plan.pack.clone());
         let Some(pinned) = pinned.filter(|pinned| *pinned != current.digest) else {
-            return Arc::clone(current);
+            return Ok(Arc::clone(current));
         };
         let packs = Arc::clone(&self.parts.packs);
-        let loaded = tokio::task::spawn_blocking(move || packs.pinned(&pinned)).await;
-        // Then the plan is another one, and the case goes to a person.
-        loaded.ok().flatten().unwrap_or_else(|| Arc::clone(current))
+        let loaded = blocking(move || packs.pinned(&pinned)).await?;
+        // Without it the plan is another one, and the case goes to a person.
+        Ok(loaded.unwrap_or_else(|| Arc::clone(current)))
     }
 
     pub fn parts(&self) -> &Parts {
@@ -224,8 +224,11 @@ impl Cases {
         let mut conflicts = 0..MOST_CONFLICTS;
         loop {
             let (state, at) = (self.state(case).await?, self.now().await?);
+            if state.status == Status::Closed {
+                return Err(LedgerError::Erased { stream: case.to_string() }.into());
+            }
             let input = input(&state, at)?;
-            let (key, pack) = (self.key_of(case).await?, self.pack_of(&state).await);
+            let (key, pack) = (self.key_of(case).await?, self.pack_of(&state).await?);
             let events = step(&state, input, &Now { at, pack: &pack, key: &key.secret });
             if events.is_empty() {
                 return Ok(());
@@ -302,11 +305,18 @@ impl Cases {
         let done = done.unwrap_or_else(|_| Err(CaseError::Died(case.clone())));
         let lost = matches!(done, Err(CaseError::Ledger(LedgerError::Lost { .. })));
         let left_alone = done.is_err().then(|| backoff(claim.attempts));
+        let attempts = match &done {
+            Ok(_) => 0,
+            // A store that does not answer says nothing about the case.
+            Err(CaseError::Ledger(_)) => claim.attempts.saturating_sub(1),
+            Err(_) => claim.attempts,
+        };
         let ledger = Arc::clone(&self.parts.ledger);
         let release = move || {
             let store = ledger.store();
             let now = left_alone.map(|_| store.now()).transpose()?;
-            store.release(&claim, now.zip(left_alone).map(|(now, wait)| now.plus_millis(wait)))
+            let due = now.zip(left_alone).map(|(now, wait)| now.plus_millis(wait));
+            store.release(&claim, due, attempts)
         };
         let released = blocking(release).await;
         if released.is_err() {
@@ -323,15 +333,13 @@ impl Cases {
 
     async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
         let (mut state, key) = (self.state(case).await?, self.key_of(case).await?);
-        let (mut done, mut conflicts) = (None, 0..MOST_CONFLICTS);
+        let (mut done, mut conflicts, mut attempts) = (None, 0..MOST_CONFLICTS, claim.attempts);
         loop {
             let mut at = self.now().await?;
             let input = match (done.take(), state.due()) {
                 (Some(done), _) => done,
                 _ if state.deadline().is_some_and(|deadline| at >= deadline) => Input::Expired,
-                (None, Some(_)) if claim.attempts > MOST_ATTEMPTS => {
-                    Input::Parked { attempts: claim.attempts }
-                }
+                (None, Some(_)) if attempts > MOST_ATTEMPTS => Input::Parked { attempts },
                 (None, Some(effect)) => match self.timed(&state, effect, claim).await {
                     Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {
                         state = self.state(case).await?;
@@ -344,14 +352,15 @@ impl Cases {
                 },
                 (None, None) => return Ok(state),
             };
-            let pack = self.pack_of(&state).await;
+            let pack = self.pack_of(&state).await?;
             let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret });
             if events.is_empty() {
                 return Ok(state);
             }
             let holder = By::Holder { epoch: claim.epoch, done: false };
             match self.append((&state, &key, &pack), &events, at, Vec::new(), holder).await {
-                Ok(next) => state = next,
+                // It has got on.
+                Ok(next) => (state, attempts) = (next, 0),
                 Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {
                     // A message came. What a call brought about stays true; everything else is looked at anew.
                     state = self.state(case).await?;

@@ -40,12 +40,14 @@ pub struct State {
     pub calls: Vec<CallState>,
     pub approval: Option<(ApprovalRequest, Vec<Vote>)>,
     pub waiting: Option<Waiting>,
+    /// Events of other systems in this round that nothing waited for yet.
+    pub early: BTreeSet<String>,
     /// The step at which the plan goes on when the facts have been looked at again.
     pub resumes: Option<String>,
     pub undoing: Option<Undoing>,
     /// Why the case is stuck, and what was due then.
     pub stuck: Option<String>,
-    pub stuck_at: Option<Stage>,
+    pub stuck_at: Option<(Status, Stage)>,
     /// How often each ask step asked.
     pub asked: BTreeMap<String, u32>,
     pub replies: Vec<Reply>,
@@ -202,6 +204,7 @@ impl State {
             calls: Vec::new(),
             approval: None,
             waiting: None,
+            early: BTreeSet::new(),
             resumes: None,
             undoing: None,
             stuck: None,
@@ -302,11 +305,18 @@ impl State {
             Event::Replied { kind, reply } => self.replied(*kind, reply),
             Event::Stuck { reason } => {
                 self.stuck = Some(reason.clone());
-                self.stuck_at = Some(self.stage);
+                // A call that has an outcome is not due any more.
+                let settled =
+                    self.stage == Stage::Calling && self.call().is_some_and(|call| call.outcome.is_some());
+                self.stuck_at = (!settled).then_some((self.status, self.stage));
                 self.status = Status::Stuck;
                 self.stage = Stage::Waiting;
             }
             Event::Retried { .. } => self.retried(),
+            Event::Closed { .. } => {
+                self.status = Status::Closed;
+                self.stage = Stage::Waiting;
+            }
         }
     }
 
@@ -361,6 +371,7 @@ impl State {
             }
             Event::Elapsed { .. } => self.resume(false),
             Event::Notified { taken: true, .. } => self.resume(true),
+            Event::Notified { kind, .. } => drop(self.early.insert(kind.clone())),
             _ => {}
         }
     }
@@ -392,12 +403,12 @@ impl State {
     }
 
     fn retried(&mut self) {
-        self.status = Status::Running;
         self.stuck = None;
-        self.stage = self.stuck_at.take().unwrap_or(Stage::Waiting);
-        if self.undoing.is_none() {
+        (self.status, self.stage) = self.stuck_at.take().unwrap_or((Status::Running, Stage::Waiting));
+        if self.undoing.is_none() || self.stage != Stage::Waiting {
             return;
         }
+        self.status = Status::Running;
         // An undoing call that may have been carried out is settled before another one is made.
         let last = self.calls.last_mut().filter(|call| call.undoes.is_some());
         let doubted = last.filter(|call| matches!(call.outcome, Some(Outcome::Ambiguous { .. })));
@@ -424,6 +435,11 @@ impl State {
         {
             return;
         }
+        if self.resumes.take().is_some() {
+            // The time was over, and nothing has come of it yet: it is as if it were not.
+            let step = self.plan.as_ref().map_or_else(String::new, |plan| plan.cursor.step.clone());
+            self.waiting = Some(Waiting { step, until: at, awaited: None });
+        }
         self.work_on(self.messages.len() - 1);
     }
 
@@ -432,6 +448,7 @@ impl State {
         self.working_on = message;
         if !self.may_be_answer() && self.waiting.is_none() {
             self.begin_round();
+            self.early.clear();
         }
         self.status = Status::Running;
         self.stage = Stage::Reading;

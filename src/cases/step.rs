@@ -247,6 +247,11 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
             let call = CallState { id, tool, arguments, ..CallState::proposed(&step, record) };
             decide(&after, &call, &[], now)
         }
+        // It came before anybody waited for it.
+        Next::Wait { event: Some(event), then, arrived, .. } if state.early.contains(&event) => {
+            let cursor = Cursor { plan: after_plan(&after), step: arrived.unwrap_or(then) };
+            walk(&after, leaf, cursor, now)
+        }
         Next::Wait { step, milliseconds, event, .. } => {
             let until = now.at.plus_millis(milliseconds);
             vec![Event::Waiting { step, until, milliseconds, awaited: event }]
@@ -255,6 +260,11 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
         Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Vec::new(),
     });
     events
+}
+
+/// The plan in which the walk stands.
+fn after_plan(state: &State) -> String {
+    state.plan.as_ref().map_or_else(String::new, |plan| plan.cursor.plan.clone())
 }
 
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
@@ -334,15 +344,18 @@ pub(super) fn binding(state: &State, call: &CallState, now: &Now<'_>) -> Digest 
         "arguments": call.arguments,
         "record": record.map(|record| (&record.id, &record.owner, &record.fields)),
         "identity": state.message().map(|message| &message.identity),
+        // What the customer writes meanwhile may change a person's mind.
+        "messages": state.messages.len(),
         "rules": now.pack.governance.rules.digest(),
         "autonomy": now.pack.governance.autonomy.digest(),
     });
     now.key.digest("approval", &[shown.to_string().as_bytes()])
 }
 
-/// Whether the plan is not the one that the case began with.
+/// Whether the plan is not the one that the case began with: its pack cannot be had.
 fn plan_changed(known: &PlanState, now: &Now<'_>) -> bool {
-    known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest)
+    known.pack.as_ref().is_some_and(|pack| *pack != now.pack.digest)
+        || known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest)
 }
 
 /// How a call ended, as far as the plan cares.

@@ -26,6 +26,7 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         .calls
         .iter()
         .skip(state.earlier_calls)
+        .filter(|call| call.undoes.is_none())
         .map(|call| (call.step.clone(), call_view(call)))
         .collect();
     let mut view = json!({
@@ -280,6 +281,8 @@ pub struct PendingApproval {
     pub arguments: Value,
     pub record: Value,
     pub summary: Vec<String>,
+    /// What the customer has written since.
+    pub since: Vec<String>,
 }
 
 impl PendingApproval {
@@ -301,6 +304,12 @@ impl PendingApproval {
             arguments: call.arguments.clone(),
             record: record.map_or(Value::Null, record_view),
             summary: summary(state),
+            since: state
+                .messages
+                .iter()
+                .skip(state.working_on + 1)
+                .map(|message| message.text.clone())
+                .collect(),
         })
     }
 }

@@ -85,7 +85,7 @@ impl Role {
 
     /// Internal documents, in a search.
     pub const fn sees_internal_documents(self) -> bool {
-        !matches!(self, Self::Channel)
+        !matches!(self, Self::Channel | Self::System)
     }
 }
 

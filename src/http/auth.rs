@@ -37,7 +37,7 @@ impl Access {
 
 /// Everybody who works in the bank.
 pub fn staff(role: Role) -> bool {
-    role != Role::Channel
+    !matches!(role, Role::Channel | Role::System)
 }
 
 const LONGEST_KEY: usize = 512;

@@ -72,3 +72,18 @@ async fn tell(
     let notice = recorded.await.map_err(|error| Refusal::internal(&error))??;
     Ok((StatusCode::OK, Json(json!({ "case": case, "outcome": notice }))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::routes::table;
+
+    #[test]
+    fn a_system_tells_events_and_reaches_nothing_else() {
+        let reached: Vec<&str> = table()
+            .into_iter()
+            .filter(|route| route.access.roles().contains(&"system"))
+            .map(|route| route.path)
+            .collect();
+        assert_eq!(reached, ["/v1/events"]);
+    }
+}

@@ -499,6 +499,8 @@ struct WaitingApproval {
     arguments: Value,
     record: Value,
     summary: Vec<String>,
+    /// What the customer has written since.
+    since: Vec<String>,
 }
 
 #[derive(ToSchema)]
@@ -687,6 +689,7 @@ mod tests {
             arguments: Value::Null,
             record: Value::Null,
             summary: Vec::new(),
+            since: Vec::new(),
         };
         agrees::<WaitingApproval>(&serde_json::to_value(pending).unwrap());
         let entry = crate::ledger::Entry {

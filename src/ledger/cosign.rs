@@ -81,11 +81,15 @@ impl Cosigner {
                 }
                 // It saw another one last, and says of what size.
                 409 => {
-                    let size = answer.trim().parse().ok().filter(|size| *size <= root.size && *size != seen);
-                    seen = size.ok_or_else(|| LedgerError::Damaged {
-                        stream: "*".to_owned(),
-                        reason: format!("the witness `{}` saw more than there is", self.name),
-                    })?;
+                    let size: Option<u64> = answer.trim().parse().ok().filter(|size| *size != seen);
+                    seen = size.ok_or_else(|| failed("it does not say what it saw".to_owned()))?;
+                    if seen > root.size && seen <= ledger.checkpoint()?.map_or(0, |newest| newest.size) {
+                        return Err(failed("another node has shown it a newer one meanwhile".to_owned()));
+                    }
+                    if seen > root.size {
+                        let reason = format!("the witness `{}` saw more entries than there are", self.name);
+                        return Err(LedgerError::Damaged { stream: "*".to_owned(), reason });
+                    }
                 }
                 422 => {
                     let reason = format!("it does not continue the {seen} entries that `{}` saw", self.name);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many keys are made at once, because each time waits for the disk.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 512;
 
 /// So many opened keys are kept in memory.
 const MOST_OPEN: usize = 10_000;
@@ -111,7 +111,7 @@ impl Keys {
     /// anywhere is wrapped by the old one, and that is gone. With a new master key, that one wraps from now on.
     ///
     /// # Errors
-    /// A store that fails, or somebody who reads the old state for too long. Doing it again is safe.
+    /// A store that fails: then everything is as it was.
     pub fn rotate(&self, destroyed: BTreeSet<String>, master: Option<&Secret>) -> Result<(), LedgerError> {
         let destroyed = Arc::new(destroyed);
         loop {
@@ -133,9 +133,22 @@ impl Keys {
             };
             if self.table.rewrap((WRAPPING, held.wrapped.clone()), named, each)? {
                 *held = read(&self.table, &master)?;
-                return self.table.forget_deleted();
+                return Ok(());
             }
         }
+    }
+
+    /// Leaves nothing in the key store's files of what was destroyed or wrapped anew.
+    ///
+    /// # Errors
+    /// Somebody reads the old state for too long. Doing it again is safe.
+    pub fn forget_deleted(&self) -> Result<(), LedgerError> {
+        self.table.forget_deleted()
+    }
+
+    /// Forgets what another process has destroyed.
+    pub fn refresh(&self) -> Result<(), LedgerError> {
+        self.held().map(drop)
     }
 }
 

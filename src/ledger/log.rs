@@ -127,6 +127,7 @@ impl Ledger {
             destroyed.extend(self.store.head(stream)?.and_then(|head| head.key));
         }
         self.keys.rotate(destroyed, None)?;
+        self.keys.forget_deleted()?;
         self.store.forget_subjects(streams)
     }
 

@@ -92,8 +92,13 @@ impl Witness {
     fn write(&self, root: Root, note: &[u8], now: Timestamp) -> io::Result<()> {
         let day = self.folder.join(now.date());
         fs::create_dir_all(&day)?;
-        let path = day.join(format!("{:020}.{EXTENSION}", root.size));
-        let mut file = fs::File::options().write(true).create_new(true).mode(0o444).open(&path)?;
+        let place = |n: u32| match n {
+            0 => day.join(format!("{:020}.{EXTENSION}", root.size)),
+            n => day.join(format!("{:020}-{n}.{EXTENSION}", root.size)),
+        };
+        // One that is there and does not count was cut off, or lacks the signature that is wanted now.
+        let free = (0..).map(place).find(|path| !path.exists()).unwrap_or_else(|| place(0));
+        let mut file = fs::File::options().write(true).create_new(true).mode(0o444).open(free)?;
         file.write_all(note)?;
         file.sync_all()?;
         durable::sync_folder(&day)

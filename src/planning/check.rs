@@ -16,6 +16,8 @@ pub struct Names {
     /// Tools that change something, and those of them whose effect cannot be undone.
     pub changing: BTreeSet<String>,
     pub irreversible: BTreeSet<String>,
+    /// Those that a compensation undoes.
+    pub undoable: BTreeSet<String>,
     /// Template name to the keys that its text needs, such as `record.iban`, `passage.text`, `card.last4`.
     pub templates: BTreeMap<String, BTreeSet<String>>,
     pub queues: BTreeSet<String>,
@@ -158,6 +160,18 @@ impl<'a> Checker<'a> {
                     let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
                     self.known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
                 }
+                let names = self.names;
+                for (call, step) in &plan.steps {
+                    let StepKind::Call { tool, .. } = &step.kind else { continue };
+                    let wanted = calls.as_ref().is_none_or(|calls| calls.contains(call));
+                    if wanted && names.changing.contains(tool) && !names.undoable.contains(tool) {
+                        let message = format!(
+                            "step `{name}` undoes `{call}`, and `{tool}` has no compensation: the case would be stuck; name \
+                             the steps that can be undone"
+                        );
+                        self.fault(line, message);
+                    }
+                }
             }
             StepKind::Plan(leaf) => {
                 let target = self.plans.by_leaf.get(leaf);
@@ -242,6 +256,7 @@ impl<'a> Checker<'a> {
             if !names.irreversible.contains(tool) {
                 continue;
             }
+            let first = step.line;
             let (mut seen, mut open) = (BTreeSet::new(), vec![(plan, done.as_str())]);
             while let Some((of, next)) = open.pop() {
                 let Some(step) = of.steps.get(next).filter(|_| seen.insert((&of.leaf, next))) else {
@@ -253,7 +268,7 @@ impl<'a> Checker<'a> {
                             "step `{name}`: `{tool}` cannot be undone and `{later}` in step `{next}` comes after it; what \
                              cannot be undone comes last"
                         );
-                        self.fault(step.line, message);
+                        self.fault(first, message);
                     }
                     StepKind::Plan(leaf) => {
                         open.extend(self.plans.by_leaf.get(leaf).map(|to| (to, to.start.as_str())));
@@ -345,6 +360,7 @@ expect = { escalate = "locksmith" }
             tools: [("open_door".to_owned(), set(&["key"]))].into(),
             changing: set(&["open_door"]),
             irreversible: set(&["open_door"]),
+            undoable: set(&["open_door"]),
             templates: [("opened".to_owned(), set(&["passage.text"])), ("handover".to_owned(), set(&[]))]
                 .into(),
             queues: set(&["locksmith"]),

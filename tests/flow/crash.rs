@@ -65,8 +65,8 @@ impl Store for Mortal {
     fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError> {
         self.inner.holds(claim, node, length)
     }
-    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
-        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.release(claim, due) }
+    fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Result<(), LedgerError> {
+        if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.release(claim, due, attempts) }
     }
     fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
         self.inner.stream(stream, from)

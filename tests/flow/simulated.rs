@@ -150,8 +150,8 @@ impl Store for Faulty {
     fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError> {
         self.run(|inner| inner.holds(claim, node, length))
     }
-    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
-        self.run(|inner| inner.release(claim, due))
+    fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Result<(), LedgerError> {
+        self.run(|inner| inner.release(claim, due, attempts))
     }
     fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
         self.inner.stream(stream, from)

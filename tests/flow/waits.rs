@@ -126,6 +126,10 @@ async fn a_day_of_grace_survives_a_restart_and_then_the_plan_goes_on() {
     assert_eq!(state.status, Status::WaitingEvent, "{}", shown(&state));
     assert!(text(&state).contains("angekommen"), "{}", text(&state));
     assert_eq!(state.waiting.unwrap().until, waits.clock.now().plus_millis(24 * HOUR));
+    // Looking at it in vain, however often, is no fault of the case.
+    for _ in 0..10 {
+        first.drive(&case("a")).await.unwrap();
+    }
     waits.later(24 * HOUR - 1);
     assert_eq!(first.recover().await.unwrap(), 0);
     drop(first);
@@ -190,9 +194,25 @@ async fn what_was_only_announced_is_taken_back_with_a_word_and_everything_else_g
     let state = waits.send(&cases, &case("d"), "Wie lange dauert das denn noch?", "cus_015").await;
     assert_eq!(state.status, Status::WithHuman, "{}", shown(&state));
     assert!(state.escalation.unwrap().reason.contains("waited"));
+    // Somebody else takes nothing back.
+    waits.send(&cases, &case("e"), MESSAGE, "cus_015").await;
+    let state = waits.send(&cases, &case("e"), "Rückgängig", "cus_016").await;
+    assert_eq!(state.status, Status::WithHuman, "{}", shown(&state));
     waits.later(25 * HOUR);
     assert_eq!(cases.recover().await.unwrap(), 0);
     assert_eq!(waits.stage.orders().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_comes_before_its_wait_begins_is_not_lost() {
+    let waits = Waits::new().await;
+    let cases = waits.engine(&waits.pack);
+    cases.accept(crate::stage::incoming(case("early"), MESSAGE, verified("cus_015"))).await.unwrap();
+    let told = cases.notify(&case("early"), &system("merchants"), ("e1", "merchant_agreed")).await.unwrap();
+    assert_eq!(told, Notice::NotAwaited);
+    let state = cases.drive(&case("early")).await.unwrap();
+    assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
+    assert_eq!(state.calls[0].step, "refund_now");
 }
 
 /// PROKURA_TORTURE=all: two hundred.

@@ -6,31 +6,38 @@ use crate::acting::Outcome;
 use crate::base::CallId;
 use crate::cases::event::Event;
 use crate::cases::state::{CallState, State};
-use crate::planning::{Cursor, GENERAL_QUEUE, Next};
+use crate::planning::{Cursor, GENERAL_QUEUE, Next, Risk};
 use serde_json::{Value, json};
 
 /// Begins to undo the calls of these steps, or all of this concern, and goes on with the plan at `then`.
 pub(super) fn begin(state: &State, steps: Option<&[String]>, then: &str, now: &Now<'_>) -> Vec<Event> {
+    let reads =
+        |call: &CallState| now.pack.tools.by_name.get(&call.tool).is_some_and(|tool| tool.risk == Risk::Read);
     let of_plan = |call: &&CallState| {
-        call.undoes.is_none() && steps.is_none_or(|steps| steps.contains(&call.step)) && may_have_acted(call)
+        let wanted = steps.is_none_or(|steps| steps.contains(&call.step));
+        wanted && call.undoes.is_none() && may_have_acted(call) && !reads(call)
     };
     let calls = state.calls.iter().skip(state.earlier_calls).rev().filter(of_plan);
     let calls = calls.map(|call| call.id.clone()).collect();
     start(state, calls, Some(then.to_owned()), now)
 }
 
-/// A customer takes back what was done for them: the last call, if its time of grace is not over, or what was only
-/// announced. `None` when there is nothing of the kind.
+/// A customer takes back what was done for them: the last call, if its time of grace is not over; while a plan waits, a call
+/// of that plan, or what it has announced. `None` when there is nothing of the kind, or somebody else speaks.
 pub(super) fn regret(state: &State, now: &Now<'_>) -> Option<Vec<Event>> {
-    let open = |call: &&CallState| call.undoes.is_none() && may_have_acted(call);
-    let within = |call: &CallState| {
+    let message = state.message()?;
+    let speaks = message.identity.customer().filter(|speaks| state.replied_to.as_ref() == Some(*speaks));
+    speaks?;
+    let asked_at = now.at.min(message.received_at);
+    let within = |call: &&CallState| {
         let grace = call.undo.as_ref().map_or(0, |undo| undo.grace_ms);
-        call.intended_at.is_some_and(|intended| grace > 0 && now.at.since(intended) <= grace)
+        call.intended_at.is_some_and(|intended| grace > 0 && asked_at.since(intended) <= grace)
     };
-    match state.calls.iter().rev().find(open) {
-        Some(call) if within(call) => Some(start(state, vec![call.id.clone()], None, now)),
-        None if state.waiting.is_some() => Some(start(state, Vec::new(), None, now)),
-        _ => None,
+    let from = if state.waiting.is_some() { state.earlier_calls } else { 0 };
+    let open = |call: &&CallState| call.undoes.is_none() && may_have_acted(call);
+    match state.calls.iter().skip(from).rev().find(open).filter(within) {
+        Some(call) => Some(start(state, vec![call.id.clone()], None, now)),
+        None => state.waiting.is_some().then(|| start(state, Vec::new(), None, now)),
     }
 }
 

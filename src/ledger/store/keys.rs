@@ -258,14 +258,22 @@ impl Shared {
             if now.try_get::<_, Vec<u8>>(0)? != known {
                 return Ok(false);
             }
-            let update = tx.prepare("UPDATE keys SET wrapped = $2 WHERE name = $1").await?;
+            let (mut names, mut wraps, mut gone) = (Vec::new(), Vec::new(), Vec::new());
             for row in tx.query("SELECT name, wrapped FROM keys", &[]).await? {
                 let (name, wrapped): (String, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
                 match each(&name, &wrapped)? {
-                    Some(wrapped) => tx.execute(&update, &[&name, &wrapped]).await?,
-                    None => tx.execute("DELETE FROM keys WHERE name = $1", &[&name]).await?,
-                };
+                    Some(wrapped) => {
+                        names.push(name);
+                        wraps.push(wrapped);
+                    }
+                    None => gone.push(name),
+                }
             }
+            let update =
+                "UPDATE keys k SET wrapped = u.wrapped FROM unnest($1::text[], $2::bytea[]) u(name, wrapped)
+                WHERE k.name = u.name";
+            tx.execute(update, &[&names, &wraps]).await?;
+            tx.execute("DELETE FROM keys WHERE name = ANY($1)", &[&gone]).await?;
             for (name, wrapped) in &named {
                 tx.execute("UPDATE named SET wrapped = $2 WHERE name = $1", &[name, wrapped]).await?;
             }
@@ -278,7 +286,13 @@ impl Shared {
     /// Row versions that nobody sees stay in a table's file until it is written anew. The server's own log is beyond
     /// reach from here: a new master key makes what it holds worthless.
     fn forget_deleted(&self) -> Result<(), LedgerError> {
-        self.0.rows("VACUUM FULL keys".to_owned(), values![])?;
-        self.0.rows("VACUUM FULL named".to_owned(), values![]).map(drop)
+        self.0.run(|pool| async move {
+            // However long it takes. The connection is not given back: others' statements have their limit.
+            let client = pool.client().await?;
+            for statement in ["SET statement_timeout = 0", "VACUUM FULL keys", "VACUUM FULL named"] {
+                client.batch_execute(statement).await?;
+            }
+            Ok(())
+        })
     }
 }

@@ -104,8 +104,8 @@ pub trait Store: Send + Sync {
     /// Whether the node lives and still holds the claim, and the stream has so many entries.
     fn holds(&self, claim: &Claim, node: &str, length: u64) -> Result<bool, LedgerError>;
 
-    /// Gives a claim up, if it is still held. With a time, the stream is due then.
-    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError>;
+    /// Gives a claim up, if it is still held, and says how often the stream was taken in vain. With a time, it is due then.
+    fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Result<(), LedgerError>;
 
     /// The entries of a stream from sequence number `from` on, in order.
     fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError>;

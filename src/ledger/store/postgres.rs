@@ -243,6 +243,12 @@ async fn make(client: &mut Client, schema: &str, version: i32) -> Work<()> {
     let version_of = "SELECT version FROM schema_version";
     let mut found: i32 = tx.query_one(version_of, &[]).await?.try_get(0)?;
     if found == 2 && version == SCHEMA_VERSION {
+        let living = format!("SELECT count(*) FROM nodes WHERE until > {NOW}");
+        if tx.query_one(&living, &[]).await?.try_get::<_, i64>(0)? > 0 {
+            // They would go on writing as the earlier program does.
+            let problem = "a node of an earlier program works on this ledger; stop all of them before the first of this one";
+            return Err(LedgerError::Store(problem.to_owned()));
+        }
         tx.batch_execute(FROM_2).await?;
         found = tx.query_one(version_of, &[]).await?.try_get(0)?;
     }
@@ -337,12 +343,12 @@ impl Store for Postgres {
         Ok(!self.0.rows(sql, values)?.is_empty())
     }
 
-    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Work<()> {
-        let sql = "UPDATE heads SET node = NULL, due = coalesce($4, due)
+    fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Work<()> {
+        let sql = "UPDATE heads SET node = NULL, due = coalesce($4, due), attempts = $5
              WHERE kind = $1 AND name = $2 AND epoch = $3 AND node IS NOT NULL";
         let (kind, name) = (claim.stream.kind.as_str(), claim.stream.name.clone());
         let due = due.map(Timestamp::as_millis);
-        self.0.rows(sql.to_owned(), values![kind, name, claim.epoch as i64, due]).map(drop)
+        self.0.rows(sql.to_owned(), values![kind, name, claim.epoch as i64, due, attempts as i32]).map(drop)
     }
 
     fn stream(&self, stream: &Stream, from: u64) -> Work<Vec<Stored>> {
@@ -410,7 +416,7 @@ impl Store for Postgres {
             let sql = "DELETE FROM subjects WHERE kind = $1 AND name = $2";
             self.0.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
         }
-        self.0.rows("VACUUM FULL subjects".to_owned(), values![]).map(drop)
+        Ok(())
     }
 
     fn listen(&self, told: Box<dyn Fn(Told<'_>) + Send + Sync>) {

@@ -139,7 +139,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     // FULL: a commit is on stable storage before the answer that depends on it leaves. What is deleted is overwritten.
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
+             PRAGMA cache_size = -32768;",
         )?;
     Ok(connection)
 }
@@ -256,14 +257,14 @@ impl Store for Sqlite {
         Ok(own && living(&connection, Some(node), self.clock.now())?)
     }
 
-    fn release(&self, claim: &Claim, due: Option<Timestamp>) -> Result<(), LedgerError> {
+    fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Result<(), LedgerError> {
         let claim = claim.clone();
         self.writer.write(move |connection| {
             let due = due.map(Timestamp::as_millis);
             connection.execute(
-                "UPDATE heads SET node = NULL, due = coalesce(?4, due)
+                "UPDATE heads SET node = NULL, due = coalesce(?4, due), attempts = ?5
                  WHERE kind = ?1 AND name = ?2 AND epoch = ?3 AND node IS NOT NULL",
-                params![claim.stream.kind.as_str(), claim.stream.name, claim.epoch, due],
+                params![claim.stream.kind.as_str(), claim.stream.name, claim.epoch, due, attempts],
             )?;
             Ok(())
         })

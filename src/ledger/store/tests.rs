@@ -180,7 +180,7 @@ fn a_claim_keeps_others_out_until_its_node_is_gone(tried: &Tried) {
     assert_eq!((second.epoch, second.attempts), (2, 2));
     let late = one.append(batch("a", 2, &["3"], By::Holder { epoch: 1, done: false })).unwrap_err();
     assert!(matches!(late, LedgerError::Lost { .. }), "{late}");
-    one.release(&first, None).unwrap();
+    one.release(&first, None, 0).unwrap();
     assert!(two.holds(&second, "n2", 2).unwrap(), "what was lost cannot be given up");
     let on = two.append(batch("a", 2, &["3"], By::Holder { epoch: 2, done: false })).unwrap().unwrap();
     assert_eq!((on.epoch, on.attempts), (2, 0));
@@ -233,7 +233,7 @@ fn what_is_due_is_taken_once(tried: &Tried) {
     assert_eq!(names, due);
     assert!(taken.iter().all(|claim| (claim.epoch, claim.attempts) == (1, 1)));
     // Given up with a later time, one is due then; the others are when their nodes are gone.
-    tried.one.release(&taken[0], Some(now.plus_millis(3_600_000))).unwrap();
+    tried.one.release(&taken[0], Some(now.plus_millis(3_600_000)), 0).unwrap();
     tried.two.forget_nodes().unwrap();
     tried.two.beat("n3", 60_000).unwrap();
     let again = tried.two.take(StreamKind::Case, "n3", 100).unwrap();
