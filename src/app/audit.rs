@@ -2,7 +2,7 @@
 
 use super::settings::Settings;
 use super::{Failure, output, wire};
-use crate::base::{Clock, SystemClock};
+use crate::base::{Clock, SystemClock, ids};
 use crate::cli::{Audit, Place};
 use crate::ledger::{self, Cosigner, Root, Stream, StreamKind, Verified, Witness};
 use serde_json::json;
@@ -116,13 +116,26 @@ fn export(place: &Place, out: Option<&Path>, case: Option<&str>) -> Result<(), F
     let entries = match out {
         None => write(&mut std::io::stdout().lock())?,
         Some(path) => {
+            // It is there whole or not at all, and what was there stays until then.
             let shown = path.display();
-            let file = File::create(path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
-            let mut file = BufWriter::new(file);
-            let entries = write(&mut file)?;
-            let whole = file.into_inner().map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
-            whole.sync_all().map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
-            entries
+            let failed = |error: std::io::Error| Failure::Input(format!("{shown}: {error}"));
+            if path.starts_with(wire::state(place, &settings)) {
+                return Err(Failure::Input(format!(
+                    "{shown}: an export goes outside of the state directory"
+                )));
+            }
+            let part = path.with_file_name(ids::fresh("export"));
+            let mut file = BufWriter::new(File::create(&part).map_err(failed)?);
+            let written = write(&mut file).and_then(|entries| {
+                file.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+                std::fs::rename(&part, path).map_err(failed)?;
+                Ok(entries)
+            });
+            if written.is_err() {
+                // Nobody needs half of it.
+                let _ = std::fs::remove_file(&part);
+            }
+            written?
         }
     };
     let key = opened.signer().map(|signer| signer.public_key.as_str()).unwrap_or_default();

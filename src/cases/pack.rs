@@ -117,6 +117,17 @@ pub struct Checked {
     pub branches: usize,
 }
 
+/// The files beside the folders. What else lies there decides nothing.
+const DECIDING: [&str; 7] = [
+    "autonomy.toml",
+    "cases.toml",
+    "extraction.toml",
+    "intents.toml",
+    "lookup.toml",
+    "sources.toml",
+    "tools.toml",
+];
+
 /// The texts of a pack folder, by path relative to it.
 pub struct PackFiles {
     pub folder: PathBuf,
@@ -163,7 +174,7 @@ impl PackFiles {
     /// The service's own file holds addresses and keys, and bars.toml what model bundles are held to: neither
     /// decides anything about a case, and neither is part of the digest.
     fn decides(name: &str) -> bool {
-        !matches!(name, "prokura.toml" | "bars.toml")
+        name.contains('/') || DECIDING.contains(&name)
     }
 
     pub fn digest(&self) -> Digest {

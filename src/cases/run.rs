@@ -187,6 +187,8 @@ impl Cases {
         if let Some((key, digest)) = &key
             && let Some(case) = self.known_key(&scope, key, digest).await?
         {
+            // What it held may have been erased since.
+            self.key_of(&case).await?;
             return Ok(case);
         }
         let case = incoming.message.case.clone();
@@ -304,7 +306,9 @@ impl Cases {
         let done = AssertUnwindSafe(self.drive_on(case, &claim)).catch_unwind().await;
         let done = done.unwrap_or_else(|_| Err(CaseError::Died(case.clone())));
         let lost = matches!(done, Err(CaseError::Ledger(LedgerError::Lost { .. })));
-        let left_alone = done.is_err().then(|| backoff(claim.attempts));
+        // What was erased is due never again.
+        let erased = matches!(done, Err(CaseError::Ledger(LedgerError::Erased { .. })));
+        let left_alone = (done.is_err() && !erased).then(|| backoff(claim.attempts));
         let attempts = match &done {
             Ok(_) => 0,
             // A store that does not answer says nothing about the case.

@@ -580,7 +580,7 @@ pub struct Replay {
 pub struct Key {
     /// Who will hold it.
     pub principal: String,
-    /// channel, agent, supervisor, policy_admin, model_admin, auditor or operator.
+    /// channel, agent, supervisor, policy_admin, model_admin, auditor, operator or system.
     pub role: String,
 }
 

@@ -163,10 +163,23 @@ impl LedgerSettings {
     ) -> Result<Ledger, LedgerError> {
         let folder = self.own_folder(state)?;
         let table = folder.join("keys.sqlite");
+        for file in [&table, &folder.join("log.key")] {
+            // A new one in its place would make everything that is there unreadable, and look as if it were erased.
+            if !file.exists() && store::has_keys(&state.join("ledger.sqlite")) {
+                let problem = "it is missing, and the ledger is of no use without it; put it back, or name the folder of \
+                    the keys in `[ledger] keys`";
+                return Err(LedgerError::Key {
+                    file: file.display().to_string(),
+                    problem: problem.to_owned(),
+                });
+            }
+        }
         let master = self.master(state, &folder, !table.exists())?;
         let keys = Keys::open(KeyTable::sqlite(&table)?, master)?;
+        // Before the ledger: where that is, its keys are.
+        let signer = self.signer(&folder)?;
         let store = store(&keys)?;
-        Ok(Ledger::new(store, keys, Some(self.signer(&folder)?)).with_reserve(state, self.reserve_bytes))
+        Ok(Ledger::new(store, keys, Some(signer)).with_reserve(state, self.reserve_bytes))
     }
 
     /// Where the keys are that are files.

@@ -399,6 +399,8 @@ expect = { escalate = "locksmith" }
             + "[steps.back]\nundo = [\"open\"]\nthen = \"pause\"\n[steps.pause]\nwait = \"24h\"\nevent = \"shut\"\nthen = \"human\"\narrived = \"tell\"\n";
         assert_eq!(findings(&text), []);
         for (from, to, told) in [
+            ("event = \"shut\"", "event = \"\"", "visible"),
+            ("event = \"shut\"", "event = \"shut now\"", "visible"),
             ("24h", "24", "24h"),
             ("24h", "-1h", "24h"),
             ("24h", "367d", "a year"),

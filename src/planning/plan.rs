@@ -314,7 +314,7 @@ impl Reader<'_> {
             },
             "wait" => StepKind::Wait {
                 milliseconds: self.duration(name, raw.wait?)?,
-                event: raw.event,
+                event: self.event(name, offset, raw.event),
                 then: self.need(name, offset, kind, "then", raw.then)?,
                 arrived: raw.arrived,
             },
@@ -324,6 +324,19 @@ impl Reader<'_> {
             },
             _ => StepKind::Plan(raw.plan.unwrap_or_default()),
         })
+    }
+
+    /// As `POST /v1/events` takes them.
+    fn event(&mut self, name: &str, offset: usize, given: Option<String>) -> Option<String> {
+        let fits = |event: &String| {
+            (1..=200).contains(&event.len()) && event.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if given.as_ref().is_some_and(|event| !fits(event)) {
+            let message =
+                format!("step `{name}`: `event` must be 1 to 200 visible characters of ASCII without blanks");
+            self.fault(offset, message);
+        }
+        given
     }
 
     /// `"all"` is `None`.

@@ -130,3 +130,21 @@ fn a_ledger_of_schema_2_comes_to_the_same_states_and_knows_whom_it_is_about() {
     ledger.sign().unwrap();
     assert_eq!(ledger.verify(&[], true).unwrap().damage, None);
 }
+
+#[test]
+fn a_ledger_whose_keys_are_missing_is_refused_and_none_are_made() {
+    for missing in ["keys/keys.sqlite", "keys/log.key", "keys"] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        copied(&root().join("tests/ledgers/2"), &state);
+        let gone = state.join(missing);
+        if gone.is_dir() {
+            std::fs::remove_dir_all(&gone).unwrap();
+        } else {
+            std::fs::remove_file(&gone).unwrap();
+        }
+        let refused = LedgerSettings::default().open(&state).err().unwrap().to_string();
+        assert!(refused.contains("it is missing"), "{missing}: {refused}");
+        assert!(!state.join("keys/log.pub").exists() && !gone.is_file());
+    }
+}

@@ -11,7 +11,7 @@ use super::{LedgerError, Tile};
 use crate::base::Timestamp;
 pub use keys::KeyTable;
 pub use postgres::{OPTIONS, Postgres};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, has_keys};
 
 /// The last known of one stream.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -132,10 +132,18 @@ impl Sqlite {
     }
 }
 
+/// Whether there is a ledger of a form that is encrypted.
+pub fn has_keys(path: &Path) -> bool {
+    let version =
+        || connect(path)?.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(LedgerError::from);
+    path.exists() && version().is_ok_and(|version: i64| version >= 2)
+}
+
 pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(path)
         .map_err(|error| LedgerError::Directory { path: path.to_path_buf(), reason: error.to_string() })?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on stable storage before the answer that depends on it leaves. What is deleted is overwritten.
     connection
         .execute_batch(

@@ -142,14 +142,20 @@ fn within(connection: &Connection, begun: bool, work: Work) -> (Answer, Option<L
     if !begun {
         return (work(None).1, None);
     }
-    if let Err(error) = connection.execute_batch("SAVEPOINT one") {
-        return (work(None).1, Some(error.into()));
+    if let Err(error) = said(connection, "SAVEPOINT one") {
+        return (work(None).1, Some(error));
     }
     let (stays, answer) = work(Some(connection));
     if connection.is_autocommit() {
         // SQLite has undone the whole transaction, as it does where the disk is full.
         return (answer, Some(LedgerError::Store("the transaction was undone".to_owned())));
     }
-    let end = if stays { "RELEASE one" } else { "ROLLBACK TO one; RELEASE one" };
-    (answer, connection.execute_batch(end).err().map(LedgerError::from))
+    let undone = if stays { Ok(()) } else { said(connection, "ROLLBACK TO one") };
+    (answer, undone.and_then(|()| said(connection, "RELEASE one")).err())
+}
+
+/// A statement without values or rows, compiled once.
+fn said(connection: &Connection, sql: &str) -> Result<(), LedgerError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
