@@ -52,20 +52,6 @@ impl Acting {
         }
     }
 
-    /// Undoes something by performing its compensation; done means compensated.
-    pub async fn compensate(
-        &self,
-        permit: Permit,
-        call: &Call,
-        reason: &str,
-        may_send: MaySend<'_>,
-    ) -> Outcome {
-        match self.perform(permit, call, may_send).await {
-            Outcome::Done { .. } => Outcome::Compensated { reason: reason.to_owned() },
-            other => other,
-        }
-    }
-
     /// Settles a call that was intended and has no result, as after a restart, by the tool's own rule.
     /// Without a fresh permit, and after the tool's window, it is never sent again.
     pub async fn resolve_ambiguous(

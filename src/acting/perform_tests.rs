@@ -230,12 +230,3 @@ async fn an_open_breaker_sends_nothing_and_says_that_nothing_was_done() {
     assert!(failed(&desk.perform().await));
     assert_eq!(desk.sent(), 5);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_compensation_that_is_done_is_compensated() {
-    let desk = desk(OnAmbiguous::Human, vec![Sent::Answered(result()), unclear()], vec![]);
-    let undo = |permit| desk.acting.compensate(permit, &BLOCK, "a mistake", &|| true);
-    static BLOCK: std::sync::LazyLock<Call> = std::sync::LazyLock::new(block);
-    assert_eq!(undo(permit(&BLOCK)).await, Outcome::Compensated { reason: "a mistake".to_owned() });
-    assert!(ambiguous(&undo(permit(&BLOCK)).await));
-}

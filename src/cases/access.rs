@@ -1,11 +1,10 @@
-//! What else an auditor asks about: who of the staff has looked at what, and which policies were in force when. Each is an
-//! event of a stream that never changes what a case does.
+//! Who of the staff has looked at what: an event of a stream for each person, which never changes what a case does.
 
 use super::CaseError;
-use super::run::{Cases, MOST_CONFLICTS, blocking};
+use super::run::{Cases, blocking};
 use crate::base::{CaseId, Timestamp};
 use crate::governance::Principal;
-use crate::ledger::{Append, By, LedgerError, NewEvent, Stream, StreamKind};
+use crate::ledger::{NewEvent, Stream, StreamKind};
 use lru::LruCache;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -19,8 +18,6 @@ pub(super) const LOOKS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Who looked last at what, and when.
 pub(super) type Looks = LruCache<(String, &'static str, CaseId), Timestamp>;
-
-const GENERATIONS: &str = "generations";
 
 impl Cases {
     /// Writes down that somebody looks at cases, before they get to see them.
@@ -48,51 +45,13 @@ impl Cases {
         }
         let body = json!({ "by": by, "what": what, "cases": cases });
         let stream = Stream::new(StreamKind::Access, by.name.clone());
-        let writes = self.clone();
-        blocking(move || writes.note(&stream, NewEvent { kind: "looked", body })).await?;
+        let (ledger, digests, at) = (Arc::clone(&self.parts().ledger), self.digests(), self.now().await?);
+        let event = NewEvent { kind: "looked", body };
+        blocking(move || ledger.note(&stream, at, &digests, &event)).await?;
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         for case in &cases {
             looked.put(own(case), now);
         }
         Ok(())
-    }
-
-    /// Writes down which policies answer, when others do than the ledger says. Blocks.
-    pub fn note_generation(&self) -> Result<(), LedgerError> {
-        let parts = self.parts();
-        let generation = parts.policies.current().digest().clone();
-        let stream = Stream::new(StreamKind::Policies, GENERATIONS);
-        let body = json!({ "generation": generation });
-        let last = parts.ledger.store().head(&stream)?.map_or(0, |head| head.length.saturating_sub(1));
-        if parts.ledger.stream(&stream, last)?.last().is_some_and(|entry| entry.body == body) {
-            return Ok(());
-        }
-        self.note(&stream, NewEvent { kind: "answers", body })
-    }
-
-    /// Appends an event, whatever was there before.
-    fn note(&self, stream: &Stream, event: NewEvent) -> Result<(), LedgerError> {
-        let parts = self.parts();
-        let ledger = Arc::clone(&parts.ledger);
-        let mut conflicts = 0..MOST_CONFLICTS;
-        loop {
-            let batch = Append {
-                stream: stream.clone(),
-                expected: ledger.store().head(stream)?.map_or(0, |head| head.length),
-                at: ledger.store().now()?,
-                digests: self.digests(),
-                events: vec![event.clone()],
-                status: "kept".to_owned(),
-                once: Vec::new(),
-                due: None,
-                subjects: Vec::new(),
-                key: None,
-            };
-            match ledger.append(&batch, By::Anybody) {
-                Ok(_) => return Ok(()),
-                Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 }

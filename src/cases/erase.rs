@@ -6,7 +6,7 @@
 
 use super::event::Event;
 use super::pack::Pack;
-use super::run::{MOST_CONFLICTS, event_of, fold};
+use super::run::{event_of, fold};
 use super::state::Status;
 use super::{CaseError, State};
 use crate::base::{CaseId, Timestamp};
@@ -146,7 +146,7 @@ pub fn erase(
             found.unknown.push(id.clone());
         }
     }
-    let (earlier, _) = asked(ledger)?;
+    let earlier = asked(ledger)?;
     let willing: BTreeSet<&String> =
         asking.iter().chain(earlier.iter().flat_map(|asked| &asked.subjects)).collect();
     for name in cases {
@@ -176,7 +176,9 @@ pub fn erase(
         }
     }
     if !found.erased.is_empty() || !found.kept.is_empty() {
-        note(ledger, digests, &found, (&asking, by), now)?;
+        let body = json!({"by": by, "subjects": asking, "erased": found.erased, "kept": found.kept});
+        let stream = Stream::new(StreamKind::Erasures, STREAM);
+        ledger.note(&stream, now, digests, &NewEvent { kind: ERASED, body })?;
         let streams: Vec<Stream> =
             found.erased.iter().map(|case| Stream::new(StreamKind::Case, case.as_str())).collect();
         if !streams.is_empty() {
@@ -200,18 +202,9 @@ fn closed(
         return Ok(None);
     }
     let body = serde_json::to_value(&event).map_err(|error| LedgerError::Store(error.to_string()))?;
-    let batch = Append {
-        stream: stream.clone(),
-        expected: entries.len() as u64,
-        at,
-        digests: digests.clone(),
-        events: vec![NewEvent { kind: event.kind(), body }],
-        status: Status::Closed.as_str().to_owned(),
-        once: Vec::new(),
-        due: None,
-        subjects: Vec::new(),
-        key: None,
-    };
+    let events = vec![NewEvent { kind: event.kind(), body }];
+    let last = Append::kept(stream.clone(), entries.len() as u64, at, digests.clone(), events);
+    let batch = Append { status: Status::Closed.as_str().to_owned(), ..last };
     match ledger.append(&batch, By::Anybody) {
         Ok(_) => Ok(None),
         Err(LedgerError::Conflict { .. }) => {
@@ -230,7 +223,12 @@ fn reason(
     now: Timestamp,
 ) -> Result<Option<Held>, CaseError> {
     let events: Vec<Event> = entries.iter().map(|entry| event_of(case, entry)).collect::<Result<_, _>>()?;
-    if let Some(held) = held(&fold(case, entries)?, &events, pack, now) {
+    let state = fold(case, entries)?;
+    if state.status == Status::Closed {
+        // It was let go before, and whoever did it was interrupted: time that passed since holds nothing.
+        return Ok(None);
+    }
+    if let Some(held) = held(&state, &events, pack, now) {
         return Ok(Some(held));
     }
     let others = ledger.store().subjects_of(stream)?;
@@ -240,14 +238,14 @@ fn reason(
     Ok(shared.then_some((reason, None)))
 }
 
-fn asked(ledger: &Ledger) -> Result<(Vec<Asked>, u64), LedgerError> {
+fn asked(ledger: &Ledger) -> Result<Vec<Asked>, LedgerError> {
     let entries = ledger.stream(&Stream::new(StreamKind::Erasures, STREAM), 0)?;
     let damaged = |_| LedgerError::Damaged {
         stream: STREAM.to_owned(),
         reason: "it is not the form of an erasure".to_owned(),
     };
     let all = entries.iter().map(|entry| serde_json::from_value(entry.body.clone()).map_err(damaged));
-    Ok((all.collect::<Result<_, _>>()?, entries.len() as u64))
+    all.collect()
 }
 
 /// Cases that were to be erased and whose keys are still there: whoever began was interrupted. Blocks.
@@ -265,37 +263,7 @@ pub fn unfinished(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
 
 /// Every case that was erased: a program with a copy of it must not keep that. Blocks.
 pub fn erased(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
-    Ok(asked(ledger)?.0.into_iter().flat_map(|asked| asked.erased).collect())
-}
-
-fn note(
-    ledger: &Ledger,
-    digests: &Digests,
-    found: &Erasure,
-    (asking, by): (&BTreeSet<String>, &str),
-    at: Timestamp,
-) -> Result<(), CaseError> {
-    let body = json!({"by": by, "subjects": asking, "erased": found.erased, "kept": found.kept});
-    let mut conflicts = 0..MOST_CONFLICTS;
-    loop {
-        let batch = Append {
-            stream: Stream::new(StreamKind::Erasures, STREAM),
-            expected: asked(ledger)?.1,
-            at,
-            digests: digests.clone(),
-            events: vec![NewEvent { kind: ERASED, body: body.clone() }],
-            status: "kept".to_owned(),
-            once: Vec::new(),
-            due: None,
-            subjects: Vec::new(),
-            key: None,
-        };
-        match ledger.append(&batch, By::Anybody) {
-            Ok(_) => return Ok(()),
-            Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    Ok(asked(ledger)?.into_iter().flat_map(|asked| asked.erased).collect())
 }
 
 /// Finds whom the cases of an earlier program are about.
@@ -304,7 +272,13 @@ fn look_at_earlier(ledger: &Ledger) -> Result<(), CaseError> {
         let stream = Stream::new(StreamKind::Case, name.clone());
         let case = CaseId::new(name);
         let mut of_case = BTreeSet::new();
-        for entry in ledger.stream(&stream, 0)? {
+        let entries = match ledger.stream(&stream, 0) {
+            Ok(entries) => entries,
+            // One that cannot be read must not stand in the way of the others.
+            Err(LedgerError::Damaged { .. } | LedgerError::Erased { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
             of_case.extend(subjects(&event_of(&case, &entry)?));
         }
         let hidden = of_case.iter().map(|subject| ledger.hidden(subject)).collect::<Result<_, _>>()?;

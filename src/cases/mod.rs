@@ -9,6 +9,7 @@ mod call;
 mod erase;
 mod error;
 mod event;
+mod generations;
 mod models;
 mod node;
 mod pack;

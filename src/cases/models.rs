@@ -68,18 +68,8 @@ impl Cases {
         let (history, known) = recorded(&parts.ledger, parts.models.installed(), now)?;
         let Some(new) = history.get(known..).filter(|new| !new.is_empty()) else { return Ok(history) };
         let event = |change: &Change| NewEvent { kind: change.action.as_str(), body: body(change) };
-        let batch = Append {
-            stream: Stream::new(StreamKind::Models, STREAM),
-            expected: known as u64,
-            at: now,
-            digests: self.digests(),
-            events: new.iter().map(event).collect(),
-            status: "kept".to_owned(),
-            once: Vec::new(),
-            due: None,
-            subjects: Vec::new(),
-            key: None,
-        };
+        let stream = Stream::new(StreamKind::Models, STREAM);
+        let batch = Append::kept(stream, known as u64, now, self.digests(), new.iter().map(event).collect());
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(history)
     }

@@ -3,9 +3,8 @@
 
 use super::CaseError;
 use super::pack::{Pack, PackFiles, load};
-use super::run::MOST_CONFLICTS;
 use crate::base::{Digest, Timestamp, durable};
-use crate::ledger::{Append, By, Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -36,32 +35,19 @@ fn all(ledger: &Ledger) -> Result<Vec<Recorded>, LedgerError> {
 /// A ledger that cannot be read or written.
 pub fn record(ledger: &Ledger, files: &PackFiles, at: Timestamp) -> Result<(), CaseError> {
     let pack = files.digest();
-    let mut conflicts = 0..MOST_CONFLICTS;
-    loop {
-        let known = all(ledger)?;
-        if known.iter().any(|known| known.pack == pack) {
-            return Ok(());
-        }
-        let body = Recorded { pack: pack.clone(), files: files.deciding().collect() };
-        let body = serde_json::to_value(body).map_err(|error| LedgerError::Store(error.to_string()))?;
-        let batch = Append {
-            stream: Stream::new(StreamKind::Rules, STREAM),
-            expected: known.len() as u64,
-            at,
-            digests: Digests::from([("pack".to_owned(), pack.clone())]),
-            events: vec![NewEvent { kind: "pack", body }],
-            status: "kept".to_owned(),
-            once: Vec::new(),
-            due: None,
-            subjects: Vec::new(),
-            key: None,
-        };
-        match ledger.append(&batch, By::Anybody) {
-            Ok(_) => return Ok(()),
-            Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
+    if all(ledger)?.iter().any(|known| known.pack == pack) {
+        return Ok(());
     }
+    let body = Recorded { pack: pack.clone(), files: files.deciding().collect() };
+    let body = serde_json::to_value(body).map_err(|error| LedgerError::Store(error.to_string()))?;
+    let digests = Digests::from([("pack".to_owned(), pack)]);
+    // Two nodes that start at once may both write it: it is the same.
+    Ok(ledger.note(
+        &Stream::new(StreamKind::Rules, STREAM),
+        at,
+        &digests,
+        &NewEvent { kind: "pack", body },
+    )?)
 }
 
 /// Packs by their digest: those of the ledger, and the current one.

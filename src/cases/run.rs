@@ -16,7 +16,8 @@ use crate::base::{CallId, CaseId, Clock, Digest, Timestamp};
 use crate::governance::{Principal, Vote, admit};
 use crate::intake::{BankCodes, Message};
 use crate::ledger::{
-    Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, NewEvent, Once, Stream, StreamKind, Told,
+    Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Once, Stream,
+    StreamKind, Told,
 };
 use crate::policy::Policies;
 use crate::records::Lookup;
@@ -110,8 +111,6 @@ const MOST_ATTEMPTS: u32 = 5;
 const TAKEN: usize = 64;
 /// Due now by every clock: that of the store decides, and this machine's may be ahead of it.
 const AT_ONCE: Timestamp = Timestamp::from_millis(0);
-/// So often something else may come first; then the store contradicts itself.
-pub(super) const MOST_CONFLICTS: u32 = 1000;
 
 impl Cases {
     /// Joins those who work on the cases of the ledger.

@@ -249,7 +249,8 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
         }
         // It came before anybody waited for it.
         Next::Wait { event: Some(event), then, arrived, .. } if state.early.contains(&event) => {
-            let cursor = Cursor { plan: after_plan(&after), step: arrived.unwrap_or(then) };
+            let plan = after.plan.as_ref().map_or_else(String::new, |plan| plan.cursor.plan.clone());
+            let cursor = Cursor { plan, step: arrived.unwrap_or(then) };
             walk(&after, leaf, cursor, now)
         }
         Next::Wait { step, milliseconds, event, .. } => {
@@ -260,11 +261,6 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
         Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Vec::new(),
     });
     events
-}
-
-/// The plan in which the walk stands.
-fn after_plan(state: &State) -> String {
-    state.plan.as_ref().map_or_else(String::new, |plan| plan.cursor.plan.clone())
 }
 
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.

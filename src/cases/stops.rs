@@ -2,10 +2,10 @@
 //! stream of their own, so that every node sees them and a restart does not forget them.
 
 use super::CaseError;
-use super::run::{Cases, MOST_CONFLICTS};
+use super::run::Cases;
 use crate::base::Timestamp;
 use crate::governance::Principal;
-use crate::ledger::{Append, By, Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use crate::ledger::{Append, By, Digests, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -119,18 +119,9 @@ fn change(
     loop {
         let (stopped, expected) = stops(ledger)?;
         let body = json!({"what": what, "by": by, "reason": reason});
-        let batch = Append {
-            stream: Stream::new(StreamKind::Stops, STREAM),
-            expected,
-            at,
-            digests: digests.clone(),
-            events: vec![NewEvent { kind: kind(&stopped)?, body }],
-            status: "kept".to_owned(),
-            once: Vec::new(),
-            due: None,
-            subjects: Vec::new(),
-            key: None,
-        };
+        let stream = Stream::new(StreamKind::Stops, STREAM);
+        let event = NewEvent { kind: kind(&stopped)?, body };
+        let batch = Append::kept(stream, expected, at, digests.clone(), vec![event]);
         match ledger.append(&batch, By::Anybody) {
             Ok(_) => return Ok(stops(ledger)?.0),
             // Somebody else stopped or started something just then.

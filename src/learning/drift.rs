@@ -159,18 +159,8 @@ impl Watch {
             false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
         }
         let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
-        let batch = Append {
-            stream,
-            expected: entries.len() as u64,
-            at: now,
-            digests: cases.digests(),
-            events: vec![NewEvent { kind, body }],
-            status: "kept".to_owned(),
-            once: Vec::new(),
-            due: None,
-            subjects: Vec::new(),
-            key: None,
-        };
+        let event = NewEvent { kind, body };
+        let batch = Append::kept(stream, entries.len() as u64, now, cases.digests(), vec![event]);
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(Some(found))
     }

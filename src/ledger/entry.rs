@@ -115,6 +115,30 @@ pub struct Append {
     pub key: Option<Key>,
 }
 
+impl Append {
+    /// Events of a stream that nobody works on, and that claim nothing.
+    pub fn kept(
+        stream: Stream,
+        expected: u64,
+        at: Timestamp,
+        digests: Digests,
+        events: Vec<NewEvent>,
+    ) -> Self {
+        Self {
+            stream,
+            expected,
+            at,
+            digests,
+            events,
+            status: "kept".to_owned(),
+            once: Vec::new(),
+            due: None,
+            subjects: Vec::new(),
+            key: None,
+        }
+    }
+}
+
 /// One written event. `seq` counts from 0 within its stream.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Entry {

@@ -1,19 +1,22 @@
 //! The ledger: a store, the keys of what is in it, and the tree over it.
 
 use super::checkpoint::{self, Signer};
-use super::entry::{Append, Entry, Key, Once, Stored, Stream, StreamKind, Subject};
+use super::entry::{Append, Digests, Entry, Key, NewEvent, Once, Stored, Stream, StreamKind, Subject};
 use super::keys::Keys;
 use super::merkle::{Edge, Root};
 use super::secret::Secret;
 use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
-use crate::base::Digest;
+use crate::base::{Digest, Timestamp};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// So many entries at most come under one checkpoint: signing must not hold up those who write.
 const MOST_AT_ONCE: usize = 10_000;
+
+/// So often something else may come first; then the store contradicts itself.
+pub const MOST_CONFLICTS: u32 = 1000;
 
 pub struct Ledger {
     store: Arc<dyn Store>,
@@ -87,6 +90,26 @@ impl Ledger {
             subjects: batch.subjects.iter().map(|subject| self.hidden(subject)).collect::<Result<_, _>>()?,
             by,
         })
+    }
+
+    /// Appends an event to a stream that is about no customer, whatever came before it.
+    pub fn note(
+        &self,
+        stream: &Stream,
+        at: Timestamp,
+        digests: &Digests,
+        event: &NewEvent,
+    ) -> Result<(), LedgerError> {
+        let mut conflicts = 0..MOST_CONFLICTS;
+        loop {
+            let expected = self.store.head(stream)?.map_or(0, |head| head.length);
+            let batch = Append::kept(stream.clone(), expected, at, digests.clone(), vec![event.clone()]);
+            match self.append(&batch, By::Anybody) {
+                Ok(_) => return Ok(()),
+                Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// A subject as the store has it: its kind, and a digest of it.

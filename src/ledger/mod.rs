@@ -27,7 +27,7 @@ pub use error::LedgerError;
 pub use export::{ExportError, export, verify_export};
 pub use keys::{Keys, master, master_of};
 pub use lock::StateLock;
-pub use log::Ledger;
+pub use log::{Ledger, MOST_CONFLICTS};
 pub use merkle::{Root, Tile};
 pub use secret::Secret;
 pub use settings::{Database, LedgerSettings, WitnessSettings};

@@ -103,6 +103,11 @@ fn walk(
                     return Ok((Some(damage(index, reason)), index));
                 }
             }
+            // Tiles that are not full are the edge, from which the next checkpoint is made.
+            let at_edge = full && edge.size() == signed;
+            if at_edge && !Edge::read(store, signed).is_ok_and(|stored| stored.root() == edge.root()) {
+                return Ok((Some(damage(index, "the stored edge of the tree is another".to_owned())), index));
+            }
             for tile in tiles.drain(..).filter(|_| full) {
                 if let Some(found) = wrong(store, &tile, signed)? {
                     return Ok((Some(damage(index, found)), index));

@@ -68,54 +68,7 @@ impl Store for Mortal {
     fn release(&self, claim: &Claim, due: Option<Timestamp>, attempts: u32) -> Result<(), LedgerError> {
         if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.release(claim, due, attempts) }
     }
-    fn stream(&self, stream: &Stream, from: u64) -> Result<Vec<Stored>, LedgerError> {
-        self.inner.stream(stream, from)
-    }
-    fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError> {
-        self.inner.head(stream)
-    }
-    fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
-        self.inner.heads(kind, status)
-    }
-    fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
-        self.inner.claimed(scope, key)
-    }
-    fn streams_of(&self, kind: StreamKind, subject: &str) -> Result<Vec<String>, LedgerError> {
-        self.inner.streams_of(kind, subject)
-    }
-    fn subjects_of(&self, stream: &Stream) -> Result<Vec<String>, LedgerError> {
-        self.inner.subjects_of(stream)
-    }
-    fn note_subjects(&self, stream: &Stream, subjects: Vec<String>) -> Result<(), LedgerError> {
-        self.inner.note_subjects(stream, subjects)
-    }
-    fn forget_subjects(&self, streams: &[Stream]) -> Result<(), LedgerError> {
-        self.inner.forget_subjects(streams)
-    }
-    fn sequence(&self) -> Result<u64, LedgerError> {
-        self.inner.sequence()
-    }
-    fn range(&self, from: u64, most: usize) -> Result<Vec<Stored>, LedgerError> {
-        self.inner.range(from, most)
-    }
-    fn tile(&self, level: u8, number: u64) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.inner.tile(level, number)
-    }
-    fn checkpoint(&self) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.inner.checkpoint()
-    }
-    fn checkpoints(&self) -> Result<Vec<Vec<u8>>, LedgerError> {
-        self.inner.checkpoints()
-    }
-    fn publish(
-        &self,
-        previous: Option<Vec<u8>>,
-        tiles: Vec<Tile>,
-        size: u64,
-        note: Vec<u8>,
-    ) -> Result<bool, LedgerError> {
-        self.inner.publish(previous, tiles, size, note)
-    }
+    super::reads_of_inner!();
 }
 
 /// Runs a case on an engine that dies after `lives` appends, then on a fresh one over the same store.

@@ -1,10 +1,12 @@
 //! What was erased is nowhere: not in the store, its log, a backup of it, or anywhere for who has the master key.
 
-use crate::stage::{Stage, verified};
+use crate::stage::{Stage, incoming, verified};
 use prokura::base::{CaseId, CustomerId, RecordId};
-use prokura::cases::{State, Status, erase};
+use prokura::cases::{Event, State, Status, erase, unfinished};
 use prokura::intake::Identity;
-use prokura::ledger::{Digests, Key, LedgerError, Secret, Stream, StreamKind, Subject, master};
+use prokura::ledger::{
+    Append, By, Digests, Key, LedgerError, NewEvent, Secret, Stream, StreamKind, Subject, master,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +55,29 @@ async fn a_case_is_erased_when_nothing_holds_it_and_its_rule_is_told_when_one_do
     assert!(stage.cases.state(&asked.case).await.is_ok());
     // Twice is as once.
     assert_eq!(erased_after(&stage, 2923, &ids(["cus_015"])).unknown, ["cus_015"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_was_interrupted_is_told_and_ends_when_it_is_said_again() {
+    let stage = Stage::new().await;
+    let refund = stage.send("Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015")).await;
+    let ledger = &stage.cases.parts().ledger;
+    let late = stage.cases.parts().clock.now().plus_millis(3000 * DAY);
+    // As far as the last event of the case and the note of it, and no further.
+    let event = Event::Closed { by: "test".into() };
+    let event = NewEvent { kind: event.kind(), body: serde_json::to_value(&event).unwrap() };
+    let (length, digests) = (refund.length, Digests::new());
+    let closed = Append::kept(stream(&refund.case), length, late, digests.clone(), vec![event]);
+    ledger.append(&Append { status: "closed".into(), ..closed }, By::Anybody).unwrap();
+    let body = serde_json::json!({"by": "test", "subjects": [], "erased": [refund.case], "kept": []});
+    let erasures = Stream::new(StreamKind::Erasures, "erasures");
+    ledger.note(&erasures, late, &digests, &NewEvent { kind: "erased", body }).unwrap();
+    assert_eq!(unfinished(ledger).unwrap(), std::slice::from_ref(&refund.case));
+    let more = incoming(refund.case.clone(), "Und?", verified("cus_015"));
+    assert!(stage.cases.accept(more).await.unwrap_err().to_string().contains("erased"));
+    // The rule that holds refunds counts from their own events, not from this one.
+    assert_eq!(erased_after(&stage, 3000, &ids(["cus_015"])).erased, [refund.case]);
+    assert_eq!(unfinished(ledger).unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,3 +148,16 @@ fn a_ledger_whose_keys_are_missing_is_refused_and_none_are_made() {
         assert!(!state.join("keys/log.pub").exists() && !gone.is_file());
     }
 }
+
+#[test]
+fn a_tile_that_is_not_full_is_held_against_the_entries_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    copied(&root().join("tests/ledgers/2"), &state);
+    let open = || LedgerSettings::default().open(&state).unwrap();
+    assert_eq!(open().verify(&[], true).unwrap().damage, None);
+    let change = "UPDATE tiles SET hashes = zeroblob(length(hashes))";
+    assert_eq!(Connection::open(state.join("ledger.sqlite")).unwrap().execute(change, []).unwrap(), 1);
+    let found = open().verify(&[], true).unwrap().damage.unwrap();
+    assert!(found.reason.contains("edge of the tree"), "{found:?}");
+}

@@ -16,15 +16,7 @@ const PLAN: &str = r#"
 leaf = "transaction_charged_twice"
 summary = "refunds after a day"
 start = "announce"
-[[let]]
-name = "booked"
-value = "record.transactions.filter(t, t.kind == 'card_payment' && t.status == 'booked')"
-[[let]]
-name = "repeated"
-value = "booked.filter(t, booked.exists(o, o.id != t.id && o.merchant == t.merchant && o.amount == t.amount))"
-[[let]]
-name = "later"
-value = "repeated.filter(t, repeated.all(o, timestamp(o.booked_at) <= timestamp(t.booked_at)))"
+# DOUBLE_CHARGE
 [steps.announce]
 reply = "working"
 then = "grace"
@@ -49,6 +41,10 @@ from = "grace"
 expect = { wait = 86400000, event = "merchant_agreed" }
 "#;
 
+fn plan() -> String {
+    PLAN.replace("# DOUBLE_CHARGE", super::DOUBLE_CHARGE)
+}
+
 const TEMPLATE: &str = "\n[complaint_text]\ntext = \"\"\"\nErledigt nach Plan A.\"\"\"\n";
 
 fn template(text: &str) -> [(&'static str, String); 2] {
@@ -60,7 +56,7 @@ fn template(text: &str) -> [(&'static str, String); 2] {
 }
 
 pub fn waiting_pack(into: &Path, text: &str, further: &[(&str, String)]) -> PathBuf {
-    let mut files = vec![("plans/transaction_charged_twice.toml", PLAN.to_owned())];
+    let mut files = vec![("plans/transaction_charged_twice.toml", plan())];
     files.extend(template(text));
     files.extend(further.iter().cloned());
     pack_with(into, &files)
@@ -231,7 +227,7 @@ async fn cases_in_a_wait_keep_their_plan_and_texts_over_an_upgrade_and_obey_the_
     }
     drop(before);
     let shipped = "\n[complaint_text]\ntext = \"\"\"\nErledigt nach Plan B.\"\"\"\n";
-    let plan = PLAN.replace("wait = \"24h\"", "wait = \"48h\"").replace("86400000", "172800000");
+    let plan = plan().replace("wait = \"24h\"", "wait = \"48h\"").replace("86400000", "172800000");
     let plan = [("plans/transaction_charged_twice.toml", plan)];
     let other = waiting_pack(&waits.stage.directory.path().join("pack-b"), shipped, &plan);
     waits.later(24 * HOUR);

@@ -52,7 +52,7 @@ impl KeyTable {
 
     /// A database of its own: one that is not part of the ledger's backups.
     pub fn postgres(connections: Connections) -> Result<Self, LedgerError> {
-        Ok(Self::Postgres(Shared(Session::open(connections, SHARED_SCHEMA, 1)?)))
+        Ok(Self::Postgres(Shared(Session::open(connections, SHARED_SCHEMA, 1, None)?)))
     }
 
     /// How messages name it.
@@ -161,10 +161,7 @@ impl File {
 
     fn insert(&self, rows: Vec<Row>, (name, known): (&'static str, Vec<u8>)) -> Result<bool, LedgerError> {
         self.writer.write(move |connection| {
-            let now: Vec<u8> =
-                connection
-                    .query_row("SELECT wrapped FROM named WHERE name = ?1", [name], |row| row.get(0))?;
-            if now != known {
+            if !is_now(connection, name, &known)? {
                 return Ok(false);
             }
             let mut insert = connection.prepare_cached("INSERT INTO keys (name, wrapped) VALUES (?1, ?2)")?;
@@ -182,10 +179,7 @@ impl File {
         each: impl Fn(&str, &[u8]) -> Result<Option<Vec<u8>>, LedgerError> + Send + 'static,
     ) -> Result<bool, LedgerError> {
         self.writer.write(move |connection| {
-            let now: Vec<u8> =
-                connection
-                    .query_row("SELECT wrapped FROM named WHERE name = ?1", [name], |row| row.get(0))?;
-            if now != known {
+            if !is_now(connection, name, &known)? {
                 return Ok(false);
             }
             let mut all = connection.prepare("SELECT name, wrapped FROM keys")?;
@@ -206,6 +200,12 @@ impl File {
             Ok(true)
         })
     }
+}
+
+fn is_now(connection: &Connection, name: &str, known: &[u8]) -> Result<bool, LedgerError> {
+    let now: Vec<u8> =
+        connection.query_row("SELECT wrapped FROM named WHERE name = ?1", [name], |row| row.get(0))?;
+    Ok(now == known)
 }
 
 impl Shared {

@@ -158,7 +158,12 @@ pub(super) type Work<T> = Result<T, LedgerError>;
 
 impl Session {
     /// Connects, makes the schema where there is none, and refuses a server that would lose what it has confirmed.
-    pub(super) fn open(connections: Connections, schema: &'static str, version: i32) -> Work<Self> {
+    pub(super) fn open(
+        connections: Connections,
+        schema: &'static str,
+        version: i32,
+        earlier: Option<(i32, &'static str)>,
+    ) -> Work<Self> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("ledger").enable_all().build();
         let runtime = Some(runtime.map_err(|error| LedgerError::Store(error.to_string()))?);
@@ -166,7 +171,7 @@ impl Session {
         session.run(move |pool| async move {
             let mut client = pool.client().await?;
             sound(&client).await?;
-            make(&mut client, schema, version).await?;
+            make(&mut client, schema, version, earlier).await?;
             pool.give_back(client);
             Ok(())
         })?;
@@ -200,7 +205,7 @@ impl Postgres {
     /// # Errors
     /// A server that cannot be reached, or must not be trusted with a ledger; a schema of another program.
     pub fn open(connections: Connections) -> Work<Self> {
-        Session::open(connections, SCHEMA, SCHEMA_VERSION).map(Self)
+        Session::open(connections, SCHEMA, SCHEMA_VERSION, Some((2, FROM_2))).map(Self)
     }
 }
 
@@ -232,7 +237,8 @@ async fn sound(client: &Client) -> Work<()> {
     Ok(())
 }
 
-async fn make(client: &mut Client, schema: &str, version: i32) -> Work<()> {
+/// `earlier` is the version that can be brought up to this one, and how.
+async fn make(client: &mut Client, schema: &str, version: i32, earlier: Option<(i32, &str)>) -> Work<()> {
     let tx = client.transaction().await?;
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SEQUENCER]).await?;
     let there: bool =
@@ -242,14 +248,14 @@ async fn make(client: &mut Client, schema: &str, version: i32) -> Work<()> {
     }
     let version_of = "SELECT version FROM schema_version";
     let mut found: i32 = tx.query_one(version_of, &[]).await?.try_get(0)?;
-    if found == 2 && version == SCHEMA_VERSION {
+    if let Some((_, changes)) = earlier.filter(|(earlier, _)| *earlier == found) {
         let living = format!("SELECT count(*) FROM nodes WHERE until > {NOW}");
         if tx.query_one(&living, &[]).await?.try_get::<_, i64>(0)? > 0 {
             // They would go on writing as the earlier program does.
             let problem = "a node of an earlier program works on this ledger; stop all of them before the first of this one";
             return Err(LedgerError::Store(problem.to_owned()));
         }
-        tx.batch_execute(FROM_2).await?;
+        tx.batch_execute(changes).await?;
         found = tx.query_one(version_of, &[]).await?.try_get(0)?;
     }
     if found != version {
