@@ -24,11 +24,15 @@ def main():
     given = parser.parse_args()
     results = {
         "throughput": measured("throughput", given.work, given.seconds),
+        "postgres": measured("postgres", given.work, given.seconds),
         "growth": measured("growth", given.work, given.events),
     }
     given.out.write_text(json.dumps(results, indent=1) + "\n")
-    ratio, grown = results["throughput"]["ratio"], results["growth"]["last_over_first"]
-    print(f"cases a second over raw inserts: {ratio:.2f}; last over first: {grown}")
+    grown = results["growth"]["last_over_first"]
+    for store, name in (("SQLite", "throughput"), ("PostgreSQL", "postgres")):
+        told = results[name]
+        print(f"{store}: {told['cases_per_second']:.0f} cases a second, {told['ratio']:.2f} of raw inserts")
+    print(f"last over first: {grown}")
 
 
 def measured(what, work, number):

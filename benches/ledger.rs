@@ -1,24 +1,41 @@
 //! What the ledger costs: cases a second beside raw inserts of the same bytes, and one more event as the log grows.
 //!
 //!     cargo bench --bench ledger -- throughput FOLDER [SECONDS]
+//!     cargo bench --bench ledger -- postgres FOLDER [SECONDS]
 //!     cargo bench --bench ledger -- growth FOLDER [MOST EVENTS]
 //!
 //! One line of JSON on standard output. FOLDER is on the disk that is measured, and is emptied afterwards. A case is what
-//! the engine writes of a message that is answered at once: four batches with six events of the sizes that such a case
-//! has. Raw inserts put the very same stored bytes into one table, as many rows to a transaction as the ledger's own
+//! the engine writes of a message that is answered at once: two batches with six events of the sizes that such a case
+//! has. On PostgreSQL a server is started for it in a temporary folder (TMPDIR). Raw inserts put the very same stored bytes into one table, as many rows to a transaction as the ledger's own
 //! group commit had on average, on the same disk, in turns with it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that cannot go on ends")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a benchmark that cannot go on ends"
+)]
 
-use prokura::base::Timestamp;
+#[path = "../src/base/postgres/cluster.rs"]
+#[expect(dead_code, reason = "a test needs more of it")]
+mod cluster;
+
+use cluster::Cluster;
+use prokura::base::outbound::Outbound;
+use prokura::base::{Digest, Timestamp, ids};
 use prokura::ledger::merkle;
-use prokura::ledger::{Append, By, Digests, Ledger, LedgerSettings, NewEvent, Stream, StreamKind, Subject};
+use prokura::ledger::{Append, By, Digests, Ledger, LedgerSettings, NewEvent, Once};
+use prokura::ledger::{Database, Stream, StreamKind, Subject};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Cases that are written at the same time.
 const AT_ONCE: usize = 64;
@@ -31,13 +48,15 @@ const EVENTS: [(&str, usize); 6] = [
     ("planned", 500),
     ("replied", 1100),
 ];
-const BATCHES: [usize; 4] = [1, 1, 1, 3];
+const BATCHES: [usize; 2] = [1, 5];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let told = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["throughput", folder] => throughput(Path::new(folder), 20),
         ["throughput", folder, seconds] => throughput(Path::new(folder), seconds.parse().unwrap()),
+        ["postgres", folder] => postgres(Path::new(folder), 20),
+        ["postgres", folder, seconds] => postgres(Path::new(folder), seconds.parse().unwrap()),
         ["growth", folder] => growth(Path::new(folder), 10_000_000),
         ["growth", folder, most] => growth(Path::new(folder), most.parse().unwrap()),
         _ => {
@@ -50,11 +69,15 @@ fn main() {
 
 fn digests() -> Digests {
     let names = ["program", "pack", "rules", "autonomy", "model", "generation"];
-    names.iter().map(|name| ((*name).to_owned(), prokura::base::Digest::of(name.as_bytes()))).collect()
+    names.iter().map(|name| ((*name).to_owned(), Digest::of(name.as_bytes()))).collect()
 }
 
 fn event(kind: &'static str, bytes: usize) -> NewEvent {
-    NewEvent { kind, body: json!({ "event": kind, "text": "x".repeat(bytes) }) }
+    NewEvent {
+        at: Timestamp::from_millis(1_790_000_000_000),
+        kind,
+        body: json!({ "event": kind, "text": "x".repeat(bytes) }),
+    }
 }
 
 fn batch(name: &str, expected: u64, events: Vec<NewEvent>, digests: &Digests) -> Append {
@@ -62,15 +85,19 @@ fn batch(name: &str, expected: u64, events: Vec<NewEvent>, digests: &Digests) ->
     Append {
         stream: Stream::new(StreamKind::Case, name),
         expected,
-        at: Timestamp::from_millis(1_790_000_000_000),
         digests: digests.clone(),
         events,
         status: "running".to_owned(),
-        once: Vec::new(),
+        once: if expected == 0 { vec![request(name)] } else { Vec::new() },
         due: None,
         subjects: if expected == 0 { vec![subject] } else { Vec::new() },
         key: None,
     }
+}
+
+/// The client's own key of the request that a case begins with.
+fn request(name: &str) -> Once {
+    Once { scope: "request".to_owned(), key: Digest::of(name.as_bytes()).to_string(), value: name.to_owned() }
 }
 
 /// One case from its message to its reply; the key is looked up once, as the engine does.
@@ -99,19 +126,16 @@ fn open(folder: &Path) -> Arc<Ledger> {
 }
 
 /// How many cases a second many writers bring in, for so long.
-fn cases(ledger: &Arc<Ledger>, round: usize, long: Duration) -> f64 {
+fn cases(ledger: &Arc<Ledger>, long: Duration) -> f64 {
     let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     std::thread::scope(|scope| {
-        for writer in 0..AT_ONCE {
+        for _ in 0..AT_ONCE {
             let (done, stop) = (&done, &stop);
             scope.spawn(move || {
                 let digests = digests();
-                for number in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    case(ledger, &format!("case_{round:03}_{writer:03}_{number:06}"), &digests);
+                while !stop.load(Ordering::Relaxed) {
+                    case(ledger, &ids::fresh("case"), &digests);
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -127,13 +151,11 @@ struct Raw {
     connection: Connection,
     /// The stored bytes of each event of one case.
     rows: Vec<Vec<u8>>,
-    /// Rows to a transaction.
-    together: usize,
     next: i64,
 }
 
 impl Raw {
-    fn new(folder: &Path, rows: Vec<Vec<u8>>, together: usize) -> Self {
+    fn new(folder: &Path, rows: Vec<Vec<u8>>) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let connection = Connection::open(folder.join("raw.sqlite")).unwrap();
         connection
@@ -142,7 +164,7 @@ impl Raw {
                  CREATE TABLE rows (id INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;",
             )
             .unwrap();
-        Self { connection, rows, together, next: 0 }
+        Self { connection, rows, next: 0 }
     }
 
     /// The same, as cases a second.
@@ -154,7 +176,7 @@ impl Raw {
             {
                 let mut insert =
                     self.connection.prepare_cached("INSERT INTO rows (id, row) VALUES (?1, ?2)").unwrap();
-                for _ in 0..self.together {
+                for _ in 0..TOGETHER {
                     self.next += 1;
                     insert
                         .execute(rusqlite::params![self.next, self.rows[written % self.rows.len()]])
@@ -176,34 +198,102 @@ fn stored_bytes(ledger: &Ledger, name: &str) -> Vec<Vec<u8>> {
     rows.iter().map(bytes).collect()
 }
 
-/// Commits of the process so far, as the disk sees them: each waits for an `fdatasync` of the write-ahead log.
+/// Rounds of the ledger and of raw inserts in turns.
+const ROUNDS: usize = 5;
+
 fn throughput(folder: &Path, seconds: u64) -> Value {
-    const ROUNDS: usize = 5;
-    let long = Duration::from_secs_f64(seconds as f64 / (2 * ROUNDS) as f64);
     let ledger = open(&folder.join("ledger"));
     case(&ledger, "case_first", &digests());
-    let rows = stored_bytes(&ledger, "case_first");
-    let bytes: usize = rows.iter().map(Vec::len).sum();
-    // A batch of a case on average, times the writers that are committed together.
-    let together = AT_ONCE * EVENTS.len() / BATCHES.len();
-    let mut raw = Raw::new(&folder.join("raw"), rows, together);
-    cases(&ledger, 999, long / 4);
-    raw.cases(long / 4);
+    let mut raw = Raw::new(&folder.join("raw"), stored_bytes(&ledger, "case_first"));
+    let told = in_turns(&ledger, seconds, |long| raw.cases(long));
+    drop(ledger);
+    std::fs::remove_dir_all(folder).unwrap();
+    told
+}
+
+/// So many rows come under one commit where all writers wait for it.
+const TOGETHER: usize = AT_ONCE * EVENTS.len() / BATCHES.len();
+
+fn in_turns(ledger: &Arc<Ledger>, seconds: u64, mut raw: impl FnMut(Duration) -> f64) -> Value {
+    let long = Duration::from_secs_f64(seconds as f64 / (2 * ROUNDS) as f64);
+    let bytes: usize = stored_bytes(ledger, "case_first").iter().map(Vec::len).sum();
+    cases(ledger, long / 4);
+    raw(long / 4);
     let (mut own, mut raws) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        own.push(cases(&ledger, round, long));
-        raws.push(raw.cases(long));
+    for _ in 0..ROUNDS {
+        own.push(cases(ledger, long));
+        raws.push(raw(long));
     }
     let mut ratios: Vec<f64> = own.iter().zip(&raws).map(|(own, raw)| own / raw).collect();
-    let told = json!({
+    json!({
         "cases_per_second": median(&mut own), "raw_cases_per_second": median(&mut raws),
         "ratio": median(&mut ratios), "ratio_lowest": ratios[0], "ratio_highest": ratios[ratios.len() - 1],
-        "bytes_per_case": bytes, "events_per_case": EVENTS.len(), "writers": AT_ONCE,
-        "raw_rows_per_commit": together, "rounds": ROUNDS, "seconds": seconds,
+        "bytes_per_case": bytes, "events_per_case": EVENTS.len(), "commits_per_case": BATCHES.len(),
+        "writers": AT_ONCE, "raw_rows_per_commit": TOGETHER, "rounds": ROUNDS, "seconds": seconds,
+    })
+}
+
+/// The same on a server that waits for its disk at each commit; raw inserts over one connection.
+fn postgres(folder: &Path, seconds: u64) -> Value {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let cluster = Cluster::with(&["fsync=on", "max_connections=300"]);
+    for sql in ["CREATE DATABASE ledger", "CREATE DATABASE keys"] {
+        runtime.block_on(cluster.run(sql));
+    }
+    runtime.block_on(cluster.run("CREATE TABLE rows (id bigint PRIMARY KEY, row bytea NOT NULL)"));
+    std::fs::write(cluster.folder.path().join("master.key"), "0f".repeat(32)).unwrap();
+    let of = |name: &str| Database {
+        url: format!("postgres://admin@{}/{name}", cluster.host()),
+        password_file: Some("admin".into()),
+        certificate: None,
+    };
+    let settings = LedgerSettings {
+        postgres: Some(of("ledger")),
+        key_database: Some(of("keys")),
+        master_key: Some(cluster.folder.path().join("master.key")),
+        ..LedgerSettings::default()
+    };
+    std::fs::create_dir_all(folder.join("keys")).unwrap();
+    let outbound = Outbound::new([cluster.host()]).unwrap();
+    let ledger = Arc::new(settings.connect(folder, cluster.folder.path(), &outbound).unwrap());
+    case(&ledger, "case_first", &digests());
+    let rows = stored_bytes(&ledger, "case_first");
+    let mut config: tokio_postgres::Config = cluster.url("admin", "").parse().unwrap();
+    config.password("admin secret");
+    let mut client = runtime.block_on(async {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    });
+    let mut next = 0;
+    let told = in_turns(&ledger, seconds, |long| {
+        runtime.block_on(raw_on_postgres(&mut client, &rows, &mut next, long))
     });
     drop(ledger);
     std::fs::remove_dir_all(folder).unwrap();
     told
+}
+
+async fn raw_on_postgres(
+    client: &mut tokio_postgres::Client,
+    rows: &[Vec<u8>],
+    next: &mut i64,
+    long: Duration,
+) -> f64 {
+    let insert = client.prepare("INSERT INTO rows (id, row) VALUES ($1, $2)").await.unwrap();
+    let (began, first) = (Instant::now(), *next);
+    while began.elapsed() < long {
+        let transaction = client.transaction().await.unwrap();
+        // Sent one after the other without waiting.
+        let inserted = (0..TOGETHER).map(|n| {
+            *next += 1;
+            let (transaction, insert, id) = (&transaction, &insert, *next);
+            async move { transaction.execute(insert, &[&id, &rows[n % rows.len()]]).await }
+        });
+        futures::future::try_join_all(inserted).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+    (*next - first) as f64 / EVENTS.len() as f64 / began.elapsed().as_secs_f64()
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -252,13 +342,13 @@ fn timed(count: u64, mut work: impl FnMut(u64)) -> Vec<f64> {
 }
 
 fn growth(folder: &Path, most: u64) -> Value {
-    let ledger = open(folder);
     let (mut size, mut points) = (0, Vec::new());
     let mut next = 10_000;
     while next <= most {
-        fill(&ledger, size, next);
+        fill(&open(folder), size, next);
         size = next;
-        points.push(measured(&ledger, size));
+        // A program that has just started: nothing is in its own caches.
+        points.push(measured(&open(folder), size));
         eprintln!("{}", points[points.len() - 1]);
         next *= 10;
     }
@@ -269,9 +359,9 @@ fn growth(folder: &Path, most: u64) -> Value {
         "last_over_first": {
             "append": grown("append_ms"), "append_together": grown("append_together_ms"),
             "proof": grown("proof_ms"), "case_read": grown("case_read_ms"),
+            "case_read_again": grown("case_read_again_ms"),
         },
     });
-    drop(ledger);
     std::fs::remove_dir_all(folder).unwrap();
     told
 }
@@ -286,6 +376,13 @@ fn measured(ledger: &Arc<Ledger>, size: u64) -> Value {
         let name = format!("grown_{size:010}_{number:06}");
         ledger.append(&batch(&name, 0, vec![event("counted", SMALL)], &digests), By::Anybody).unwrap();
     };
+    // Each case once, and some of them again.
+    let read = |number: u64| {
+        let stream = Stream::new(StreamKind::Case, name(number * STRIDE % cases));
+        assert_eq!(ledger.stream(&stream, 0).unwrap().len() as u64, PER_CASE);
+    };
+    let mut first = timed(1000, read);
+    let mut again = timed(1000, |number| read(number % 100));
     // Warm, and a pool of keys made.
     timed(200, |number| one(number + 900_000));
     let mut append = timed(1000, one);
@@ -303,13 +400,9 @@ fn measured(ledger: &Arc<Ledger>, size: u64) -> Value {
         let leaf = ledger.store().range(index, 1).unwrap()[0].leaf;
         assert!(!merkle::inclusion(ledger.store(), root, index, &leaf).unwrap().is_empty());
     });
-    let mut read = timed(2000, |number| {
-        let stream = Stream::new(StreamKind::Case, name(number * STRIDE % cases));
-        assert_eq!(ledger.stream(&stream, 0).unwrap().len() as u64, PER_CASE);
-    });
     ledger.sign().unwrap();
     json!({
         "events": size, "append_ms": median(&mut append), "append_together_ms": together,
-        "proof_ms": median(&mut proof), "case_read_ms": median(&mut read),
+        "proof_ms": median(&mut proof), "case_read_ms": median(&mut first), "case_read_again_ms": median(&mut again),
     })
 }

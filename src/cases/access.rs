@@ -46,8 +46,8 @@ impl Cases {
         let body = json!({ "by": by, "what": what, "cases": cases });
         let stream = Stream::new(StreamKind::Access, by.name.clone());
         let (ledger, digests, at) = (Arc::clone(&self.parts().ledger), self.digests(), self.now().await?);
-        let event = NewEvent { kind: "looked", body };
-        blocking(move || ledger.note(&stream, at, &digests, &event)).await?;
+        let event = NewEvent { at, kind: "looked", body };
+        blocking(move || ledger.note(&stream, &digests, &event)).await?;
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         for case in &cases {
             looked.put(own(case), now);

@@ -178,7 +178,7 @@ pub fn erase(
     if !found.erased.is_empty() || !found.kept.is_empty() {
         let body = json!({"by": by, "subjects": asking, "erased": found.erased, "kept": found.kept});
         let stream = Stream::new(StreamKind::Erasures, STREAM);
-        ledger.note(&stream, now, digests, &NewEvent { kind: ERASED, body })?;
+        ledger.note(&stream, digests, &NewEvent { at: now, kind: ERASED, body })?;
         let streams: Vec<Stream> =
             found.erased.iter().map(|case| Stream::new(StreamKind::Case, case.as_str())).collect();
         if !streams.is_empty() {
@@ -202,8 +202,8 @@ fn closed(
         return Ok(None);
     }
     let body = serde_json::to_value(&event).map_err(|error| LedgerError::Store(error.to_string()))?;
-    let events = vec![NewEvent { kind: event.kind(), body }];
-    let last = Append::kept(stream.clone(), entries.len() as u64, at, digests.clone(), events);
+    let events = vec![NewEvent { at, kind: event.kind(), body }];
+    let last = Append::kept(stream.clone(), entries.len() as u64, digests.clone(), events);
     let batch = Append { status: Status::Closed.as_str().to_owned(), ..last };
     match ledger.append(&batch, By::Anybody) {
         Ok(_) => Ok(None),

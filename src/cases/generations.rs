@@ -18,7 +18,7 @@ impl Cases {
         if parts.ledger.stream(&stream, last)?.last().is_some_and(|entry| entry.body == body) {
             return Ok(());
         }
-        let (now, event) = (parts.ledger.store().now()?, NewEvent { kind: "answers", body });
-        parts.ledger.note(&stream, now, &self.digests(), &event)
+        let event = NewEvent { at: parts.ledger.store().now()?, kind: "answers", body };
+        parts.ledger.note(&stream, &self.digests(), &event)
     }
 }

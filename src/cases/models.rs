@@ -67,9 +67,9 @@ impl Cases {
         let now = parts.clock.now();
         let (history, known) = recorded(&parts.ledger, parts.models.installed(), now)?;
         let Some(new) = history.get(known..).filter(|new| !new.is_empty()) else { return Ok(history) };
-        let event = |change: &Change| NewEvent { kind: change.action.as_str(), body: body(change) };
+        let event = |change: &Change| NewEvent { at: now, kind: change.action.as_str(), body: body(change) };
         let stream = Stream::new(StreamKind::Models, STREAM);
-        let batch = Append::kept(stream, known as u64, now, self.digests(), new.iter().map(event).collect());
+        let batch = Append::kept(stream, known as u64, self.digests(), new.iter().map(event).collect());
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(history)
     }

@@ -44,9 +44,8 @@ pub fn record(ledger: &Ledger, files: &PackFiles, at: Timestamp) -> Result<(), C
     // Two nodes that start at once may both write it: it is the same.
     Ok(ledger.note(
         &Stream::new(StreamKind::Rules, STREAM),
-        at,
         &digests,
-        &NewEvent { kind: "pack", body },
+        &NewEvent { at, kind: "pack", body },
     )?)
 }
 

@@ -235,8 +235,10 @@ impl Cases {
                 return Ok(());
             }
             let claiming = By::Claiming(self.node.name.clone());
-            match self.append((&state, &key, &pack), &events, at, once.clone(), claiming).await {
-                Ok(_) => return Ok(()),
+            let (mut next, mut new) = (state, Vec::new());
+            take(&mut next, events, at, &mut new);
+            match self.append((&next, &key, &pack), &new, once.clone(), claiming).await {
+                Ok(()) => return Ok(()),
                 // Something else happened in the case meanwhile; this comes after it.
                 Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {}
                 Err(error) => {
@@ -337,6 +339,7 @@ impl Cases {
     async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
         let (mut state, key) = (self.state(case).await?, self.key_of(case).await?);
         let (mut done, mut conflicts, mut attempts) = (None, 0..MOST_CONFLICTS, claim.attempts);
+        let mut unwritten = Vec::new();
         loop {
             let mut at = self.now().await?;
             let input = match (done.take(), state.due()) {
@@ -357,16 +360,23 @@ impl Cases {
             };
             let pack = self.pack_of(&state).await?;
             let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret });
-            if events.is_empty() {
-                return Ok(state);
+            let stands = events.is_empty();
+            take(&mut state, events, at, &mut unwritten);
+            if !stands && only_read(&input, state.due()) {
+                continue;
             }
-            let holder = By::Holder { epoch: claim.epoch, done: false };
-            match self.append((&state, &key, &pack), &events, at, Vec::new(), holder).await {
+            let holder = By::Holder { epoch: claim.epoch, done: state.due().is_none() };
+            match self.append((&state, &key, &pack), &unwritten, Vec::new(), holder).await {
+                Ok(()) if stands => return Ok(state),
                 // It has got on.
-                Ok(next) => (state, attempts) = (next, 0),
+                Ok(()) => {
+                    unwritten.clear();
+                    attempts = 0;
+                }
                 Err(CaseError::Ledger(LedgerError::Conflict { .. })) if conflicts.next().is_some() => {
                     // A message came. What a call brought about stays true; everything else is looked at anew.
                     state = self.state(case).await?;
+                    unwritten.clear();
                     done = Some(input)
                         .filter(|input| matches!(input, Input::Returned { .. } | Input::Stopped { .. }));
                 }
@@ -555,37 +565,32 @@ impl Cases {
         Ok(blocking(move || ledger.key_of(&stream)).await?)
     }
 
+    /// Writes these last events of a case, whole or not at all. The state is the one that they lead to.
     async fn append(
         &self,
         (state, key, pack): (&State, &Key, &Pack),
-        events: &[Event],
-        at: Timestamp,
+        events: &[(Event, Timestamp)],
         once: Vec<Once>,
         by: By,
-    ) -> Result<State, CaseError> {
-        let mut next = state.clone();
+    ) -> Result<(), CaseError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let mut new = Vec::with_capacity(events.len());
-        for event in events {
-            next.apply(event, at);
+        for (event, at) in events {
             let body = serde_json::to_value(event).map_err(|error| unreadable(&state.case, &error))?;
-            new.push(NewEvent { kind: event.kind(), body });
+            new.push(NewEvent { at: *at, kind: event.kind(), body });
         }
         let batch = Append {
             stream: Stream::new(StreamKind::Case, state.case.as_str()),
-            expected: state.length,
-            at,
-            digests: self.digests_of(&next, pack),
+            expected: state.length - events.len() as u64,
+            digests: self.digests_of(state, pack),
             events: new,
-            status: next.status.as_str().to_owned(),
+            status: state.status.as_str().to_owned(),
             once,
-            due: if next.due().is_some() { Some(AT_ONCE) } else { next.deadline() },
-            subjects: events.iter().flat_map(subjects).collect(),
+            due: if state.due().is_some() { Some(AT_ONCE) } else { state.deadline() },
+            subjects: events.iter().flat_map(|(event, _)| subjects(event)).collect(),
             key: Some(key.clone()),
-        };
-        // The last thing for now: nobody needs to hold the case any more.
-        let by = match by {
-            By::Holder { epoch, .. } => By::Holder { epoch, done: next.due().is_none() },
-            other => other,
         };
         let claiming = matches!(by, By::Claiming(_));
         let ledger = Arc::clone(&self.parts.ledger);
@@ -593,14 +598,14 @@ impl Cases {
         if let Some(claim) = claim.filter(|_| claiming) {
             self.kept_claims().insert(state.case.clone(), claim);
         }
-        let intended = events.iter().filter_map(|event| match event {
+        let intended = events.iter().filter_map(|(event, _)| match event {
             Event::Intended { call, .. } => Some(call.clone()),
             _ => None,
         });
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner).extend(intended);
         // Nobody may be listening.
         let _ = self.changed.send(state.case.clone());
-        Ok(next)
+        Ok(())
     }
 
     /// What is in force now: everything that decides.
@@ -634,6 +639,19 @@ impl Cases {
         );
         digests
     }
+}
+
+/// Folds what happened just now, and puts it to what is not written yet.
+fn take(state: &mut State, events: Vec<Event>, at: Timestamp, unwritten: &mut Vec<(Event, Timestamp)>) {
+    events.iter().for_each(|event| state.apply(event, at));
+    unwritten.extend(events.into_iter().map(|event| (event, at)));
+}
+
+/// Whether what was done and what comes next only read. It is written with what comes of it, and done anew if the process
+/// ends before: nothing of it was seen outside.
+fn only_read(done: &Input, next: Option<Effect>) -> bool {
+    let read = matches!(done, Input::Understood(_) | Input::Found(_) | Input::Grounded(_));
+    read && matches!(next, Some(Effect::LookUp | Effect::Search | Effect::Compose))
 }
 
 /// How long a case whose work failed is left alone, in milliseconds: a second, then twice as long each time.

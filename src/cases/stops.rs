@@ -120,8 +120,8 @@ fn change(
         let (stopped, expected) = stops(ledger)?;
         let body = json!({"what": what, "by": by, "reason": reason});
         let stream = Stream::new(StreamKind::Stops, STREAM);
-        let event = NewEvent { kind: kind(&stopped)?, body };
-        let batch = Append::kept(stream, expected, at, digests.clone(), vec![event]);
+        let event = NewEvent { at, kind: kind(&stopped)?, body };
+        let batch = Append::kept(stream, expected, digests.clone(), vec![event]);
         match ledger.append(&batch, By::Anybody) {
             Ok(_) => return Ok(stops(ledger)?.0),
             // Somebody else stopped or started something just then.

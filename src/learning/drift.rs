@@ -159,8 +159,8 @@ impl Watch {
             false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
         }
         let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
-        let event = NewEvent { kind, body };
-        let batch = Append::kept(stream, entries.len() as u64, now, cases.digests(), vec![event]);
+        let event = NewEvent { at: now, kind, body };
+        let batch = Append::kept(stream, entries.len() as u64, cases.digests(), vec![event]);
         parts.ledger.append(&batch, By::Anybody)?;
         Ok(Some(found))
     }

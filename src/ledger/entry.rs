@@ -67,6 +67,7 @@ pub type Digests = BTreeMap<String, Digest>;
 /// An event before it is written.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
+    pub at: Timestamp,
     pub kind: &'static str,
     pub body: Value,
 }
@@ -102,7 +103,6 @@ pub struct Append {
     pub stream: Stream,
     /// How many entries the stream has; another number means that somebody else wrote in between.
     pub expected: u64,
-    pub at: Timestamp,
     pub digests: Digests,
     pub events: Vec<NewEvent>,
     /// What the stream's head says afterwards; a list of open streams is read from it.
@@ -117,17 +117,10 @@ pub struct Append {
 
 impl Append {
     /// Events of a stream that nobody works on, and that claim nothing.
-    pub fn kept(
-        stream: Stream,
-        expected: u64,
-        at: Timestamp,
-        digests: Digests,
-        events: Vec<NewEvent>,
-    ) -> Self {
+    pub fn kept(stream: Stream, expected: u64, digests: Digests, events: Vec<NewEvent>) -> Self {
         Self {
             stream,
             expected,
-            at,
             digests,
             events,
             status: "kept".to_owned(),

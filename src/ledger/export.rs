@@ -336,18 +336,17 @@ mod tests {
     }
 
     fn write(ledger: &Ledger, case: &str, expected: u64, bodies: std::ops::Range<u64>) {
-        let events = bodies.map(|n| NewEvent { kind: "counted", body: json!({ "n": n }) }).collect();
+        let events = bodies
+            .map(|n| NewEvent { at: Timestamp::from_millis(1_000), kind: "counted", body: json!({ "n": n }) })
+            .collect();
         let batch = Append {
-            stream: Stream::new(StreamKind::Case, case),
-            expected,
-            at: Timestamp::from_millis(1_000),
-            digests: [("pack".to_owned(), Digest::of(b"pack"))].into(),
-            events,
             status: "running".into(),
-            once: vec![],
-            due: None,
-            subjects: Vec::new(),
-            key: None,
+            ..Append::kept(
+                Stream::new(StreamKind::Case, case),
+                expected,
+                [("pack".to_owned(), Digest::of(b"pack"))].into(),
+                events,
+            )
         };
         ledger.append(&batch, By::Anybody).unwrap();
     }

@@ -7,7 +7,7 @@ use super::merkle::{Edge, Root};
 use super::secret::Secret;
 use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
-use crate::base::{Digest, Timestamp};
+use crate::base::Digest;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,14 +76,13 @@ impl Ledger {
         let mut entries = Vec::with_capacity(batch.events.len());
         for (event, seq) in batch.events.iter().zip(batch.expected..) {
             let body = serde_json::to_vec(&event.body).map_err(json)?;
-            entries.push(Stored::new((&stream, seq), event.kind, batch.at, &digests, borrowed, &body));
+            entries.push(Stored::new((&stream, seq), event.kind, event.at, &digests, borrowed, &body));
         }
         self.store.append(Batch {
             stream: batch.stream.clone(),
             expected: batch.expected,
             entries,
             status: batch.status.clone(),
-            at: batch.at,
             key: key.map(|key| key.name),
             once: batch.once.clone(),
             due: batch.due,
@@ -93,17 +92,11 @@ impl Ledger {
     }
 
     /// Appends an event to a stream that is about no customer, whatever came before it.
-    pub fn note(
-        &self,
-        stream: &Stream,
-        at: Timestamp,
-        digests: &Digests,
-        event: &NewEvent,
-    ) -> Result<(), LedgerError> {
+    pub fn note(&self, stream: &Stream, digests: &Digests, event: &NewEvent) -> Result<(), LedgerError> {
         let mut conflicts = 0..MOST_CONFLICTS;
         loop {
             let expected = self.store.head(stream)?.map_or(0, |head| head.length);
-            let batch = Append::kept(stream.clone(), expected, at, digests.clone(), vec![event.clone()]);
+            let batch = Append::kept(stream.clone(), expected, digests.clone(), vec![event.clone()]);
             match self.append(&batch, By::Anybody) {
                 Ok(_) => return Ok(()),
                 Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}

@@ -4,6 +4,7 @@
 use super::LedgerError;
 use super::entry::Leaf;
 use super::store::Store;
+use std::collections::BTreeMap;
 use tlog_tiles::{Error as TileError, Hash, HashReader, node_hash, tree_hash};
 use tlog_tiles::{check_record, check_tree, prove_record, prove_tree};
 
@@ -129,10 +130,23 @@ struct Tiles<'a>(&'a dyn Store);
 
 impl HashReader for Tiles<'_> {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, TileError> {
+        // Most of a proof's hashes are in the same few tiles, and the widest of each holds the others.
+        let tile_of = |index: &u64| tlog_tiles::Tile::from_index(HEIGHT, *index);
+        let mut widths = BTreeMap::new();
+        for tile in indexes.iter().map(tile_of) {
+            let width = widths.entry((tile.level(), tile.level_index())).or_insert(0);
+            *width = tile.width().max(*width);
+        }
+        let whole = |((level, number), width)| {
+            Ok(((level, number), read(self.0, level, number, width as usize * HASH)?))
+        };
+        let tiles: Result<BTreeMap<_, _>, LedgerError> = widths.into_iter().map(whole).collect();
+        let tiles = tiles.map_err(|error| TileError::InvalidInput(error.to_string()))?;
         let one = |index: &u64| {
-            let tile = tlog_tiles::Tile::from_index(HEIGHT, *index);
-            let hashes = read(self.0, tile.level(), tile.level_index(), tile.width() as usize * HASH);
-            tile.hash_at_index(&hashes.map_err(|error| TileError::InvalidInput(error.to_string()))?, *index)
+            let tile = tile_of(index);
+            let hashes = tiles.get(&(tile.level(), tile.level_index()));
+            let hashes = hashes.and_then(|hashes| hashes.get(..tile.width() as usize * HASH));
+            tile.hash_at_index(hashes.unwrap_or_default(), *index)
         };
         indexes.iter().map(one).collect()
     }

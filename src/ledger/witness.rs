@@ -155,16 +155,13 @@ mod tests {
 
     fn write(ledger: &Ledger, expected: u64, n: u64) {
         let batch = Append {
-            stream: Stream::new(StreamKind::Case, "a"),
-            expected,
-            at: Timestamp::from_millis(0),
-            digests: Default::default(),
-            events: vec![NewEvent { kind: "counted", body: json!(n) }],
             status: "running".into(),
-            once: vec![],
-            due: None,
-            subjects: Vec::new(),
-            key: None,
+            ..Append::kept(
+                Stream::new(StreamKind::Case, "a"),
+                expected,
+                Default::default(),
+                vec![NewEvent { at: Timestamp::from_millis(0), kind: "counted", body: json!(n) }],
+            )
         };
         ledger.append(&batch, By::Anybody).unwrap();
         ledger.sign().unwrap();

@@ -65,13 +65,13 @@ async fn an_erasure_that_was_interrupted_is_told_and_ends_when_it_is_said_again(
     let late = stage.cases.parts().clock.now().plus_millis(3000 * DAY);
     // As far as the last event of the case and the note of it, and no further.
     let event = Event::Closed { by: "test".into() };
-    let event = NewEvent { kind: event.kind(), body: serde_json::to_value(&event).unwrap() };
+    let event = NewEvent { at: late, kind: event.kind(), body: serde_json::to_value(&event).unwrap() };
     let (length, digests) = (refund.length, Digests::new());
-    let closed = Append::kept(stream(&refund.case), length, late, digests.clone(), vec![event]);
+    let closed = Append::kept(stream(&refund.case), length, digests.clone(), vec![event]);
     ledger.append(&Append { status: "closed".into(), ..closed }, By::Anybody).unwrap();
     let body = serde_json::json!({"by": "test", "subjects": [], "erased": [refund.case], "kept": []});
     let erasures = Stream::new(StreamKind::Erasures, "erasures");
-    ledger.note(&erasures, late, &digests, &NewEvent { kind: "erased", body }).unwrap();
+    ledger.note(&erasures, &digests, &NewEvent { at: late, kind: "erased", body }).unwrap();
     assert_eq!(unfinished(ledger).unwrap(), std::slice::from_ref(&refund.case));
     let more = incoming(refund.case.clone(), "Und?", verified("cus_015"));
     assert!(stage.cases.accept(more).await.unwrap_err().to_string().contains("erased"));

@@ -20,19 +20,20 @@ fn written(folder: &std::path::Path, changed: Option<u64>) -> (Ledger, Option<Ro
         let kind = if number % 10 == 9 { StreamKind::Stops } else { StreamKind::Case };
         let event = |n: u64| {
             let amount = if changed == Some(number * 10 + n) { 1_000_000 } else { n };
-            NewEvent { kind: "counted", body: json!({ "amount": amount }) }
+            NewEvent {
+                at: Timestamp::from_millis(1_800_000_000_000 + number as i64),
+                kind: "counted",
+                body: json!({ "amount": amount }),
+            }
         };
         let batch = Append {
-            stream: Stream::new(kind, format!("stream_{number}")),
-            expected: 0,
-            at: Timestamp::from_millis(1_800_000_000_000 + number as i64),
-            digests: [("pack".to_owned(), Digest::of(b"pack"))].into(),
-            events: (0..10).map(event).collect(),
             status: "running".into(),
-            once: vec![],
-            due: None,
-            subjects: vec![],
-            key: None,
+            ..Append::kept(
+                Stream::new(kind, format!("stream_{number}")),
+                0,
+                [("pack".to_owned(), Digest::of(b"pack"))].into(),
+                (0..10).map(event).collect(),
+            )
         };
         ledger.append(&batch, By::Anybody).unwrap();
         if number + 1 == EVENTS / 20 {

@@ -185,10 +185,13 @@ impl File {
             let mut all = connection.prepare("SELECT name, wrapped FROM keys")?;
             let all = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let all: Vec<Row> = all.collect::<Result<_, _>>()?;
+            let wrap = |(name, wrapped): Row| Ok((each(&name, &wrapped)?, name));
+            let all: Vec<(Option<Vec<u8>>, String)> =
+                all.into_iter().map(wrap).collect::<Result<_, LedgerError>>()?;
             let mut put = connection.prepare("UPDATE keys SET wrapped = ?2 WHERE name = ?1")?;
             let mut delete = connection.prepare("DELETE FROM keys WHERE name = ?1")?;
-            for (name, wrapped) in &all {
-                match each(name, wrapped)? {
+            for (wrapped, name) in &all {
+                match wrapped {
                     Some(wrapped) => put.execute(params![name, wrapped])?,
                     None => delete.execute([name])?,
                 };

@@ -44,7 +44,6 @@ pub struct Batch {
     pub entries: Vec<Stored>,
     /// What the head is then.
     pub status: String,
-    pub at: Timestamp,
     pub key: Option<String>,
     pub once: Vec<Once>,
     /// When somebody must look at the stream again, if nothing comes from outside.
@@ -52,6 +51,13 @@ pub struct Batch {
     /// Whom the stream holds data of, hidden.
     pub subjects: Vec<String>,
     pub by: By,
+}
+
+impl Batch {
+    /// When the last of it happened.
+    fn at(&self) -> Timestamp {
+        self.entries.last().map_or(Timestamp::from_millis(0), |entry| entry.at)
+    }
 }
 
 /// Stands in the place of the subjects of a stream that an earlier program wrote: nobody has looked yet.

@@ -583,7 +583,7 @@ async fn write(tx: &Transaction<'_>, batch: &Batch) -> Work<Option<Claim>> {
         _ => None,
     };
     let epoch = given.map_or(epoch, |(epoch, _)| epoch);
-    let (at, due) = (batch.at.as_millis(), batch.due.map(Timestamp::as_millis));
+    let (at, due) = (batch.at().as_millis(), batch.due.map(Timestamp::as_millis));
     let after = (length + batch.entries.len() as u64) as i64;
     let changed = tx
         .execute(

@@ -145,10 +145,11 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on stable storage before the answer that depends on it leaves. What is deleted is overwritten.
+    // The write-ahead log is written back less often than by default, for what is written again and again meanwhile.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
-             PRAGMA cache_size = -32768;",
+             PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096;",
         )?;
     Ok(connection)
 }
@@ -159,7 +160,8 @@ impl Store for Sqlite {
         self.writer.write(move |connection| {
             let stream = batch.stream.to_string();
             let hold = hold_of(connection, &batch.stream)?;
-            claim_all(connection, &batch.once)?;
+            // All that may be refused comes before all that is written.
+            unclaimed(connection, &batch.once)?;
             if hold.length != batch.expected {
                 return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: hold.length });
             }
@@ -173,15 +175,18 @@ impl Store for Sqlite {
                 By::Holder { done: true, .. } => None,
                 By::Holder { epoch, .. } => hold.node.clone().map(|node| (node, *epoch, 0)),
             };
+            batch.once.iter().try_for_each(|once| claim_one(connection, once))?;
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
             note_subjects(connection, &batch.stream, &batch.subjects)?;
-            move_head(connection, &batch, hold.length + batch.entries.len() as u64)?;
-            let released = matches!(batch.by, By::Holder { done: true, .. });
-            if released || claim.is_some() {
-                let node = claim.as_ref().map(|(node, ..)| node.as_str());
-                let (epoch, attempts) = claim.as_ref().map_or((hold.epoch, 0), |(_, epoch, n)| (*epoch, *n));
-                set_hold(connection, &batch.stream, node, epoch, attempts)?;
-            }
+            let length = hold.length + batch.entries.len() as u64;
+            let hold = match (&batch.by, &claim) {
+                (By::Holder { done: true, .. }, _) => Hold { node: None, attempts: 0, ..hold },
+                (_, Some((node, epoch, attempts))) => {
+                    Hold { node: Some(node.clone()), epoch: *epoch, attempts: *attempts, ..hold }
+                }
+                _ => hold,
+            };
+            move_head(connection, &batch, &Hold { length, ..hold })?;
             let given = |(_, epoch, attempts)| Claim { stream: batch.stream.clone(), epoch, attempts };
             Ok(claim.map(given))
         })
@@ -499,27 +504,43 @@ fn living(connection: &Connection, node: Option<&str>, now: Timestamp) -> Result
     Ok(alive.unwrap_or(false))
 }
 
-fn move_head(connection: &Connection, batch: &Batch, length: u64) -> Result<(), LedgerError> {
+fn move_head(connection: &Connection, batch: &Batch, hold: &Hold) -> Result<(), LedgerError> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO heads (kind, name, length, status, at, key, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (kind, name) DO UPDATE SET length = ?3, status = ?4, at = ?5, due = ?7",
+        "INSERT INTO heads (kind, name, length, status, at, key, due, node, epoch, attempts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (kind, name) DO UPDATE
+         SET length = ?3, status = ?4, at = ?5, due = ?7, node = ?8, epoch = ?9, attempts = ?10",
     )?;
     let (kind, name) = (batch.stream.kind.as_str(), &batch.stream.name);
-    let due = batch.due.map(Timestamp::as_millis);
-    statement.execute(params![kind, name, length, batch.status, batch.at.as_millis(), batch.key, due])?;
+    let (at, due) = (batch.at().as_millis(), batch.due.map(Timestamp::as_millis));
+    let Hold { length, node, epoch, attempts } = hold;
+    statement.execute(params![
+        kind,
+        name,
+        length,
+        batch.status,
+        at,
+        batch.key,
+        due,
+        node,
+        epoch,
+        attempts
+    ])?;
     Ok(())
 }
 
-/// Claims what may happen once; fails when somebody did before.
-fn claim_all(connection: &Connection, once: &[Once]) -> Result<(), LedgerError> {
-    for once in once {
-        if let Some(value) = claimed(connection, &once.scope, &once.key)? {
-            return Err(LedgerError::Used { scope: once.scope.clone(), value });
-        }
-        connection
-            .prepare_cached("INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)")?
-            .execute(params![once.scope, once.key, once.value])?;
-    }
+/// Fails where something that may happen once did.
+fn unclaimed(connection: &Connection, once: &[Once]) -> Result<(), LedgerError> {
+    once.iter().try_for_each(|once| match claimed(connection, &once.scope, &once.key)? {
+        Some(value) => Err(LedgerError::Used { scope: once.scope.clone(), value }),
+        None => Ok(()),
+    })
+}
+
+fn claim_one(connection: &Connection, once: &Once) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("INSERT INTO once (scope, key, value) VALUES (?1, ?2, ?3)")?
+        .execute(params![once.scope, once.key, once.value])?;
     Ok(())
 }
 
@@ -561,16 +582,20 @@ mod tests {
 
     fn batch(name: &str, expected: u64, bodies: &[i64]) -> Append {
         Append {
-            stream: Stream::new(StreamKind::Case, name),
-            expected,
-            at: Timestamp::from_millis(1_000),
-            digests: [("pack".to_owned(), Digest::of(b"pack"))].into(),
-            events: bodies.iter().map(|n| NewEvent { kind: "counted", body: json!({ "n": n }) }).collect(),
             status: "running".into(),
-            once: vec![],
-            due: None,
-            subjects: Vec::new(),
-            key: None,
+            ..Append::kept(
+                Stream::new(StreamKind::Case, name),
+                expected,
+                [("pack".to_owned(), Digest::of(b"pack"))].into(),
+                bodies
+                    .iter()
+                    .map(|n| NewEvent {
+                        at: Timestamp::from_millis(1_000),
+                        kind: "counted",
+                        body: json!({ "n": n }),
+                    })
+                    .collect(),
+            )
         }
     }
 
@@ -692,7 +717,9 @@ mod tests {
         let reader = connect(&folder.path().join("ledger.sqlite")).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM entries;").unwrap();
         for n in 0..3 {
-            let events = (0..15).map(|_| NewEvent { kind: "counted", body: large.clone() }).collect();
+            let events = (0..15)
+                .map(|_| NewEvent { at: Timestamp::from_millis(1_000), kind: "counted", body: large.clone() })
+                .collect();
             ledger.append(&Append { events, ..batch("a", n * 15, &[]) }, By::Anybody).unwrap();
         }
         assert!(wal() > LARGE_WAL);

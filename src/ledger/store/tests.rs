@@ -80,7 +80,6 @@ fn batch(name: &str, expected: u64, bodies: &[&str], by: By) -> Batch {
         expected,
         entries: bodies.iter().zip(expected..).map(entry).collect(),
         status: "running".to_owned(),
-        at,
         key: Some("key".to_owned()),
         once: vec![],
         due: None,

@@ -41,7 +41,8 @@ impl Writer {
         Ok(Self { jobs })
     }
 
-    /// Does some work in a transaction, and returns when that is on stable storage. What failed leaves nothing behind.
+    /// Does some work in a transaction, and returns when that is on stable storage. What failed leaves nothing behind; it
+    /// must refuse before it writes, or it fails the work of others that is committed with it.
     pub fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
@@ -137,25 +138,16 @@ fn together(
     left
 }
 
-/// One piece of work, undone by itself if it fails. A fault is one of the whole transaction.
+/// One piece of work. A fault is one of the whole transaction: what was refused has changed nothing, and half of anything
+/// else must not be committed with the work of others.
 fn within(connection: &Connection, begun: bool, work: Work) -> (Answer, Option<LedgerError>) {
     if !begun {
         return (work(None).1, None);
     }
-    if let Err(error) = said(connection, "SAVEPOINT one") {
-        return (work(None).1, Some(error));
-    }
+    let before = connection.total_changes();
     let (stays, answer) = work(Some(connection));
-    if connection.is_autocommit() {
-        // SQLite has undone the whole transaction, as it does where the disk is full.
-        return (answer, Some(LedgerError::Store("the transaction was undone".to_owned())));
-    }
-    let undone = if stays { Ok(()) } else { said(connection, "ROLLBACK TO one") };
-    (answer, undone.and_then(|()| said(connection, "RELEASE one")).err())
-}
-
-/// A statement without values or rows, compiled once.
-fn said(connection: &Connection, sql: &str) -> Result<(), LedgerError> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
+    // SQLite undoes the whole transaction itself where the disk is full.
+    let half = !stays && connection.total_changes() != before;
+    let undone = || LedgerError::Store("the transaction was undone".to_owned());
+    (answer, (half || connection.is_autocommit()).then(undone))
 }
