@@ -6,8 +6,8 @@
 //!
 //! One line of JSON on standard output. FOLDER is on the disk that is measured, and is emptied afterwards. A case is what
 //! the engine writes of a message that is answered at once: two batches with six events of the sizes that such a case
-//! has. On PostgreSQL a server is started for it in a temporary folder (TMPDIR). Raw inserts put the very same stored bytes into one table, as many rows to a transaction as the ledger's own
-//! group commit had on average, on the same disk, in turns with it.
+//! has. On PostgreSQL a server is started for it in a temporary folder (TMPDIR). Raw inserts put the very same stored bytes into one table, as many rows to a transaction as all writers
+//! of the ledger bring together, on the same disk, in turns with it.
 
 #![expect(
     clippy::unwrap_used,
@@ -160,7 +160,7 @@ impl Raw {
         let connection = Connection::open(folder.join("raw.sqlite")).unwrap();
         connection
             .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;
                  CREATE TABLE rows (id INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;",
             )
             .unwrap();
@@ -236,7 +236,7 @@ fn in_turns(ledger: &Arc<Ledger>, seconds: u64, mut raw: impl FnMut(Duration) ->
 /// The same on a server that waits for its disk at each commit; raw inserts over one connection.
 fn postgres(folder: &Path, seconds: u64) -> Value {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let cluster = Cluster::with(&["fsync=on", "max_connections=300"]);
+    let cluster = Cluster::with(&["fsync=on"]);
     for sql in ["CREATE DATABASE ledger", "CREATE DATABASE keys"] {
         runtime.block_on(cluster.run(sql));
     }
@@ -358,6 +358,7 @@ fn growth(folder: &Path, most: u64) -> Value {
         "points": points,
         "last_over_first": {
             "append": grown("append_ms"), "append_together": grown("append_together_ms"),
+            "case_opened": grown("case_opened_ms"), "case_opened_together": grown("case_opened_together_ms"),
             "proof": grown("proof_ms"), "case_read": grown("case_read_ms"),
             "case_read_again": grown("case_read_again_ms"),
         },
@@ -370,11 +371,11 @@ fn growth(folder: &Path, most: u64) -> Value {
 const STRIDE: u64 = 7_919;
 
 fn measured(ledger: &Arc<Ledger>, size: u64) -> Value {
-    let digests = Digests::new();
-    let cases = size / PER_CASE;
-    let one = |number: u64| {
-        let name = format!("grown_{size:010}_{number:06}");
-        ledger.append(&batch(&name, 0, vec![event("counted", SMALL)], &digests), By::Anybody).unwrap();
+    // What was written before is on the disk, and nobody waits for it.
+    rustix::fs::sync();
+    let (digests, cases) = (Digests::new(), size / PER_CASE);
+    let more = |case: &str, length: u64| {
+        ledger.append(&batch(case, length, vec![event("counted", SMALL)], &digests), By::Anybody).unwrap();
     };
     // Each case once, and some of them again.
     let read = |number: u64| {
@@ -384,16 +385,13 @@ fn measured(ledger: &Arc<Ledger>, size: u64) -> Value {
     let mut first = timed(1000, read);
     let mut again = timed(1000, |number| read(number % 100));
     // Warm, and a pool of keys made.
-    timed(200, |number| one(number + 900_000));
-    let mut append = timed(1000, one);
-    let began = Instant::now();
-    std::thread::scope(|scope| {
-        for writer in 0..AT_ONCE as u64 {
-            let one = &one;
-            scope.spawn(move || (0..100).for_each(|number| one(100_000 + writer * 1000 + number)));
-        }
-    });
-    let together = began.elapsed().as_secs_f64() * 1000.0 / (AT_ONCE as f64 * 100.0);
+    let own = |writer: u64| format!("open_{size:010}_{writer:03}");
+    timed(200, |number| more(&own(AT_ONCE as u64), number));
+    let mut append = timed(1000, |number| more(&own(AT_ONCE as u64), 200 + number));
+    let append_together = together(|writer, number| more(&own(writer), number));
+    let new = |writer: u64, number: u64| format!("open_{size:010}_{writer:03}_{number:06}");
+    let mut opened = timed(1000, |number| more(&new(AT_ONCE as u64, number), 0));
+    let opened_together = together(|writer, number| more(&new(writer, number), 0));
     let root = ledger.checkpoint().unwrap().unwrap();
     let mut proof = timed(1000, |number| {
         let index = number * STRIDE % size;
@@ -402,7 +400,21 @@ fn measured(ledger: &Arc<Ledger>, size: u64) -> Value {
     });
     ledger.sign().unwrap();
     json!({
-        "events": size, "append_ms": median(&mut append), "append_together_ms": together,
+        "events": size, "append_ms": median(&mut append), "append_together_ms": append_together,
+        "case_opened_ms": median(&mut opened), "case_opened_together_ms": opened_together,
         "proof_ms": median(&mut proof), "case_read_ms": median(&mut first), "case_read_again_ms": median(&mut again),
     })
+}
+
+/// Milliseconds of each, where every writer does a hundred at the same time as the others.
+fn together(one: impl Fn(u64, u64) + Sync) -> f64 {
+    const EACH: u64 = 100;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for writer in 0..AT_ONCE as u64 {
+            let one = &one;
+            scope.spawn(move || (0..EACH).for_each(|number| one(writer, number)));
+        }
+    });
+    began.elapsed().as_secs_f64() * 1000.0 / (AT_ONCE as u64 * EACH) as f64
 }

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{Clock, SystemClock, ids};
 use crate::cli::{Audit, Place};
-use crate::ledger::{self, Cosigner, Root, Stream, StreamKind, Verified, Witness};
+use crate::ledger::{self, Cosigner, LedgerError, Root, Stream, StreamKind, Verified, Witness};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -43,9 +43,14 @@ fn verify(
     let key = public_key.map(public_key_of).transpose()?.unwrap_or_else(own);
     let mut seen = witnessed(witness, witness_key, &key)?;
     if let Some(witness) = wire::witness(place, &settings)? {
-        seen.extend(witness.checkpoints(&key).map_err(Failure::input)?);
+        seen.extend(kept(&witness, &key)?);
     }
-    told(&ledger::verify(opened.store(), &key, &seen, full).map_err(Failure::input)?)
+    let found = ledger::verify(opened.store(), &key, &seen, full).map_err(|error| match error {
+        // What cannot be read any more does not pass.
+        LedgerError::Broken(_) | LedgerError::Damaged { .. } => Failure::Check(error.to_string()),
+        other => Failure::input(other),
+    })?;
+    told(&found)
 }
 
 /// As JSON, and in words; a damage is an error.
@@ -95,13 +100,26 @@ fn witnessed(paths: &[PathBuf], witness_key: Option<&str>, key: &str) -> Result<
             None => witness,
         };
         if path.is_dir() {
-            roots.extend(witness.checkpoints(key).map_err(Failure::input)?);
+            roots.extend(kept(&witness, key)?);
             continue;
         }
         let shown = path.display();
         let note = std::fs::read(path).map_err(|error| Failure::Input(format!("{shown}: {error}")))?;
         let root = witness.read(&note, key);
         roots.push(root.map_err(|error| Failure::Check(format!("{shown}: {error}")))?);
+    }
+    Ok(roots)
+}
+
+/// What a witness keeps in its folder. What else lies there is told: it may have been a checkpoint.
+fn kept(witness: &Witness, key: &str) -> Result<Vec<Root>, Failure> {
+    let (roots, others) = witness.checkpoints(key).map_err(Failure::input)?;
+    if let Some(first) = others.first() {
+        eprintln!(
+            "{} files of the witness are no checkpoint that counts; the first is {}: what they may have shown is not checked",
+            others.len(),
+            first.display()
+        );
     }
     Ok(roots)
 }

@@ -129,8 +129,7 @@ pub fn erase(
     (wanted, by): (&[String], &str),
     now: Timestamp,
 ) -> Result<Erasure, CaseError> {
-    look_at_earlier(ledger)?;
-    let mut found = Erasure { erased: Vec::new(), kept: Vec::new(), unknown: Vec::new() };
+    let mut found = Erasure { erased: Vec::new(), kept: look_at_earlier(ledger)?, unknown: Vec::new() };
     let (mut asking, mut cases) = (BTreeSet::new(), BTreeSet::new());
     for id in wanted {
         let mut known = false;
@@ -159,16 +158,18 @@ pub fn erase(
                 found.erased.push(case);
                 continue;
             }
-            // One that cannot be read must not stand in the way of the others.
-            Err(LedgerError::Damaged { reason, .. }) => {
-                found.kept.push(Kept { case, reason, until: None });
+            Err(error) => {
+                found.kept.push(unread(case, error.into())?);
                 continue;
             }
-            Err(error) => return Err(error.into()),
         };
-        let held = match reason(ledger, &stream, (&case, &entries), pack, &willing, now)? {
-            Some(held) => Some(held),
-            None => closed(ledger, digests, (&stream, &entries), by, now)?,
+        let held = match reason(ledger, &stream, (&case, &entries), pack, &willing, now) {
+            Ok(Some(held)) => Some(held),
+            Ok(None) => closed(ledger, digests, (&stream, &entries), by, now)?,
+            Err(error) => {
+                found.kept.push(unread(case, error)?);
+                continue;
+            }
         };
         match held {
             Some((reason, until)) => found.kept.push(Kept { case, reason, until }),
@@ -186,6 +187,15 @@ pub fn erase(
         }
     }
     Ok(found)
+}
+
+/// A case that cannot be read must not stand in the way of the others; it is told.
+fn unread(case: CaseId, error: CaseError) -> Result<Kept, CaseError> {
+    match error {
+        CaseError::Ledger(LedgerError::Damaged { reason, .. }) => Ok(Kept { case, reason, until: None }),
+        CaseError::Unreadable { reason, .. } => Ok(Kept { case, reason, until: None }),
+        error => Err(error),
+    }
 }
 
 /// Writes the last event of a case: whoever wants to write into it from then on is refused, so that nothing is accepted
@@ -250,8 +260,11 @@ fn asked(ledger: &Ledger) -> Result<Vec<Asked>, LedgerError> {
 
 /// Cases that were to be erased and whose keys are still there: whoever began was interrupted. Blocks.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
+    let closed = ledger.heads(StreamKind::Case, Some(Status::Closed.as_str()))?;
+    let begun: BTreeSet<CaseId> =
+        erased(ledger)?.into_iter().chain(closed.into_iter().map(|head| CaseId::new(head.name))).collect();
     let mut left = Vec::new();
-    for case in erased(ledger)? {
+    for case in begun {
         match ledger.key_of(&Stream::new(StreamKind::Case, case.as_str())) {
             Ok(_) => left.push(case),
             Err(LedgerError::Erased { .. }) => {}
@@ -266,23 +279,30 @@ pub fn erased(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
     Ok(asked(ledger)?.into_iter().flat_map(|asked| asked.erased).collect())
 }
 
-/// Finds whom the cases of an earlier program are about.
-fn look_at_earlier(ledger: &Ledger) -> Result<(), CaseError> {
+/// Finds whom the cases of an earlier program are about. Returns those of which nobody can tell.
+fn look_at_earlier(ledger: &Ledger) -> Result<Vec<Kept>, CaseError> {
+    let mut unclear = Vec::new();
     for name in ledger.store().streams_of(StreamKind::Case, NOT_LOOKED)? {
         let stream = Stream::new(StreamKind::Case, name.clone());
         let case = CaseId::new(name);
-        let mut of_case = BTreeSet::new();
-        let entries = match ledger.stream(&stream, 0) {
-            Ok(entries) => entries,
-            // One that cannot be read must not stand in the way of the others.
-            Err(LedgerError::Damaged { .. } | LedgerError::Erased { .. }) => continue,
-            Err(error) => return Err(error.into()),
+        let about = || -> Result<BTreeSet<Subject>, CaseError> {
+            let events = ledger.stream(&stream, 0)?;
+            let events: Vec<Event> =
+                events.iter().map(|entry| event_of(&case, entry)).collect::<Result<_, _>>()?;
+            Ok(events.iter().flat_map(subjects).collect())
         };
-        for entry in entries {
-            of_case.extend(subjects(&event_of(&case, &entry)?));
-        }
+        let of_case = match about() {
+            Ok(of_case) => of_case,
+            Err(CaseError::Ledger(LedgerError::Erased { .. })) => continue,
+            Err(error) => {
+                let Kept { case, reason, until } = unread(case, error)?;
+                let reason = format!("nobody can tell whom it is about: {reason}");
+                unclear.push(Kept { case, reason, until });
+                continue;
+            }
+        };
         let hidden = of_case.iter().map(|subject| ledger.hidden(subject)).collect::<Result<_, _>>()?;
         ledger.store().note_subjects(&stream, hidden)?;
     }
-    Ok(())
+    Ok(unclear)
 }

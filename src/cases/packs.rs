@@ -4,7 +4,7 @@
 use super::CaseError;
 use super::pack::{Pack, PackFiles, load};
 use crate::base::{Digest, Timestamp, durable};
-use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use crate::ledger::{Append, By, Digests, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -35,18 +35,24 @@ fn all(ledger: &Ledger) -> Result<Vec<Recorded>, LedgerError> {
 /// A ledger that cannot be read or written.
 pub fn record(ledger: &Ledger, files: &PackFiles, at: Timestamp) -> Result<(), CaseError> {
     let pack = files.digest();
-    if all(ledger)?.iter().any(|known| known.pack == pack) {
-        return Ok(());
+    let mut conflicts = 0..MOST_CONFLICTS;
+    loop {
+        let known = all(ledger)?;
+        if known.iter().any(|known| known.pack == pack) {
+            return Ok(());
+        }
+        let body = Recorded { pack: pack.clone(), files: files.deciding().collect() };
+        let body = serde_json::to_value(body).map_err(|error| LedgerError::Store(error.to_string()))?;
+        let (stream, digests) =
+            (Stream::new(StreamKind::Rules, STREAM), Digests::from([("pack".to_owned(), pack.clone())]));
+        let events = vec![NewEvent { at, kind: "pack", body }];
+        match ledger.append(&Append::kept(stream, known.len() as u64, digests, events), By::Anybody) {
+            Ok(_) => return Ok(()),
+            // Another node that starts, too, may have written it.
+            Err(LedgerError::Conflict { .. }) if conflicts.next().is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let body = Recorded { pack: pack.clone(), files: files.deciding().collect() };
-    let body = serde_json::to_value(body).map_err(|error| LedgerError::Store(error.to_string()))?;
-    let digests = Digests::from([("pack".to_owned(), pack)]);
-    // Two nodes that start at once may both write it: it is the same.
-    Ok(ledger.note(
-        &Stream::new(StreamKind::Rules, STREAM),
-        &digests,
-        &NewEvent { at, kind: "pack", body },
-    )?)
 }
 
 /// Packs by their digest: those of the ledger, and the current one.

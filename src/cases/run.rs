@@ -313,7 +313,9 @@ impl Cases {
         let attempts = match &done {
             Ok(_) => 0,
             // A store that does not answer says nothing about the case.
-            Err(CaseError::Ledger(_)) => claim.attempts.saturating_sub(1),
+            Err(CaseError::Ledger(error)) if !matches!(error, LedgerError::Damaged { .. }) => {
+                claim.attempts.saturating_sub(1)
+            }
             Err(_) => claim.attempts,
         };
         let ledger = Arc::clone(&self.parts.ledger);
@@ -339,6 +341,9 @@ impl Cases {
     async fn drive_on(&self, case: &CaseId, claim: &Claim) -> Result<State, CaseError> {
         let (mut state, key) = (self.state(case).await?, self.key_of(case).await?);
         let (mut done, mut conflicts, mut attempts) = (None, 0..MOST_CONFLICTS, claim.attempts);
+        // What has just begun is read in one go. Where somebody's work on it ended before, or something happened meanwhile,
+        // each step is kept, and it gets on however often that happens; so is what an answer adds.
+        let mut begins = state.length == 1 && claim.attempts <= 1;
         let mut unwritten = Vec::new();
         loop {
             let mut at = self.now().await?;
@@ -362,7 +367,7 @@ impl Cases {
             let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret });
             let stands = events.is_empty();
             take(&mut state, events, at, &mut unwritten);
-            if !stands && only_read(&input, state.due()) {
+            if begins && !stands && only_read(&input, state.due()) {
                 continue;
             }
             let holder = By::Holder { epoch: claim.epoch, done: state.due().is_none() };
@@ -377,6 +382,7 @@ impl Cases {
                     // A message came. What a call brought about stays true; everything else is looked at anew.
                     state = self.state(case).await?;
                     unwritten.clear();
+                    begins = false;
                     done = Some(input)
                         .filter(|input| matches!(input, Input::Returned { .. } | Input::Stopped { .. }));
                 }

@@ -62,7 +62,12 @@ pub fn stops(ledger: &Ledger) -> Result<(Vec<Stop>, u64), LedgerError> {
             (START_ASKED, Some(stop)) => stop.starting = Some(body.by),
             (STARTED, Some(_)) => stops.retain(|stop| stop.what != body.what),
             // Stopped once more: whoever wanted to start it must ask again.
-            (STOPPED, Some(stop)) => stop.starting = None,
+            (STOPPED, Some(stop)) => {
+                stop.starting = None;
+                if body.reason.is_some() {
+                    (stop.by, stop.reason, stop.at) = (body.by, body.reason, entry.at);
+                }
+            }
             (STOPPED, None) => stops.push(Stop {
                 what: body.what,
                 by: body.by,
@@ -167,7 +172,8 @@ mod tests {
         let at = Timestamp::from_millis(1);
         let open = || LedgerSettings::default().open(folder.path()).unwrap();
         let ledger = open();
-        let stop = |what| stop(&ledger, &Digests::new(), (what, "sara", Some("test")), at).unwrap();
+        let stop_for = |what, by, reason| stop(&ledger, &Digests::new(), (what, by, reason), at).unwrap();
+        let stop = |what| stop_for(what, "sara", Some("test"));
         let start = |what, by| start_again(&ledger, &Digests::new(), (what, by), at);
         stop("refund");
         assert_eq!(stop(ALL).len(), 2);
@@ -176,6 +182,10 @@ mod tests {
         assert!(matches!(start("refund", "sara"), Err(CaseError::StartedAlone(_))));
         // Another stop of the same takes the first step back.
         assert_eq!(stop("refund")[0].starting, None);
+        // The last reason that was given is the one that is shown, with who gave it.
+        let shown = |stops: Vec<Stop>| (stops[0].by.clone(), stops[0].reason.clone());
+        assert_eq!(shown(stop_for("refund", "tom", Some("more"))), ("tom".into(), Some("more".into())));
+        assert_eq!(shown(stop_for("refund", "uwe", None)), ("tom".into(), Some("more".into())));
         start("refund", "sara").unwrap();
         assert_eq!(start("refund", "tom").unwrap().len(), 1);
         // After a restart it is as it was.

@@ -3,6 +3,7 @@
 //! Enters: the process's arguments. Leaves: `Arguments`, a `Command` with where its configuration and
 //! state are. It must never run anything: `app` does.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -555,7 +556,7 @@ pub struct Stop {
 #[derive(Args, Debug)]
 pub struct Erase {
     /// A customer's id, a record's id, or the address of a sender who was not verified.
-    #[arg(value_name = "SUBJECT", required = true)]
+    #[arg(value_name = "SUBJECT", required = true, value_parser = NonEmptyStringValueParser::new())]
     pub subjects: Vec<String>,
 }
 
@@ -579,6 +580,7 @@ pub struct Replay {
 #[derive(Args, Debug)]
 pub struct Key {
     /// Who will hold it.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub principal: String,
     /// channel, agent, supervisor, policy_admin, model_admin, auditor, operator or system.
     pub role: String,

@@ -98,8 +98,12 @@ fn fault(text: &str) -> (String, String) {
         };
         return ((if remedy.starts_with("remove") { "the " } else { "a " }).to_owned() + &what, remedy);
     }
-    let remedy =
-        expected.map_or_else(|| "see /openapi.json".to_owned(), |expected| format!("expected is {expected}"));
+    let remedy = match expected {
+        None => "see /openapi.json".to_owned(),
+        // Its name in the program says nothing to whoever sends it.
+        Some(expected) if expected.starts_with("struct ") => "expected is a JSON object".to_owned(),
+        Some(expected) => format!("expected is {expected}"),
+    };
     ("a value of the wrong kind".to_owned(), remedy)
 }
 
@@ -161,6 +165,7 @@ mod tests {
         assert_eq!(refused("").code, "bad_json");
         assert_eq!(refused(r#"{"text": "a"} x"#).code, "bad_json");
         assert_eq!(refused(&"[".repeat(100_000)).status.as_u16(), 400);
+        assert_eq!(refused("[]").remedy, "expected is a JSON object");
     }
 
     #[test]

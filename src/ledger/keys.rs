@@ -7,6 +7,7 @@ use super::secret::Secret;
 use super::store::KeyTable;
 use crate::base::{Digest, durable, ids};
 use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -181,6 +182,10 @@ impl Held {
 /// A file that cannot be read or made, or holds something else.
 pub fn master(file: &Path, make: bool) -> Result<Secret, LedgerError> {
     let wrong = |problem: String| LedgerError::Key { file: file.display().to_string(), problem };
+    if std::fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o077 != 0) {
+        let file = file.display();
+        tracing::warn!(%file, "others than its owner can read or change the master key: chmod 600");
+    }
     match std::fs::read_to_string(file) {
         Ok(text) => master_of(&text)
             .ok_or_else(|| wrong("a master key is 64 hexadecimal digits and no more".to_owned())),

@@ -104,8 +104,7 @@ fn walk(
                 }
             }
             // Tiles that are not full are the edge, from which the next checkpoint is made.
-            let at_edge = full && edge.size() == signed;
-            if at_edge && !Edge::read(store, signed).is_ok_and(|stored| stored.root() == edge.root()) {
+            if full && edge.size() == signed && !is_stored(store, &edge)? {
                 return Ok((Some(damage(index, "the stored edge of the tree is another".to_owned())), index));
             }
             for tile in tiles.drain(..).filter(|_| full) {
@@ -116,6 +115,15 @@ fn walk(
         }
     }
     Ok((None, edge.size()))
+}
+
+/// Whether the store has this edge.
+fn is_stored(store: &dyn Store, edge: &Edge) -> Result<bool, LedgerError> {
+    match Edge::read(store, edge.size()) {
+        Ok(stored) => Ok(stored.root() == edge.root()),
+        Err(LedgerError::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is wrong with the stored form of a full tile, if it is under the newest checkpoint.

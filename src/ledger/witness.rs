@@ -124,15 +124,18 @@ impl Witness {
         Ok(None)
     }
 
-    /// Every checkpoint that is kept and signed by this key.
-    pub fn checkpoints(&self, public_key: &str) -> Result<Vec<Root>, LedgerError> {
-        let mut roots = Vec::new();
+    /// Every checkpoint that is kept and signed by this key, and the files that hold none.
+    pub fn checkpoints(&self, public_key: &str) -> Result<(Vec<Root>, Vec<PathBuf>), LedgerError> {
+        let (mut roots, mut others) = (Vec::new(), Vec::new());
         for day in self.days()? {
             for file in listed(&day).map_err(|error| self.failed(&error))? {
-                roots.extend(fs::read(file).ok().and_then(|note| self.read(&note, public_key).ok()));
+                match fs::read(&file).ok().and_then(|note| self.read(&note, public_key).ok()) {
+                    Some(root) => roots.push(root),
+                    None => others.push(file),
+                }
             }
         }
-        Ok(roots)
+        Ok((roots, others))
     }
 }
 
@@ -182,7 +185,8 @@ mod tests {
             assert_eq!(witness.keep(&ledger, now.plus_millis(86_400_000)).unwrap().unwrap().size, n + 1);
         }
         let key = ledger.signer().unwrap().public_key.clone();
-        let roots = witness.checkpoints(&key).unwrap();
+        let (roots, others) = witness.checkpoints(&key).unwrap();
+        assert!(others.is_empty(), "{others:?}");
         assert_eq!(roots.iter().map(|root| root.size).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(ledger.verify(&roots, true).unwrap().witnessed, 3);
         // The same key, another log: shorter, as long, longer.

@@ -75,5 +75,21 @@ fn a_ledger_is_verified_with_its_witness() {
         (code, &told["found"]["witnessed"], &told["found"]["unsigned"]),
         (0, &told["found"]["entries"], &0.into())
     );
-    assert!(folder.path().join("state-witness").is_dir());
+    let witness = folder.path().join("state-witness");
+    let day = fs::read_dir(&witness).unwrap().next().unwrap().unwrap().path();
+    fs::write(day.join("9.checkpoint"), "no note").unwrap();
+    let output = prokura(&["audit", "verify", "--state", &state]);
+    assert_eq!(found(&output).0, 0);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("1 files of the witness are no checkpoint that counts"), "{told}");
+    assert!(told.contains("9.checkpoint"), "{told}");
+}
+
+#[test]
+fn nobody_has_no_name() {
+    for arguments in [&["erase", ""][..], &["key", "", "channel"]] {
+        let output = prokura(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a value is required"));
+    }
 }

@@ -139,6 +139,36 @@ async fn a_case_survives_death_between_any_two_events_with_one_effect() {
     assert!(doubted >= 1, "nobody died between intent and result");
 }
 
+/// Whoever works on it dies again and again, soon after it began: each time the case gets on by a step.
+#[tokio::test]
+async fn a_case_gets_on_by_a_step_in_each_short_life() {
+    let stage = Stage::new().await;
+    let directory = stage.directory.path().join("short");
+    std::fs::create_dir_all(&directory).unwrap();
+    let settings = LedgerSettings::default();
+    let mortal = |keys: &Keys| {
+        let inner = Sqlite::open(&directory, keys, Arc::new(SystemClock))?;
+        Ok(Arc::new(Mortal::new(inner, 0, true)) as Arc<dyn Store>)
+    };
+    let one_life = || engine(stage.bank, Arc::new(settings.over(&directory, mortal).unwrap()));
+    let case = CaseId::new(ids::fresh("case"));
+    let message =
+        incoming(case.clone(), "Mir wurde derselbe Einkauf zweimal abgebucht!", verified("cus_015"));
+    one_life().accept(message).await.unwrap_err();
+    for step in ["understood", "found", "intended"] {
+        let life = one_life();
+        life.parts().ledger.store().forget_nodes().unwrap();
+        life.drive(&case).await.unwrap_err();
+        assert_eq!(life.entries(&case).await.unwrap().last().unwrap().kind, step);
+    }
+    let ledger = settings.open(&directory).unwrap();
+    ledger.store().forget_nodes().unwrap();
+    let risen = engine(stage.bank, Arc::new(ledger));
+    let state = risen.drive(&case).await.unwrap();
+    assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
+    assert_eq!(stage.effects().len(), 1);
+}
+
 /// The store fails for a while, and is then as it was: at every append, before it is written or after.
 #[tokio::test]
 async fn a_store_that_failed_for_a_while_leaves_no_case_lying() {

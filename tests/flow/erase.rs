@@ -69,6 +69,7 @@ async fn an_erasure_that_was_interrupted_is_told_and_ends_when_it_is_said_again(
     let (length, digests) = (refund.length, Digests::new());
     let closed = Append::kept(stream(&refund.case), length, digests.clone(), vec![event]);
     ledger.append(&Append { status: "closed".into(), ..closed }, By::Anybody).unwrap();
+    assert_eq!(unfinished(ledger).unwrap(), std::slice::from_ref(&refund.case));
     let body = serde_json::json!({"by": "test", "subjects": [], "erased": [refund.case], "kept": []});
     let erasures = Stream::new(StreamKind::Erasures, "erasures");
     ledger.note(&erasures, &digests, &NewEvent { at: late, kind: "erased", body }).unwrap();

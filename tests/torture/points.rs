@@ -11,8 +11,11 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// A write-ahead log of so many bytes is written back within the next case: SQLite does that from 1,000 pages on.
-const NEARLY_FULL: u64 = 960 * 4120;
+/// A write-ahead log of so many bytes is written back within the next cases: SQLite does that from 1,000 pages on.
+const NEARLY_FULL: u64 = 920 * 4120;
+
+/// After so many cases more it must have been.
+const MOST_MORE: usize = 8;
 
 /// How long after a case a checkpoint is signed at the latest.
 const SIGNED: Duration = Duration::from_millis(1_300);
@@ -54,8 +57,20 @@ fn every_call_to_the_disk_may_be_the_last_one_or_fail() {
     let place = Place::new();
     let start = Instant::now();
     let (template, mut cases) = nearly_full(&place);
-    let Some((points, case)) = enumerate(&place, &template) else { return refused() };
-    cases.extend([case]);
+    // The case that is listed is the one in which the log is written back.
+    let mut listed = None;
+    for number in 0..MOST_MORE {
+        let Some((points, case, written_back)) = enumerate(&place, &template, number) else {
+            return refused();
+        };
+        cases.extend([case]);
+        if written_back {
+            listed = Some(points);
+            break;
+        }
+        fill(&place, &template, &mut cases, |written| *written > 0);
+    }
+    let points = listed.expect("the write-ahead log was written back in none of the cases");
     let mut chosen: Vec<(Point, Fault)> = points
         .iter()
         .flat_map(|point| [Fault::Kill, Fault::Error, Fault::Full].map(|fault| (point.clone(), fault)))
@@ -87,47 +102,56 @@ fn chosen_of(points: usize) -> u64 {
 /// A state whose write-ahead log is full enough, and the cases in it.
 fn nearly_full(place: &Place) -> (std::path::PathBuf, BTreeMap<String, Value>) {
     let state = place.state("template");
-    let mut service = place.serve(&state);
-    assert!(service.ready());
     let mut cases = BTreeMap::new();
-    while std::fs::metadata(state.join("ledger.sqlite-wal")).unwrap().len() < NEARLY_FULL {
+    let log = state.join("ledger.sqlite-wal");
+    fill(place, &state, &mut cases, |_| std::fs::metadata(&log).unwrap().len() >= NEARLY_FULL);
+    (state, cases)
+}
+
+/// Cases are written until it is enough; it is asked with how many there are.
+fn fill(place: &Place, state: &Path, cases: &mut BTreeMap<String, Value>, enough: impl Fn(&usize) -> bool) {
+    let mut service = place.serve(state);
+    assert!(service.ready());
+    let mut written = 0;
+    while !enough(&written) {
         let (status, case) = place.open(service.address, &place.bank.customer()).unwrap();
         assert!([201, 202].contains(&status), "{case}");
         let id = case["case"].as_str().unwrap().to_owned();
         let ended = service.ended(&id, Duration::from_secs(20));
         cases.insert(id, ended);
+        written += 1;
     }
     service.process.kill();
-    (state, cases)
 }
 
 fn copy(template: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-r").arg(template).arg(to).status().unwrap().success());
 }
 
-/// The calls of one case and the checkpoint after it.
-fn enumerate(place: &Place, template: &Path) -> Option<(Vec<Point>, (String, Value))> {
-    let state = place.at("enumerated");
+/// The calls of one case and the checkpoint after it, and whether the write-ahead log was written back.
+fn enumerate(place: &Place, template: &Path, number: usize) -> Option<(Vec<Point>, (String, Value), bool)> {
+    let state = place.at(&format!("enumerated-{number}"));
     copy(template, &state);
     let mut service = place.serve(&state);
     assert!(service.ready());
-    let outs = [0, 1].map(|writer| place.at(&format!("calls-{writer}")));
+    let outs = [0, 1].map(|writer| place.at(&format!("calls-{number}-{writer}")));
     let mut straces = Vec::new();
     for (thread, out) in writers(&service).into_iter().zip(&outs) {
-        straces.push(attach(thread, &["-e", CALLS], out)?);
+        straces.push(attach(thread, &["-y", "-e", CALLS], out)?);
     }
     let (_, case) = place.open(service.address, &place.bank.customer()).unwrap();
     let id = case["case"].as_str().unwrap().to_owned();
     let ended = service.ended(&id, Duration::from_secs(20));
     std::thread::sleep(SIGNED);
     drop(straces);
-    let mut points = Vec::new();
+    let (mut points, mut written_back) = (Vec::new(), false);
     for (writer, out) in outs.iter().enumerate() {
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
         for line in std::fs::read_to_string(out).unwrap().lines() {
             let Some((call, _)) = line.split_once('(').filter(|(call, _)| !call.contains(' ')) else {
                 continue;
             };
+            written_back |= call == "pwrite64" && line.contains("/ledger.sqlite>");
             let nth = times.entry(call.to_owned()).or_default();
             *nth += 1;
             points.push(Point { writer, call: call.to_owned(), nth: *nth });
@@ -135,7 +159,7 @@ fn enumerate(place: &Place, template: &Path) -> Option<(Vec<Point>, (String, Val
         println!("torture points: writer {writer} makes {times:?}");
     }
     assert!(points.len() > 100 && ended["calls"][0]["outcome"] == "done", "{points:?} {ended:#}");
-    Some((points, (id, ended)))
+    Some((points, (id, ended), written_back))
 }
 
 /// Several at a time: most of it is waiting.

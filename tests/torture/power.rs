@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Enough for the write-ahead log to be written back: a case takes some 60 pages of the 1,000.
+/// Enough for the write-ahead log to be written back: a case takes some 30 pages of the 1,000.
 const CASES: usize = 24;
 
 /// What stands in the ledger of each case: hash, kind and body of every entry.
@@ -25,6 +25,11 @@ fn nothing_that_was_told_is_lost_with_the_power() {
     let truth = read(&LedgerSettings::default().open(&state).unwrap());
     let told = did.iter().filter(|did| matches!(did, Did::Told(_) | Did::Sent(_))).count();
     assert!(told >= 2 * CASES, "{told} messages to somebody outside were recorded");
+    let later = did.iter().skip_while(|did| !matches!(did, Did::Told(_)));
+    assert!(
+        later.clone().any(|did| did.syncs("ledger.sqlite")),
+        "the write-ahead log was never written back"
+    );
 
     let images = amount("PROKURA_TORTURE_IMAGES", 1_000, 100);
     let mut trial = Trial { place: &place, truth: &truth, draw: Draw::new() };

@@ -5,9 +5,11 @@ use super::super::{LedgerError, Tile};
 use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, Told};
 use crate::base::Timestamp;
 use crate::base::postgres::{NotConnected, Postgres as Connections};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 
@@ -113,29 +115,56 @@ pub struct Postgres(pub(super) Session);
 pub(super) struct Pool {
     connections: Connections,
     idle: Mutex<Vec<Client>>,
+    turns: Arc<Semaphore>,
+}
+
+/// A node has so many connections to a database at most, and one that listens: a server has 100 by default.
+const MOST_CONNECTIONS: usize = 24;
+
+/// A connection while somebody uses it. One that is not given back is closed.
+pub(super) struct Lent {
+    client: Client,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Deref for Lent {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
 }
 
 impl Pool {
-    pub(super) async fn client(&self) -> Result<Client, LedgerError> {
+    pub(super) async fn client(&self) -> Result<Lent, LedgerError> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let _turn = turn.map_err(|error| LedgerError::Store(error.to_string()))?;
         loop {
             let known = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match known {
                 Some(client) if client.is_closed() => {}
-                Some(client) => return Ok(client),
+                Some(client) => return Ok(Lent { client, _turn }),
                 None => break,
             }
         }
-        self.connections.connect(STATEMENT).await.map_err(|error| match error {
+        let made = self.connections.connect(STATEMENT).await.map_err(|error| match error {
             NotConnected::TimedOut | NotConnected::Refused => {
                 LedgerError::Store("PostgreSQL does not answer".to_owned())
             }
             NotConnected::Failed(error) => failed(&error),
-        })
+        });
+        made.map(|client| Lent { client, _turn })
     }
 
-    pub(super) fn give_back(&self, client: Client) {
-        if !client.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    pub(super) fn give_back(&self, lent: Lent) {
+        if !lent.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lent.client);
         }
     }
 }
@@ -167,7 +196,8 @@ impl Session {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("ledger").enable_all().build();
         let runtime = Some(runtime.map_err(|error| LedgerError::Store(error.to_string()))?);
-        let session = Self { pool: Arc::new(Pool { connections, idle: Mutex::default() }), runtime };
+        let turns = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let session = Self { pool: Arc::new(Pool { connections, idle: Mutex::default(), turns }), runtime };
         session.run(move |pool| async move {
             let mut client = pool.client().await?;
             sound(&client).await?;
@@ -270,7 +300,16 @@ impl Store for Postgres {
         self.0.run(|pool| async move {
             let mut client = pool.client().await?;
             let tx = client.transaction().await?;
-            let claim = write(&tx, &batch).await?;
+            let claim = match write(&tx, &batch).await {
+                Ok(claim) => claim,
+                Err(refused) => {
+                    // The next one need not connect again, where this works.
+                    if refused.is_refusal() && tx.rollback().await.is_ok() {
+                        pool.give_back(client);
+                    }
+                    return Err(refused);
+                }
+            };
             let committed = tx.commit().await;
             pool.give_back(client);
             match committed {

@@ -145,11 +145,10 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     // FULL: a commit is on stable storage before the answer that depends on it leaves. What is deleted is overwritten.
-    // The write-ahead log is written back less often than by default, for what is written again and again meanwhile.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
-             PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4096;",
+             PRAGMA cache_size = -32768;",
         )?;
     Ok(connection)
 }
@@ -162,9 +161,6 @@ impl Store for Sqlite {
             let hold = hold_of(connection, &batch.stream)?;
             // All that may be refused comes before all that is written.
             unclaimed(connection, &batch.once)?;
-            if hold.length != batch.expected {
-                return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: hold.length });
-            }
             let alive = || living(connection, hold.node.as_deref(), now);
             let claim = match &batch.by {
                 By::Anybody => None,
@@ -175,8 +171,11 @@ impl Store for Sqlite {
                 By::Holder { done: true, .. } => None,
                 By::Holder { epoch, .. } => hold.node.clone().map(|node| (node, *epoch, 0)),
             };
-            batch.once.iter().try_for_each(|once| claim_one(connection, once))?;
+            if hold.length != batch.expected {
+                return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: hold.length });
+            }
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
+            batch.once.iter().try_for_each(|once| claim_one(connection, once))?;
             note_subjects(connection, &batch.stream, &batch.subjects)?;
             let length = hold.length + batch.entries.len() as u64;
             let hold = match (&batch.by, &claim) {
@@ -726,6 +725,46 @@ mod tests {
         drop(reader);
         ledger.sign().unwrap();
         assert!(wal() < LARGE_WAL);
+    }
+
+    #[test]
+    fn work_that_fails_half_done_takes_along_only_what_would_be_committed_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(crate::base::SystemClock);
+        let ledger = Sqlite::open(folder.path(), open(folder.path()).keys(), clock).unwrap();
+        let put = |connection: &Connection, key: &str| {
+            let once = Once { scope: "s".into(), key: key.into(), value: "v".into() };
+            claim_one(connection, &once)
+        };
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (began, begun) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            // The first one waits until the others stand behind it.
+            let before = scope.spawn(|| {
+                ledger.writer.write(move |connection| {
+                    began.send(()).unwrap();
+                    held.recv().unwrap();
+                    put(connection, "before")
+                })
+            });
+            begun.recv().unwrap();
+            let behind = |half: bool| {
+                ledger.writer.write(move |connection| {
+                    put(connection, if half { "half" } else { "behind" })?;
+                    if half { Err(LedgerError::Store("it failed".into())) } else { Ok(()) }
+                })
+            };
+            let half = scope.spawn(move || behind(true));
+            std::thread::sleep(Duration::from_millis(100));
+            let behind = scope.spawn(move || behind(false));
+            std::thread::sleep(Duration::from_millis(100));
+            hold.send(()).unwrap();
+            assert!(before.join().unwrap().unwrap_err().to_string().contains("undone"));
+            assert!(half.join().unwrap().unwrap_err().to_string().contains("it failed"));
+            behind.join().unwrap().unwrap();
+        });
+        let there = ["before", "half", "behind"].map(|key| ledger.claimed("s", key).unwrap().is_some());
+        assert_eq!(there, [false, false, true]);
     }
 
     #[test]

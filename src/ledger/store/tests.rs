@@ -179,6 +179,9 @@ fn a_claim_keeps_others_out_until_its_node_is_gone(tried: &Tried) {
     assert_eq!((second.epoch, second.attempts), (2, 2));
     let late = one.append(batch("a", 2, &["3"], By::Holder { epoch: 1, done: false })).unwrap_err();
     assert!(matches!(late, LedgerError::Lost { .. }), "{late}");
+    // Also where the stream has grown since: it must not try again.
+    let late = one.append(batch("a", 1, &["3"], By::Holder { epoch: 1, done: false })).unwrap_err();
+    assert!(matches!(late, LedgerError::Lost { .. }), "{late}");
     one.release(&first, None, 0).unwrap();
     assert!(two.holds(&second, "n2", 2).unwrap(), "what was lost cannot be given up");
     let on = two.append(batch("a", 2, &["3"], By::Holder { epoch: 2, done: false })).unwrap().unwrap();

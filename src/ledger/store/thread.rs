@@ -114,7 +114,8 @@ fn together(
         let (answer, fault) = within(connection, failed.is_none(), one);
         answers.push(answer);
         failed = failed.or(fault);
-        if answers.len() < MOST {
+        // Who waits behind a failure tries for himself.
+        if failed.is_none() && answers.len() < MOST {
             match jobs.try_recv() {
                 Ok(Job::Write(one)) => work = Some(one),
                 Ok(other) => left = Some(other),
