@@ -76,11 +76,18 @@ fn public_key_of(given: &str) -> Result<String, Failure> {
     if given.split('+').count() >= 3 && !Path::new(given).exists() {
         return Ok(given.to_owned());
     }
-    let text = std::fs::read_to_string(given).map_err(|error| Failure::Input(format!("{given}: {error}")))?;
+    let text = std::fs::read_to_string(given).map_err(|error| {
+        let wanted = "a key is name+12345678+base64, or a file with it";
+        Failure::Input(format!("`{given}` is no key, and as a file: {error}; {wanted}"))
+    })?;
     Ok(text.trim().to_owned())
 }
 
 fn open(file: &Path) -> Result<File, Failure> {
+    if file.is_dir() {
+        let problem = "it is a folder; name a file that `prokura audit export` wrote";
+        return Err(Failure::Input(format!("{}: {problem}", file.display())));
+    }
     File::open(file).map_err(|error| Failure::Input(format!("{}: {error}", file.display())))
 }
 

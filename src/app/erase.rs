@@ -45,6 +45,12 @@ pub fn rotate(place: &Place, asked: &RotateKeys) -> Result<(), Failure> {
         (Some(_), None) => Some(StateLock::take(&wire::state(place, &settings)).map_err(Failure::input)?),
         _ => None,
     };
+    if let Some(new) = &new
+        && ledger.keys().is_master(new).map_err(Failure::input)?
+    {
+        let problem = "this is the master key already; make a new one with `openssl rand -hex 32`";
+        return Err(Failure::Input(problem.to_owned()));
+    }
     ledger.keys().rotate(BTreeSet::new(), new.as_ref()).map_err(Failure::input)?;
     match &asked.new_master_key {
         None => eprintln!("every key is wrapped by a new key-encryption key, and the old one is gone"),

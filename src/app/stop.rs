@@ -53,9 +53,10 @@ fn principal(settings: &Settings, file: &Path) -> Result<Principal, Failure> {
         Some(key) if Role::may_stop(key.role) => {
             Ok(Principal { name: key.principal.clone(), role: key.role })
         }
-        Some(key) => {
-            Err(Failure::Input(format!("{shown}: role `{}` may not start anything again", key.role)))
-        }
+        Some(key) => Err(Failure::Input(format!(
+            "{shown}: role `{}` may not stop or start anything; use the key of a supervisor or operator",
+            key.role
+        ))),
         None => Err(Failure::Input(format!("{shown}: no key of prokura.toml is this one"))),
     }
 }

@@ -38,6 +38,17 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Says that it lives. Whoever stood still for long must do so before it takes anything: else it would take its own
+    /// cases again and again, as those of a dead one.
+    ///
+    /// # Errors
+    /// A ledger that cannot be written.
+    pub fn beat(&self) -> Result<(), LedgerError> {
+        self.ledger.store().beat(&self.name, LEASE.as_millis() as i64)
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if let Err(error) = self.ledger.store().beat(&self.name, 0) {

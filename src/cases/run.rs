@@ -429,8 +429,12 @@ impl Cases {
         doubtful.into_iter().for_each(|case| self.start(case));
         let mut count = 0;
         loop {
-            let (ledger, node) = (Arc::clone(&self.parts.ledger), self.node.name.clone());
-            let taken = blocking(move || ledger.store().take(StreamKind::Case, &node, TAKEN)).await;
+            let (ledger, node) = (Arc::clone(&self.parts.ledger), Arc::clone(&self.node));
+            let take = move || {
+                node.beat()?;
+                ledger.store().take(StreamKind::Case, &node.name, TAKEN)
+            };
+            let taken = blocking(take).await;
             if taken.is_err() {
                 // It may have been done, and nobody knows of what.
                 self.unheard.store(true, Ordering::SeqCst);

@@ -88,6 +88,7 @@ pub fn stop(
     (what, by, reason): (&str, &str, Option<&str>),
     at: Timestamp,
 ) -> Result<Vec<Stop>, CaseError> {
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
     change(ledger, digests, at, (what, by, reason), |_| Ok(STOPPED))
 }
 

@@ -3,7 +3,6 @@
 //! Enters: the process's arguments. Leaves: `Arguments`, a `Command` with where its configuration and
 //! state are. It must never run anything: `app` does.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -556,7 +555,7 @@ pub struct Stop {
 #[derive(Args, Debug)]
 pub struct Erase {
     /// A customer's id, a record's id, or the address of a sender who was not verified.
-    #[arg(value_name = "SUBJECT", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_name = "SUBJECT", required = true, value_parser = named)]
     pub subjects: Vec<String>,
 }
 
@@ -580,10 +579,17 @@ pub struct Replay {
 #[derive(Args, Debug)]
 pub struct Key {
     /// Who will hold it.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = named)]
     pub principal: String,
     /// channel, agent, supervisor, policy_admin, model_admin, auditor, operator or system.
     pub role: String,
+}
+
+/// A name without blanks around it.
+fn named(given: &str) -> Result<String, String> {
+    let fits = !given.trim().is_empty() && !given.chars().any(|c| c.is_control() || c == '"' || c == '\\');
+    let told = || "a name is not empty, and has no quotes, backslashes or control characters".to_owned();
+    if fits { Ok(given.trim().to_owned()) } else { Err(told()) }
 }
 
 /// Parses the process's arguments; prints help or usage errors and ends the process itself (code 2).

@@ -7,7 +7,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Most bytes of a body.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -67,6 +67,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(IntakeError::NotUtf8 { part: "body", position: error.valid_up_to() }.into());
     }
+    // Serde would take the values of an array for the fields, one by one.
+    if bytes.trim_ascii_start().first() == Some(&b'[') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    {
+        return Err(Refusal::bad("bad_body", "the body is a JSON array", "send a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         if !error.is_data() {
@@ -102,6 +107,7 @@ fn fault(text: &str) -> (String, String) {
         None => "see /openapi.json".to_owned(),
         // Its name in the program says nothing to whoever sends it.
         Some(expected) if expected.starts_with("struct ") => "expected is a JSON object".to_owned(),
+        Some("usize" | "u64" | "u32") => "expected is a whole number".to_owned(),
         Some(expected) => format!("expected is {expected}"),
     };
     ("a value of the wrong kind".to_owned(), remedy)
@@ -165,7 +171,13 @@ mod tests {
         assert_eq!(refused("").code, "bad_json");
         assert_eq!(refused(r#"{"text": "a"} x"#).code, "bad_json");
         assert_eq!(refused(&"[".repeat(100_000)).status.as_u16(), 400);
-        assert_eq!(refused("[]").remedy, "expected is a JSON object");
+        assert_eq!(refused(r#"{"text": "a", "attachments": {}}"#).status.as_u16(), 400);
+        for array in ["[]", r#"["Hallo", "de"]"#] {
+            assert_eq!(
+                (refused(array).code, refused(array).remedy.as_str()),
+                ("bad_body", "send a JSON object")
+            );
+        }
     }
 
     #[test]

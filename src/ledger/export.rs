@@ -217,9 +217,7 @@ pub fn verify_export(from: &mut dyn BufRead, public_key: &str, witnessed: &[Root
     let mut reader = Reader { from, digest: Sha256::new(), lines: 0 };
     let mut told = Verified::default();
     let found = check(&mut reader, public_key, witnessed, &mut told);
-    told.damage = found
-        .err()
-        .map(|reason| damage(reader.lines.saturating_sub(1), format!("line {}: {reason}", reader.lines)));
+    told.damage = found.err().map(|reason| damage(told.entries, format!("line {}: {reason}", reader.lines)));
     told
 }
 
@@ -241,11 +239,15 @@ fn check(
         .map_err(|error: NotSigned| error.to_string())?;
     match &header.stream {
         None => whole(reader, header.entries, root, witnessed, told)?,
-        Some(_) if !witnessed.is_empty() => {
-            let problem = "an export of one stream cannot be held against a witness; export the whole log";
-            return Err(problem.to_owned());
+        Some(stream) => {
+            // Of a witness it can be held against what that saw of just this checkpoint.
+            let seen = witnessed.iter().find(|seen| seen.size == root.size);
+            if seen.is_some_and(|seen| *seen != root) {
+                return Err("the signed checkpoint is not the one that the witness saw".to_owned());
+            }
+            one_stream(reader, stream, header.entries, root, told)?;
+            told.witnessed = if seen.is_some() { told.signed } else { 0 };
         }
-        Some(stream) => one_stream(reader, stream, header.entries, root, told)?,
     }
     let digest = Digest::of_hash(&reader.digest.clone().finalize());
     let end: End = reader.line()?;
@@ -397,6 +399,13 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         let swapped: Vec<&str> = [0, 1, 3, 2, 4].iter().map(|n| text.lines().nth(*n).unwrap()).collect();
         assert!(problem(swapped.join("\n").as_bytes(), &key(&ledger), &[]).unwrap().contains("belong"));
+        let whole = text.as_bytes();
+        let root = ledger.checkpoint().unwrap().unwrap();
+        let seen = |root: Root| verify_export(&mut &*whole, &key(&ledger), &[root]);
+        assert_eq!((seen(root).witnessed, seen(root).damage), (8, None));
+        assert_eq!(seen(Root { size: root.size + 1, ..root }).witnessed, 0);
+        let other = Root { hash: tlog_tiles::record_hash(b"x"), ..root };
+        assert!(seen(other).damage.unwrap().reason.contains("the witness saw"));
         let none = export(ledger.store(), Some(&Stream::new(StreamKind::Case, "c")), &mut Vec::new());
         assert!(none.unwrap_err().to_string().contains("case/c"));
     }

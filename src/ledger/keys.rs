@@ -17,6 +17,9 @@ const AT_ONCE: usize = 512;
 /// So many opened keys are kept in memory.
 const MOST_OPEN: usize = 10_000;
 
+/// The environment's variable that takes the place of the file with the master key.
+pub const MASTER_KEY: &str = "PROKURA_MASTER_KEY";
+
 /// The key that names are hidden with: of customers in the index of cases, of requests that came before.
 const NAMES: &str = "names";
 
@@ -139,6 +142,11 @@ impl Keys {
         }
     }
 
+    /// Whether this is the master key that wraps now.
+    pub fn is_master(&self, key: &Secret) -> Result<bool, LedgerError> {
+        Ok(self.held()?.master.bytes() == key.bytes())
+    }
+
     /// Leaves nothing in the key store's files of what was destroyed or wrapped anew.
     ///
     /// # Errors
@@ -196,9 +204,10 @@ pub fn master(file: &Path, make: bool) -> Result<Secret, LedgerError> {
                 .map_err(|error| wrong(error.to_string()))?;
             Ok(key)
         }
-        Err(error) => {
-            Err(wrong(format!("{error}; it holds the master key that opens the ledger's other keys")))
-        }
+        Err(error) => Err(wrong(format!(
+            "{error}; it holds the master key that opens the ledger's other keys: put it back from its copy, or name \
+                 where it is in `[ledger] master_key` or {MASTER_KEY}"
+        ))),
     }
 }
 

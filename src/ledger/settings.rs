@@ -1,6 +1,6 @@
 //! `[ledger]` of prokura.toml: where the keys are and how often a checkpoint is signed.
 
-use super::keys::{Keys, master, master_of};
+use super::keys::{Keys, MASTER_KEY, master, master_of};
 use super::store::{self, KeyTable, OPTIONS, Sqlite, Store};
 use super::{Cosigner, Ledger, LedgerError, Secret, Signer, Witness};
 use crate::base::outbound::Outbound;
@@ -9,9 +9,6 @@ use crate::base::{SystemClock, durable, ids};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The environment's variable that takes the place of the file with the master key.
-const MASTER_KEY: &str = "PROKURA_MASTER_KEY";
 
 /// Relative paths are relative to the state directory.
 #[derive(Clone, Debug, Deserialize)]

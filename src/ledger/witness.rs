@@ -116,7 +116,7 @@ impl Witness {
             let files = listed(day).map_err(|error| self.failed(&error))?;
             // One whose writing was cut off is no checkpoint.
             if let Some(root) =
-                files.iter().rev().find_map(|file| self.read(&fs::read(file).ok()?, public_key).ok())
+                files.iter().rev().find_map(|file| self.read(&content(file)?, public_key).ok())
             {
                 return Ok(Some(root));
             }
@@ -129,7 +129,7 @@ impl Witness {
         let (mut roots, mut others) = (Vec::new(), Vec::new());
         for day in self.days()? {
             for file in listed(&day).map_err(|error| self.failed(&error))? {
-                match fs::read(&file).ok().and_then(|note| self.read(&note, public_key).ok()) {
+                match content(&file).and_then(|note| self.read(&note, public_key).ok()) {
                     Some(root) => roots.push(root),
                     None => others.push(file),
                 }
@@ -137,6 +137,15 @@ impl Witness {
         }
         Ok((roots, others))
     }
+}
+
+/// No checkpoint has so many bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// What is in a file that may be a checkpoint. Others can write into the folder, too: pipes and devices are not waited for.
+fn content(file: &Path) -> Option<Vec<u8>> {
+    let known = fs::symlink_metadata(file).ok()?;
+    (known.is_file() && known.len() <= LONGEST).then(|| fs::read(file).ok()).flatten()
 }
 
 /// What is in a folder, by name; nothing where there is no folder.
@@ -187,6 +196,13 @@ mod tests {
         let key = ledger.signer().unwrap().public_key.clone();
         let (roots, others) = witness.checkpoints(&key).unwrap();
         assert!(others.is_empty(), "{others:?}");
+        // Whatever else lies there is not waited for.
+        let day = witness.days().unwrap().pop().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", day.join("9.checkpoint")).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(day.join("99.checkpoint")).status().unwrap();
+        assert!(pipe.success());
+        assert_eq!(witness.checkpoints(&key).unwrap().1.len(), 2);
+        assert_eq!(witness.newest(&key).unwrap().unwrap().size, 3);
         assert_eq!(roots.iter().map(|root| root.size).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(ledger.verify(&roots, true).unwrap().witnessed, 3);
         // The same key, another log: shorter, as long, longer.

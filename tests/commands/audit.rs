@@ -87,9 +87,11 @@ fn a_ledger_is_verified_with_its_witness() {
 
 #[test]
 fn nobody_has_no_name() {
-    for arguments in [&["erase", ""][..], &["key", "", "channel"]] {
+    for arguments in
+        [&["erase", ""][..], &["erase", "  "], &["key", "", "channel"], &["key", "a\"b", "channel"]]
+    {
         let output = prokura(arguments);
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("a value is required"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("a name is not empty"));
     }
 }

@@ -5,7 +5,7 @@ use super::bank::{Place, free_address};
 use super::disk::{Did, Disk, recorded};
 use super::tracing::{recording, refused};
 use super::{Draw, amount};
-use prokura::ledger::{Ledger, LedgerSettings, Stream, StreamKind};
+use prokura::ledger::{Ledger, LedgerError, LedgerSettings, Stream, StreamKind};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn nothing_that_was_told_is_lost_with_the_power() {
     let start = Instant::now();
     let state = place.state("state");
     let Some(did) = record(&place, &state) else { return refused() };
-    let truth = read(&LedgerSettings::default().open(&state).unwrap());
+    let truth = read(&LedgerSettings::default().open(&state).unwrap()).unwrap();
     let told = did.iter().filter(|did| matches!(did, Did::Told(_) | Did::Sent(_))).count();
     assert!(told >= 2 * CASES, "{told} messages to somebody outside were recorded");
     let later = did.iter().skip_while(|did| !matches!(did, Did::Told(_)));
@@ -81,13 +81,15 @@ fn record(place: &Place, state: &Path) -> Option<Vec<Did>> {
     Some(did)
 }
 
-fn read(ledger: &Ledger) -> Streams {
-    let heads = ledger.heads(StreamKind::Case, None).unwrap();
+fn read(ledger: &Ledger) -> Result<Streams, LedgerError> {
+    let heads = ledger.heads(StreamKind::Case, None)?;
     let entries = |head: &prokura::ledger::Head| {
-        let entries = ledger.stream(&Stream::new(StreamKind::Case, head.name.as_str()), 0).unwrap();
-        entries.into_iter().map(|e| (e.hash.to_string(), e.kind, e.body.to_string())).collect()
+        let entries = ledger.stream(&Stream::new(StreamKind::Case, head.name.as_str()), 0)?;
+        Ok::<_, LedgerError>(
+            entries.into_iter().map(|e| (e.hash.to_string(), e.kind, e.body.to_string())).collect(),
+        )
     };
-    heads.iter().map(|head| (head.name.clone(), entries(head))).collect()
+    heads.iter().map(|head| Ok((head.name.clone(), entries(head)?))).collect()
 }
 
 struct Trial<'a> {
@@ -155,6 +157,6 @@ fn open(folder: &Path) -> Result<Streams, String> {
     let verified = ledger.verify(&[], true).map_err(|error| error.to_string())?;
     match verified.damage {
         Some(damage) => Err(format!("{damage:?}")),
-        None => Ok(read(&ledger)),
+        None => read(&ledger).map_err(|error| error.to_string()),
     }
 }

@@ -124,7 +124,7 @@ const MOST_CONNECTIONS: usize = 24;
 /// A connection while somebody uses it. One that is not given back is closed.
 pub(super) struct Lent {
     client: Client,
-    _turn: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Deref for Lent {
@@ -144,7 +144,10 @@ impl DerefMut for Lent {
 impl Pool {
     pub(super) async fn client(&self) -> Result<Lent, LedgerError> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let _turn = turn.map_err(|error| LedgerError::Store(error.to_string()))?;
+        self.lent(Some(turn.map_err(|error| LedgerError::Store(error.to_string()))?)).await
+    }
+
+    async fn lent(&self, _turn: Option<OwnedSemaphorePermit>) -> Result<Lent, LedgerError> {
         loop {
             let known = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match known {
@@ -222,13 +225,19 @@ impl Session {
     }
 
     pub(super) fn rows(&self, sql: String, values: Values) -> Work<Vec<Row>> {
-        self.run(|pool| async move {
-            let client = pool.client().await?;
-            let rows = client.query(&client.prepare(&sql).await?, &borrowed(&values)).await;
-            pool.give_back(client);
-            Ok(rows?)
-        })
+        self.run(|pool| async move { answered(&pool, pool.client().await?, &sql, &values).await })
     }
+
+    /// Without waiting for others: a node that cannot say that it lives loses all its cases.
+    fn rows_at_once(&self, sql: String, values: Values) -> Work<Vec<Row>> {
+        self.run(|pool| async move { answered(&pool, pool.lent(None).await?, &sql, &values).await })
+    }
+}
+
+async fn answered(pool: &Pool, client: Lent, sql: &str, values: &Values) -> Work<Vec<Row>> {
+    let rows = client.query(&client.prepare(sql).await?, &borrowed(values)).await;
+    pool.give_back(client);
+    Ok(rows?)
 }
 
 impl Postgres {
@@ -340,7 +349,7 @@ impl Store for Postgres {
             "INSERT INTO nodes (name, until) VALUES ($1, {NOW} + $2)
              ON CONFLICT (name) DO UPDATE SET until = excluded.until"
         );
-        self.0.rows(sql, values![node.to_owned(), milliseconds]).map(drop)
+        self.0.rows_at_once(sql, values![node.to_owned(), milliseconds]).map(drop)
     }
 
     fn forget_nodes(&self) -> Work<()> {
