@@ -555,7 +555,7 @@ pub struct Stop {
 #[derive(Args, Debug)]
 pub struct Erase {
     /// A customer's id, a record's id, or the address of a sender who was not verified.
-    #[arg(value_name = "SUBJECT", required = true, value_parser = named)]
+    #[arg(value_name = "SUBJECT", required = true, value_parser = subject)]
     pub subjects: Vec<String>,
 }
 
@@ -585,7 +585,13 @@ pub struct Key {
     pub role: String,
 }
 
-/// A name without blanks around it.
+/// Whoever is erased may be called anything: an address may hold quotes.
+fn subject(given: &str) -> Result<String, String> {
+    let told = || "a name is not empty".to_owned();
+    Some(given.trim().to_owned()).filter(|name| !name.is_empty()).ok_or_else(told)
+}
+
+/// A name without blanks around it, as a file of settings can hold it.
 fn named(given: &str) -> Result<String, String> {
     let fits = !given.trim().is_empty() && !given.chars().any(|c| c.is_control() || c == '"' || c == '\\');
     let told = || "a name is not empty, and has no quotes, backslashes or control characters".to_owned();
