@@ -17,7 +17,7 @@ use candle_core::{DType, Device};
 use prokura::base::Language;
 use prokura::intake::{BankCodes, recognise_with};
 use prokura::learning::student::base_weights;
-use prokura::understanding::encoder::{Candle, Encoder, Int8, Kernel, Packed};
+use prokura::understanding::encoder::{Candle, Encoder, Int8, Kernel, Packed, Top};
 use prokura::understanding::{Compute, Known, Schema, Understanding, bundle, quantise};
 use serde_json::{Value, json};
 use std::io::BufRead;
@@ -135,7 +135,7 @@ fn summary(mut each: Vec<f64>, texts: usize, tokens: usize, seconds: f64) -> Val
 /// Reads a batch, pooled and of length 1 as the other engines do it.
 fn run(encoder: &dyn Encoder, batch: &[&[u32]]) -> usize {
     let packed = Packed::new(batch.iter().copied());
-    let vectors = encoder.encode(&packed).unwrap();
+    let vectors = encoder.encode(&packed, Top::Reading).unwrap();
     for range in packed.sequences() {
         std::hint::black_box(pooled(&vectors, encoder.width(), range));
     }
@@ -158,7 +158,7 @@ fn together(encoder: &dyn Encoder, texts: &[Vec<u32>], threads: usize) -> Value 
 
 fn mean(encoder: &dyn Encoder, text: &[u32]) -> Vec<f32> {
     let packed = Packed::new([text]);
-    pooled(&encoder.encode(&packed).unwrap(), encoder.width(), 0..text.len())
+    pooled(&encoder.encode(&packed, Top::Reading).unwrap(), encoder.width(), 0..text.len())
 }
 
 fn pooled(vectors: &[f32], width: usize, range: std::ops::Range<usize>) -> Vec<f32> {

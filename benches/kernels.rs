@@ -4,7 +4,7 @@
 
 use divan::Bencher;
 use prokura::understanding::bundle;
-use prokura::understanding::encoder::{Dense, Encoder, Int8, Kernel, Packed};
+use prokura::understanding::encoder::{Dense, Encoder, Int8, Kernel, Packed, Top};
 use std::path::Path;
 
 fn main() {
@@ -22,7 +22,9 @@ fn text<const PIECES: usize>(bencher: Bencher, kernel: &str) {
     let encoder = Int8::new(&mut stored, Kernel::named(kernel).unwrap()).unwrap();
     let ids: Vec<u32> = (0..PIECES as u32).map(|at| 2_000 + at).collect();
     let batch = Packed::new([ids.as_slice()]);
-    bencher.counter(divan::counter::ItemsCount::new(PIECES)).bench(|| encoder.encode(&batch).unwrap());
+    bencher
+        .counter(divan::counter::ItemsCount::new(PIECES))
+        .bench(|| encoder.encode(&batch, Top::Reading).unwrap());
 }
 
 /// A head of 160 outputs over 20 words.

@@ -32,6 +32,12 @@ pub fn start(
     again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
     let own = cases.clone();
     again(SECOND / 4, "what is stopped is not known", move || own.look_at_stops().map(drop))?;
+    let policies = Arc::clone(&cases.parts().policies);
+    policies.watched();
+    again(SECOND / 10, "the policies could not be looked at", move || {
+        policies.refresh();
+        Ok::<_, LedgerError>(())
+    })?;
     let (own, known) = (cases.clone(), Mutex::new(None));
     again(SECOND, "which policies answer cannot be written down", move || note_generation(&own, &known))?;
     let (own, known) = (cases.clone(), Mutex::new(0));
@@ -161,7 +167,7 @@ fn sign(
 /// `known` is what answered before: the nodes that share a ledger have policies of their own, and each tells of its
 /// changes.
 fn note_generation(cases: &Cases, known: &Mutex<Option<Digest>>) -> Result<(), LedgerError> {
-    let now = cases.parts().policies.current().digest().clone();
+    let now = cases.parts().generation().digest().clone();
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     if known.as_ref() != Some(&now) {
         cases.note_generation()?;

@@ -22,6 +22,15 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let named = options.bar.clone().filter(|_| own_tickets || options.split != "dev");
     let bar = bar(options.bar, &settings)?;
     let done = match options.tickets {
+        _ if options.task.is_some() => {
+            let asked = evaluation::documents::Options {
+                data: options.data,
+                own: options.own,
+                policies: settings.beside(&settings.policies.documents),
+                base: options.base,
+            };
+            evaluation::searched((&bundle, &config), &asked, &bar, &mut |note| eprintln!("{note}"))
+        }
         Some(file) => {
             let lines = Lines::Tickets { file, usual: settings.intake.language };
             evaluation::few(&Few { bundle, config, lines, bank_codes, bar })
@@ -93,6 +102,7 @@ fn table(done: &Evaluation) -> Result<(), Failure> {
     output::line_out(&match done.openings {
         Some(count) => format!("test lines, opened {count} times with this one"),
         None if done.split == "tickets" => "your tickets".to_owned(),
+        None if done.split == "retrieval" => "questions about documents".to_owned(),
         None => "development lines".to_owned(),
     })?;
     output::line_out(&format!(

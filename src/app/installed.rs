@@ -7,6 +7,7 @@ use crate::cli::{InstalledModels as Models, Place};
 use crate::intake::recognise_with;
 use crate::learning::evaluate::{self as measure, Few, Lines};
 use crate::learning::promote::{self, Promotion, Refused};
+use crate::policy::{self, Following, PolicyError};
 use crate::understanding::installed::{self, Action, Change, Installed};
 use crate::understanding::shadow::Report;
 use crate::understanding::{Compute, Known, Schema, Understanding};
@@ -118,6 +119,7 @@ impl Here<'_> {
         if self.installed.find(previous.as_str()).is_err() {
             self.installed.keep(&self.shipped()).map_err(Failure::input)?;
         }
+        let _following = self.policies_follow(&model)?;
         let (by, at) = (whoever(), SystemClock.now());
         let promotion = Promotion { model, previous, measured: &measured, by, at, force };
         let change = promote::promote(&self.installed, promotion).map_err(|refused| match refused {
@@ -127,16 +129,30 @@ impl Here<'_> {
         output::json_pretty(&json!({"promoted": change, "figures": measured.figures}))
     }
 
+    /// Loads a bundle, and builds the generation of the policies with its vectors where there is none: a search with
+    /// this bundle finds it from the moment on that the bundle reads. Nothing else is published before the result is
+    /// dropped.
+    fn policies_follow(&self, model: &Digest) -> Result<Option<Following>, Failure> {
+        let models = self.installed.load(model, &self.schema, &Compute::default()).map_err(Failure::input)?;
+        let options = wire::indexing(&self.settings, &models);
+        let state = wire::state(self.place, &self.settings);
+        match policy::follow(&state, options, &output::progress("indexing")) {
+            Ok(following) => Ok(Some(following)),
+            Err(PolicyError::NotBuilt { .. }) => Ok(None),
+            Err(error) => Err(Failure::input(error)),
+        }
+    }
+
     fn rollback(&self, asked: Option<&str>) -> Result<(), Failure> {
         let _lock = self.installed.lock().map_err(Failure::input)?;
         let history = self.installed.history().map_err(Failure::input)?;
         let asked = asked.map(|asked| self.installed.find(asked)).transpose().map_err(Failure::input)?;
         let target = promote::before(&history, asked.as_ref()).map_err(Failure::input)?;
-        self.installed.load(&target, &self.schema, &Compute::default()).map_err(Failure::input)?;
         let current = installed::chosen(&history).current;
         if current.as_ref() == Some(&target) {
             return Err(Failure::input(Refused::Reads(target)));
         }
+        let _following = self.policies_follow(&target)?;
         let change = self.change(Action::RolledBack, Some(&target), current);
         self.installed.note(&change).map_err(Failure::input)?;
         output::json_pretty(&json!({"rolled_back": change}))

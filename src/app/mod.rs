@@ -15,6 +15,7 @@ mod models;
 mod nearest;
 mod oneshot;
 mod output;
+mod policies;
 mod replay;
 mod resolve;
 mod serve;
@@ -62,9 +63,10 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Understand(understand) => oneshot::understand(&place, understand),
         Command::Lookup(lookup) => lookup::run(&place, lookup).await,
         Command::Search(search) => oneshot::search(&place, search),
-        Command::Policies(policies) => oneshot::policies(&place, policies),
+        Command::Policies(asked) => policies::run(&place, asked),
         Command::Check(check) => oneshot::check(&place, check.json),
         Command::Train(train) if train.task.is_some() => task::train(*train),
+        Command::Train(train) if train.search_only => models::search(&place, *train),
         Command::Train(train) if train.heads_only => models::extend(&place, *train),
         Command::Train(train) => models::train(&place, *train),
         Command::Evaluate(evaluate) => evaluation::evaluate(&place, evaluate),

@@ -12,6 +12,7 @@ use crate::learning::finish;
 use crate::learning::german::German;
 use crate::learning::multitask::Recipe;
 use crate::learning::recalibrate::{self, Lines};
+use crate::learning::search;
 use crate::learning::train::{self as training, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,32 @@ pub fn extend(place: &Place, options: Train) -> Result<(), Failure> {
     };
     let done = extend::run(&asked, &mut |note| eprintln!("{note}")).map_err(Failure::input)?;
     output::json_pretty(&json!({"extended": done, "seconds": started.elapsed().as_secs_f64()}))
+}
+
+/// The last layer and the heads that documents are found by.
+pub fn search(place: &Place, options: Train) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (Some(start), Some(data), Some(work)) = (options.start, options.data, options.work) else {
+        return Err(Failure::Input("--search-only needs --start, --data and --work".to_owned()));
+    };
+    let mut recipe = search::run::Recipe::default();
+    recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
+    recipe.seed = options.seed.unwrap_or(recipe.seed);
+    let asked = search::Options {
+        start,
+        out: options.out,
+        data,
+        own: options.own,
+        config: pack_folder(place),
+        work,
+        threads: threads(options.threads)?,
+        recipe,
+    };
+    let mut tell = |note: String| eprintln!("{:.0} s: {note}", started.elapsed().as_secs_f64());
+    let done = search::run(&asked, &mut tell).map_err(Failure::input)?;
+    output::json_pretty(
+        &json!({"search": done, "recipe": asked.recipe, "seconds": started.elapsed().as_secs()}),
+    )
 }
 
 /// What the options ask for, and where the bundle goes.

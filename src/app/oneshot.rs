@@ -4,10 +4,10 @@ use super::serve::fresh_key;
 use super::settings::Settings;
 use super::{Failure, models, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
-use crate::cli::{Key, Place, Policies as PoliciesCommand, Search, Understand};
+use crate::cli::{Key, Place, Search, Understand};
 use crate::governance::Role;
 use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
-use crate::policy::{self, Audience, Policies, Question};
+use crate::policy::{self, Clearance, Policies, Question};
 use crate::understanding::{Explained, Known, Nearest, Understanding};
 use serde::Deserialize;
 use serde_json::json;
@@ -80,7 +80,7 @@ fn parse_line<'a, T: Deserialize<'a>>(input: &Path, text: &'a str, number: usize
     })
 }
 
-fn language(code: Option<&str>) -> Result<Option<Language>, Failure> {
+pub fn language(code: Option<&str>) -> Result<Option<Language>, Failure> {
     code.map(|code| {
         Language::parse(code)
             .ok_or_else(|| Failure::Input(format!("language `{code}` is not known; allowed: de, en")))
@@ -98,10 +98,7 @@ struct TextLine {
 
 pub fn understand(place: &Place, options: Understand) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
-    let schema = crate::understanding::Schema::read(&settings.folder).map_err(Failure::input)?;
-    let bundle = wire::bundle(place, &settings)?;
-    let understanding =
-        Understanding::load_on(&bundle, &schema, &wire::compute(&settings)?).map_err(Failure::input)?;
+    let understanding = wire::understanding(place, &settings)?;
     let hint = language(options.language.as_deref())?;
     let nearest = match options.explain {
         true => nearest::lines(
@@ -206,24 +203,23 @@ struct QueryLine {
     as_of: Option<String>,
     audience: Option<String>,
     language: Option<String>,
+    product: Option<String>,
 }
 
 pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let policies = Policies::open(&wire::state(place, &settings)).map_err(Failure::input)?;
+    let models = wire::understanding(place, &settings)?;
     let ask = |line: QueryLine| -> Result<policy::Grounds, Failure> {
         let day = line.as_of.or_else(|| options.as_of.clone()).unwrap_or_else(|| SystemClock.now().date());
         let as_of = policy::parse_date(&day)
             .ok_or_else(|| Failure::Input(format!("`{day}` is not a date; write YYYY-MM-DD")))?;
-        let audience = match line.audience.as_deref().unwrap_or(&options.audience) {
-            "public" => Audience::Public,
-            "internal" | "all" => Audience::Internal,
-            other => {
-                return Err(Failure::Input(format!(
-                    "audience `{other}` is not known; allowed: public, internal, all"
-                )));
-            }
-        };
+        let audience = line.audience.as_deref().unwrap_or(&options.audience);
+        let audience = Clearance::parse(audience).ok_or_else(|| {
+            Failure::Input(format!(
+                "audience `{audience}` is not known; allowed: public, internal, all, or a role's name"
+            ))
+        })?;
         let language = language(line.language.as_deref().or(options.language.as_deref()))?;
         let question = Question {
             id: line.id,
@@ -232,9 +228,11 @@ pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
             audience,
             as_of,
             documents: None,
-            top: options.top,
+            product: line.product.or_else(|| options.product.clone()),
+            top: usize::try_from(options.top).unwrap_or(1),
+            each: options.each,
         };
-        policies.search(&question).map_err(Failure::input)
+        policies.search(&question, Some(&models)).map_err(Failure::input)
     };
     match (&options.input, &options.query) {
         (Some(input), _) => {
@@ -247,37 +245,11 @@ pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
                 as_of: None,
                 audience: None,
                 language: None,
+                product: None,
             };
             output::json_pretty(&ask(line)?)
         }
         (None, None) => Err(Failure::Input("a query or --input FILE is needed".to_owned())),
-    }
-}
-
-pub fn policies(place: &Place, command: PoliciesCommand) -> Result<(), Failure> {
-    let settings = Settings::read(&place.config)?;
-    let state = wire::state(place, &settings);
-    match command {
-        PoliciesCommand::Index { paths, language: code } => {
-            let code = language(Some(&code))?.unwrap_or(Language::En);
-            let options = policy::Options { language: code, now: SystemClock.now() };
-            let progress = output::progress("indexing");
-            let published = policy::index(&state, &paths, options, &progress).map_err(Failure::input)?;
-            for skipped in &published.skipped {
-                eprintln!("skipped {}: its format is not read", skipped.display());
-            }
-            output::json_pretty(&published)
-        }
-        PoliciesCommand::List => {
-            policy::list(&state).map_err(Failure::input)?.iter().try_for_each(output::json_line)
-        }
-        PoliciesCommand::Rollback { generation } => {
-            let current = policy::rollback(&state, &generation).map_err(Failure::input)?;
-            output::json_line(&json!({"current": current}))
-        }
-        PoliciesCommand::Diff { from, to } => {
-            output::json_pretty(&policy::diff(&state, &from, &to).map_err(Failure::input)?)
-        }
     }
 }
 

@@ -37,7 +37,7 @@ pub fn replay(place: &Place, asked: &Replay) -> Result<(), Failure> {
         false => None,
     };
     let searches = match asked.models {
-        true => Some(searched_again(place, &settings, &CaseId::new(case), &entries, &packs)?),
+        true => Some(searched_again(place, &settings, &CaseId::new(case), &entries, (&packs, &pack))?),
         false => None,
     };
     let found =
@@ -70,11 +70,11 @@ fn searched_again(
     settings: &Settings,
     case: &CaseId,
     entries: &[Entry],
-    packs: &Packs,
+    (packs, pack): (&Packs, &Pack),
 ) -> Result<Vec<Searched>, Failure> {
     let policies = Policies::open(&wire::state(place, settings)).map_err(Failure::input)?;
     let open = |generation: &Digest| policies.pinned(generation);
-    search_again(case, entries, packs, open).map_err(Failure::input)
+    search_again(case, entries, packs, open, bundles(place, settings, pack)).map_err(Failure::input)
 }
 
 fn read_again(
@@ -84,18 +84,7 @@ fn read_again(
     entries: &[Entry],
     pack: &Pack,
 ) -> Result<Vec<Reread>, Failure> {
-    // On the CPU, whatever reads now: a GPU promises nothing.
-    let compute = Compute::default();
-    let installed = Installed::of(&wire::state(place, settings));
-    let shipped = settings.beside(&settings.models.bundle);
-    let mut loaded: Vec<Arc<Understanding>> = Vec::new();
-    let open = |model: &Digest| {
-        if let Some(there) = loaded.iter().find(|there| there.digest() == model) {
-            return Some(Arc::clone(there));
-        }
-        loaded.push(Arc::new(installed.open(model, &shipped, &pack.schema, &compute)?));
-        loaded.last().cloned()
-    };
+    let open = bundles(place, settings, pack);
     let banks = wire::bank_codes(settings)?;
     let mut now = Digests::from([
         ("pack".to_owned(), pack.digest.clone()),
@@ -103,4 +92,24 @@ fn read_again(
     ]);
     now.extend(banks.digest().map(|digest| ("bank_codes".to_owned(), digest.clone())));
     reread(case, entries, (&now, &banks), open).map_err(Failure::input)
+}
+
+/// The bundles that a case names, each loaded once.
+fn bundles(
+    place: &Place,
+    settings: &Settings,
+    pack: &Pack,
+) -> impl FnMut(&Digest) -> Option<Arc<Understanding>> {
+    // On the CPU, whatever reads now: a GPU promises nothing.
+    let compute = Compute::default();
+    let installed = Installed::of(&wire::state(place, settings));
+    let shipped = settings.beside(&settings.models.bundle);
+    let mut loaded: Vec<Arc<Understanding>> = Vec::new();
+    move |model| {
+        if let Some(there) = loaded.iter().find(|there| there.digest() == model) {
+            return Some(Arc::clone(there));
+        }
+        loaded.push(Arc::new(installed.open(model, &shipped, &pack.schema, &compute)?));
+        loaded.last().cloned()
+    }
 }

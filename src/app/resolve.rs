@@ -21,7 +21,7 @@ pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
     let mut demonstration = None;
     if options.demo {
         demonstration = Some(Demonstration::start(&mut place, &mut settings, &options.switches).await?);
-        wire::index_if_missing(&wire::state(&place, &settings), &settings)?;
+        wire::index_if_missing(&place, &settings)?;
     }
     let engine = wire::engine(&place, &settings)?;
     engine.cases.parts().lookup.reload().await;

@@ -129,12 +129,11 @@ async fn shutdown() {
 pub async fn demo(place: &Place, options: Demo) -> Result<(), Failure> {
     let mut settings = Settings::read(&place.config)?;
     settings.service.listen = options.listen.unwrap_or(settings.service.listen);
-    let state = wire::state(place, &settings);
     let listener = bind(settings.service.listen).await?;
     let bank = DemoProcess::start(place, &settings, Some(options.bank), &options.switches).await?;
     bank.point(&mut settings);
     settings.identity = Some(bank.identity().await?);
-    wire::index_if_missing(&state, &settings)?;
+    wire::index_if_missing(&place, &settings)?;
     let mut shown = Vec::new();
     for (principal, role) in [("demo-app", Role::Channel), ("sara", Role::Supervisor), ("tom", Role::Agent)] {
         let key = fresh_key();

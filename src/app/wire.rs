@@ -4,17 +4,18 @@ use super::Failure;
 use super::settings::Settings;
 use crate::acting::{Acting, HttpConnector};
 use crate::base::outbound::{Method, Outbound, Request};
-use crate::base::{Clock, Digest, SystemClock};
+use crate::base::{Clock, Digest, Finding, SystemClock};
 use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{Ledger, Post, StateLock, Witness};
-use crate::policy::{self, Policies};
+use crate::policy::bar::RetrievalBar;
+use crate::policy::{self, Policies, PolicyError};
 use crate::records::weights::Matching;
 use crate::records::{Lookup, LookupSettings};
 use crate::understanding::installed::Installed;
 use crate::understanding::nodes::{self, Nodes};
-use crate::understanding::{Compute, Live, Readers, Work};
+use crate::understanding::{Compute, Live, Readers, Schema, Understanding, Work};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,13 +148,15 @@ pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> 
     Ok(Lookup::new(pack.lookup.clone(), sources, clock))
 }
 
+/// A document's id as plans name it: without its language.
+pub fn bare(id: &str) -> String {
+    let suffix = crate::base::Language::ALL.into_iter().find_map(|l| id.strip_suffix(&format!("-{l}")));
+    suffix.unwrap_or(id).to_owned()
+}
+
 /// The ids of the indexed documents without their language suffix, which is how plans name them.
 pub fn documents(policies: &Policies) -> BTreeSet<String> {
-    let generation = policies.current();
-    let bare = |id: &str| {
-        let suffix = crate::base::Language::ALL.into_iter().find_map(|l| id.strip_suffix(&format!("-{l}")));
-        suffix.unwrap_or(id).to_owned()
-    };
+    let generation = policies.current(None);
     generation.documents().iter().map(|document| bare(&document.id)).collect()
 }
 
@@ -212,7 +215,16 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let state = state(place, settings);
     let lock = StateLock::take(&state).map_err(Failure::input)?;
     let ledger = Arc::new(ledger(settings, &state)?);
-    let policies = Policies::open(&state).map_err(Failure::input)?;
+    let policies = match Policies::open(&state) {
+        Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })) => {
+            tracing::warn!(%error, "the policies are built anew from their documents");
+            let models = understanding(place, settings)?;
+            policy::follow(&state, indexing(settings, &models), &|_, _| {}).map_err(Failure::input)?;
+            Policies::open(&state)
+        }
+        opened => opened,
+    };
+    let policies = policies.map_err(Failure::input)?;
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
@@ -220,6 +232,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let compute = compute(settings)?;
     let work = work(settings, &compute)?;
     let models = Live::open(&state, &shipped, &checked.pack.schema, compute).map_err(Failure::input)?;
+    follow_models(&state, settings, &policies, &models.current())?;
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     cases::record_pack(&ledger, &checked.files, clock.now()).map_err(Failure::input)?;
     let tools = Arc::clone(&checked.pack.tools);
@@ -247,14 +260,60 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
 }
 
 /// Indexes the sample documents when the state directory has no index yet.
-pub fn index_if_missing(state: &Path, settings: &Settings) -> Result<(), Failure> {
-    if Policies::open(state).is_ok() {
+pub fn index_if_missing(place: &Place, settings: &Settings) -> Result<(), Failure> {
+    let state = state(place, settings);
+    if !matches!(Policies::open(&state), Err(PolicyError::NotBuilt { .. })) {
         return Ok(());
     }
     let documents = settings.beside(&settings.policies.documents);
-    let options = policy::Options { language: settings.intake.language, now: SystemClock.now() };
-    policy::index(state, &[documents], options, &|_, _| {}).map_err(Failure::input)?;
+    let models = understanding(place, settings)?;
+    policy::index(&state, &[documents], indexing(settings, &models), &|_, _| {}).map_err(Failure::input)?;
     Ok(())
+}
+
+/// Embeds the current policies by the bundle that reads now, where another one's vectors are in them.
+fn follow_models(
+    state: &Path,
+    settings: &Settings,
+    policies: &Policies,
+    models: &Understanding,
+) -> Result<(), Failure> {
+    let encoder = models.searcher();
+    if encoder.is_some() && policies.current(encoder).manifest().encoder.as_ref() != encoder {
+        tracing::info!("the policies are embedded by the bundle that reads now");
+        policy::follow(state, indexing(settings, models), &|_, _| {}).map_err(Failure::input)?;
+    }
+    Ok(())
+}
+
+pub fn indexing<'a>(settings: &Settings, models: &'a Understanding) -> policy::Options<'a> {
+    policy::Options {
+        language: settings.intake.language,
+        now: SystemClock.now(),
+        models: Some(models),
+        bar: None,
+    }
+}
+
+/// The questions beside the settings that policies must answer before they are published; `None`: there are none.
+pub fn retrieval_bar(settings: &Settings) -> Result<Option<RetrievalBar>, Failure> {
+    let file = settings.folder.join("retrieval-bar.toml");
+    let text = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::Input(format!("{}: {error}", file.display()))),
+        Ok(text) => text,
+    };
+    let shown = |findings: Vec<Finding>| {
+        let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
+        Failure::Input(lines.join("\n"))
+    };
+    RetrievalBar::parse(&file.display().to_string(), &text).map(Some).map_err(shown)
+}
+
+/// The bundle that reads now.
+pub fn understanding(place: &Place, settings: &Settings) -> Result<Understanding, Failure> {
+    let schema = Schema::read(&settings.folder).map_err(Failure::input)?;
+    Understanding::load_on(&bundle(place, settings)?, &schema, &compute(settings)?).map_err(Failure::input)
 }
 
 /// What runs, by its content.

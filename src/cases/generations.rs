@@ -11,7 +11,7 @@ impl Cases {
     /// Writes down which policies answer, when others do than the ledger says. Blocks.
     pub fn note_generation(&self) -> Result<(), LedgerError> {
         let parts = self.parts();
-        let generation = parts.policies.current().digest().clone();
+        let generation = parts.generation().digest().clone();
         let stream = Stream::new(StreamKind::Policies, STREAM);
         let body = json!({ "generation": generation });
         let last = parts.ledger.store().head(&stream)?.map_or(0, |head| head.length.saturating_sub(1));

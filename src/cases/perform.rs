@@ -94,12 +94,15 @@ impl Cases {
         let Some(questions) = questions(state, &pack.plans) else {
             return Err(("policy", "there is no message to ask for".to_owned()));
         };
-        let policies = Arc::clone(&self.parts().policies);
+        let (policies, models) = (Arc::clone(&self.parts().policies), Arc::clone(&self.parts().models));
+        let read_by = state.reading.as_ref().map(|reading| reading.digests.model.clone());
         let began_with = state.grounds.as_ref().map(|grounds| grounds.generation.clone());
         let found = tokio::task::spawn_blocking(move || {
+            // The vectors of the generation that the case keeps to are those of the bundle that it keeps to.
+            let models = read_by.map_or_else(|| models.current(), |model| models.pinned(&model));
             let pinned = began_with.and_then(|generation| policies.pinned(&generation));
-            let generation = pinned.unwrap_or_else(|| policies.current());
-            answered(&questions, |question| generation.search(question))
+            let generation = pinned.unwrap_or_else(|| policies.current(models.searcher()));
+            answered(&questions, |question| generation.search(question, Some(&models)))
         });
         match found.await {
             Ok(Ok(found)) => found.map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),

@@ -128,6 +128,7 @@ pub fn search_again(
     entries: &[Entry],
     packs: &Packs,
     mut open: impl FnMut(&Digest) -> Option<Arc<Generation>>,
+    mut models: impl FnMut(&Digest) -> Option<Arc<Understanding>>,
 ) -> Result<Vec<Searched>, CaseError> {
     let (mut state, mut all) = (State::new(case.clone()), Vec::new());
     for entry in entries {
@@ -137,7 +138,8 @@ pub fn search_again(
             let asked = pack.and_then(|pack| questions(&state, &pack.plans));
             let same = match (asked, open(&grounds.generation)) {
                 (Some(asked), Some(generation)) => {
-                    let found = answered(&asked, |question| generation.search(question));
+                    let read = entry.digests.get("model").and_then(&mut models);
+                    let found = answered(&asked, |question| generation.search(question, read.as_deref()));
                     Some(found.is_ok_and(|found| found.as_ref() == Some(grounds)))
                 }
                 _ => None,

@@ -19,7 +19,7 @@ use crate::ledger::{
     Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Once, Stream,
     StreamKind, Told,
 };
-use crate::policy::Policies;
+use crate::policy::{Generation, Policies};
 use crate::records::Lookup;
 use crate::understanding::{Live, Readers};
 use futures::FutureExt;
@@ -46,6 +46,13 @@ pub struct Parts {
     pub acting: Arc<Acting>,
     /// Digest of the program itself.
     pub program: Digest,
+}
+
+impl Parts {
+    /// What answers questions about policies now.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.policies.current(self.models.current().searcher())
+    }
 }
 
 /// The case engine. Cloning shares it.
@@ -631,7 +638,7 @@ impl Cases {
             ("rules".to_owned(), pack.governance.rules.digest().clone()),
             ("autonomy".to_owned(), pack.governance.autonomy.digest().clone()),
             ("model".to_owned(), parts.models.current().digest().clone()),
-            ("generation".to_owned(), parts.policies.current().digest().clone()),
+            ("generation".to_owned(), parts.generation().digest().clone()),
         ]);
         digests.extend(parts.bank_codes.digest().map(|digest| ("bank_codes".to_owned(), digest.clone())));
         digests

@@ -4,7 +4,7 @@ use super::state::State;
 use super::view::leaf_of;
 use crate::base::Language;
 use crate::planning::Plans;
-use crate::policy::{Audience, Grounds, Passage, PolicyError, Question, parse_date};
+use crate::policy::{Clearance, Grounds, Passage, PolicyError, Question, parse_date};
 
 /// How many passages a case's search keeps.
 const PASSAGES: usize = 5;
@@ -20,10 +20,12 @@ pub(super) fn questions(state: &State, plans: &Plans) -> Option<Vec<Question>> {
         id: message.id.to_string(),
         text: message.text.clone(),
         language: Some(message.language),
-        audience: Audience::Public,
+        audience: Clearance::Public,
         as_of: parse_date(&state.updated_at?.date())?,
         documents: None,
+        product: None,
         top: PASSAGES,
+        each: Some(0),
     };
     let of_plan = plan.and_then(|plan| Some((plan, plan.question.get(message.language.code())?)));
     let documents =

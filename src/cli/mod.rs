@@ -234,16 +234,23 @@ pub struct Search {
     /// What is to be found.
     #[arg(required_unless_present = "input")]
     pub query: Option<String>,
-    /// JSON lines with `id` and `query`, and optionally `as_of`, `audience`, `language`. `-` is standard
+    /// JSON lines with `id` and `query`, and optionally `as_of`, `audience`, `language`, `product`. `-` is standard
     /// input.
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
     pub input: Option<PathBuf>,
     /// Most passages a question, 1 to 100.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub top: usize,
-    /// `public`, or `internal` for both.
-    #[arg(long, value_parser = ["public", "internal", "all"], default_value = "internal")]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub top: u64,
+    /// Most passages of one document, 0: any number; default: one, and one more for every 20 that it has.
+    #[arg(long, value_name = "N")]
+    pub each: Option<usize>,
+    /// `public`, `internal` for what is public and for all of the bank, a role's name for what is for that role, too,
+    /// or `all`.
+    #[arg(long, value_name = "WHO", default_value = "internal")]
     pub audience: String,
+    /// Only documents of this product.
+    #[arg(long, value_name = "NAME")]
+    pub product: Option<String>,
     /// The day whose documents apply, YYYY-MM-DD; default: today.
     #[arg(long, value_name = "DATE")]
     pub as_of: Option<String>,
@@ -261,6 +268,58 @@ pub enum Policies {
         /// The language of documents that do not say theirs.
         #[arg(long, default_value = "en")]
         language: String,
+        /// Publish it also when it does not answer the saved questions (retrieval-bar.toml beside the settings).
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put documents in the place of those with the same id and version, or beside the others.
+    Put {
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// The language of documents that do not say theirs.
+        #[arg(long, default_value = "en")]
+        language: String,
+        /// Publish it also when it does not answer the saved questions.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take documents away, in all their versions.
+    Remove {
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// Publish it also when it does not answer the saved questions.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Read files as `index` would, and tell what a person should look at: links to nowhere, the same text twice,
+    /// sentences that say the same with other numbers. Publishes nothing; exit code 1 when there is something.
+    Validate {
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        #[arg(long, default_value = "en")]
+        language: String,
+    },
+    /// How one file is read: what it says of itself, and the passages that can be quoted.
+    Preview {
+        file: PathBuf,
+        #[arg(long, default_value = "en")]
+        language: String,
+    },
+    /// Ask the saved questions (retrieval-bar.toml beside the settings); exit code 1 when too few find their document.
+    Test {
+        /// Default: the current one.
+        generation: Option<String>,
+    },
+    /// Read generations whole and hold every file against its digest; exit code 1 when one is damaged.
+    Verify {
+        /// Default: all.
+        generation: Option<String>,
+    },
+    /// Remove generations that are not current and were built before so many days; cases that were answered from them
+    /// can no longer be searched again (`replay --models`).
+    Forget {
+        #[arg(long, value_name = "N")]
+        days: u32,
     },
     /// The generations of the state directory.
     List,
@@ -338,6 +397,10 @@ pub struct Train {
     /// as it is. Takes less than a minute.
     #[arg(long, requires_all = ["start", "tickets"], conflicts_with_all = ["task", "teachers", "without", "steps"])]
     pub heads_only: bool,
+    /// Train the search of the bundle of --start alone, on questions about documents of the data folder; what
+    /// readings go through stays bit for bit as it is. Under an hour on two cores.
+    #[arg(long, requires_all = ["start", "data"], conflicts_with_all = ["task", "teachers", "without", "steps", "heads_only"])]
+    pub search_only: bool,
     /// Labelled tickets, at least 10 a new leaf: {"text": "…", "leaf": "…"}, a JSON line each.
     #[arg(long, value_name = "FILE", requires = "heads_only")]
     pub tickets: Option<PathBuf>,
@@ -388,6 +451,9 @@ pub struct Evaluate {
     /// Your own labelled tickets, and nothing else.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["split", "log", "own"])]
     pub tickets: Option<PathBuf>,
+    /// One task alone: `retrieval`, whether questions find the documents that answer them.
+    #[arg(long, value_parser = ["retrieval"], conflicts_with_all = ["tickets", "split"])]
+    pub task: Option<String>,
     /// Explain 200 messages, too, and check that what is said of them is true; takes minutes.
     #[arg(long, conflicts_with = "tickets")]
     pub explanations: bool,

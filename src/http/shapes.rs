@@ -402,13 +402,10 @@ struct Passage {
     score: f64,
 }
 
-/// Who may see a document; `internal` includes public documents.
+/// Whom a document is for: `public`, `internal`, or names of roles with commas between them.
 #[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum Seen {
-    Public,
-    Internal,
-}
+#[schema(value_type = String)]
+pub struct Seen(#[expect(dead_code, reason = "its form alone is told")] String);
 
 #[derive(ToSchema)]
 pub struct CaseList {

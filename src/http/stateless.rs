@@ -9,7 +9,7 @@ use super::shapes::{Grounds, Reading, Seen};
 use crate::base::{CaseId, Language, MessageId, Timestamp, ids};
 use crate::governance::{Principal, Role};
 use crate::intake::{self, BankCodes, Envelope, Identity, IntakeError, Limits, RawMessage};
-use crate::policy::{self, Audience, Question};
+use crate::policy::{self, Clearance, Question};
 use crate::understanding::{Explained, Known, Order, Understanding, UnderstandingError, Urgency};
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -56,7 +56,9 @@ pub struct Query {
     pub language: Option<Language>,
     /// Narrows what the key's role allows; never widens it.
     #[schema(value_type = Option<Seen>)]
-    pub audience: Option<Audience>,
+    pub audience: Option<String>,
+    /// Only documents of this product.
+    pub product: Option<String>,
     /// The day whose documents count, YYYY-MM-DD; today, when it is not there.
     #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     pub as_of: Option<String>,
@@ -159,8 +161,9 @@ async fn search(
 ) -> Result<Json<policy::Grounds>, Refusal> {
     let today = api.cases.parts().clock.now().date();
     let question = question(query, who.role, &today, api.limits.text_bytes)?;
-    let policies = Arc::clone(&api.cases.parts().policies);
-    let found = tokio::task::spawn_blocking(move || policies.search(&question));
+    let parts = api.cases.parts();
+    let (policies, models) = (Arc::clone(&parts.policies), parts.models.current());
+    let found = tokio::task::spawn_blocking(move || policies.search(&question, Some(&models)));
     let found = found.await.map_err(|error| Refusal::internal(&error))?;
     found.map(Json).map_err(|error| Refusal::internal(&error))
 }
@@ -182,16 +185,34 @@ fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<
     if !(1..=MOST_PASSAGES).contains(&top) {
         return Err(bad("the field `top` is out of range", "send a number from 1 to 100"));
     }
-    let most = if role.sees_internal_documents() { Audience::Internal } else { Audience::Public };
+    let most = clearance(role);
+    let wanted = query.audience.as_deref().map(|wanted| {
+        let remedy = "send `public`, `internal`, `all` or the name of a role";
+        Clearance::parse(wanted).ok_or_else(|| bad("the field `audience` is not known", remedy))
+    });
     Ok(Question {
         id: checked_id(query.id, "query")?,
         text: query.query,
         language: query.language,
-        audience: query.audience.map_or(most, |wanted| wanted.min(most)),
+        audience: match wanted.transpose()? {
+            Some(wanted) => most.narrowed(wanted),
+            None => most,
+        },
         as_of,
         documents: None,
+        product: query.product,
         top,
+        each: None,
     })
+}
+
+/// Who administers or audits sees every document.
+fn clearance(role: Role) -> Clearance {
+    match role {
+        Role::PolicyAdmin | Role::Auditor | Role::Operator => Clearance::All,
+        role if role.sees_internal_documents() => Clearance::role(role.as_str()),
+        _ => Clearance::Public,
+    }
 }
 
 fn checked_id(given: Option<String>, prefix: &str) -> Result<String, Refusal> {
@@ -214,9 +235,14 @@ mod tests {
     #[test]
     fn an_audience_only_narrows() {
         let audience = |body: &str, role| asked(body, role).unwrap().audience;
-        assert_eq!(audience(r#"{"query": "fees"}"#, Role::Agent), Audience::Internal);
-        assert_eq!(audience(r#"{"query": "fees", "audience": "public"}"#, Role::Agent), Audience::Public);
-        assert_eq!(audience(r#"{"query": "fees", "audience": "internal"}"#, Role::Channel), Audience::Public);
+        assert_eq!(audience(r#"{"query": "fees"}"#, Role::Agent), Clearance::role("agent"));
+        assert_eq!(audience(r#"{"query": "fees", "audience": "public"}"#, Role::Agent), Clearance::Public);
+        for wanted in ["internal", "all", "supervisor"] {
+            let body = format!(r#"{{"query": "fees", "audience": "{wanted}"}}"#);
+            assert_eq!(audience(&body, Role::Channel), Clearance::Public);
+            assert!(!audience(&body, Role::Agent).sees(&policy::Audience::parse("supervisor").unwrap()));
+        }
+        assert_eq!(audience(r#"{"query": "fees"}"#, Role::Auditor), Clearance::All);
     }
 
     #[test]
@@ -230,7 +256,7 @@ mod tests {
             r#"{"query": "a", "top": 101}"#,
             r#"{"query": "a", "top": -1}"#,
             r#"{"query": "a", "as_of": "tomorrow"}"#,
-            r#"{"query": "a", "audience": "all"}"#,
+            r#"{"query": "a", "audience": "All"}"#,
             r#"{"query": "a", "extra": 1}"#,
         ] {
             assert_eq!(asked(body, Role::Agent).unwrap_err().status.as_u16(), 400, "{body}");

@@ -19,7 +19,7 @@ use std::path::Path;
 /// All development lines are measured and calibrated on.
 const MEASURED: usize = 0;
 /// The encoder's positions.
-const REACH: usize = 512;
+pub const REACH: usize = 512;
 
 pub struct Finished {
     pub digest: Digest,

@@ -24,6 +24,7 @@ pub mod multitask;
 pub mod perturb;
 pub mod promote;
 pub mod recalibrate;
+pub mod search;
 pub mod student;
 pub mod switching;
 pub mod task;

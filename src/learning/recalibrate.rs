@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<Recalibrated, LearningError> {
     let mix = options.mix.clone();
     let fitted = calibrate::fit(&readings, Target { dag, extraction, shape, assumed, mix });
     let calibration = match &options.lines {
-        Lines::Development { .. } => fitted,
+        Lines::Development { .. } => Calibration { search: old.search.clone(), ..fitted },
         // Tickets say nothing of tone, values and borders between concerns.
         Lines::Tickets { .. } => Calibration {
             intent: fitted.intent,

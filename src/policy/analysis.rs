@@ -1,17 +1,20 @@
 //! Words as the index compares them, the same for documents and questions.
 //!
 //! Lower case, without stop words, umlauts folded so that `Gebühren`, `Gebuehren` and `Gebuhren` meet,
-//! then the Snowball stemmer of the language (Porter 1980; snowballstem.org).
+//! then the Snowball stemmer of the language (Porter 1980; snowballstem.org). German compounds stand there with their
+//! parts.
 
+use super::compounds::Compounds;
 use crate::base::Language;
 use std::collections::HashSet;
+use std::sync::Arc;
 use tantivy::tokenizer::{
     Language as Snowball, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter,
     TextAnalyzer,
 };
 
 /// Changes whenever the same text may give other words.
-pub const VERSION: &str = "words-1";
+pub const VERSION: &str = "words-2";
 
 /// Longer "words" are no words (bytes).
 const LONGEST_WORD: usize = 60;
@@ -24,10 +27,14 @@ const FOLDED_STOP_WORDS: [&str; 18] = [
 
 /// Makes words of one language's text.
 #[derive(Clone)]
-pub struct Analysis(TextAnalyzer);
+pub struct Analysis {
+    analyzer: TextAnalyzer,
+    compounds: Arc<Compounds>,
+}
 
 impl Analysis {
-    pub fn of(language: Language) -> Self {
+    /// `compounds` are those of German; other languages have none.
+    pub fn of(language: Language, compounds: &Arc<Compounds>) -> Self {
         let snowball = match language {
             Language::De => Snowball::German,
             Language::En => Snowball::English,
@@ -44,13 +51,17 @@ impl Analysis {
             Some(stop_words) => start.filter(stop_words).filter(Stemmer::new(snowball)).build(),
             None => start.filter(Stemmer::new(snowball)).build(),
         };
-        Self(analyzer)
+        let compounds = match language {
+            Language::De => Arc::clone(compounds),
+            Language::En => Arc::default(),
+        };
+        Self { analyzer, compounds }
     }
 
     /// The words in their order.
     pub fn words(&mut self, text: &str) -> Vec<String> {
-        let folded = fold(text);
-        let mut stream = self.0.token_stream(&folded);
+        let folded = self.compounds.taken_apart(&fold(text));
+        let mut stream = self.analyzer.token_stream(&folded);
         let mut words = Vec::new();
         while let Some(token) = stream.next() {
             words.push(token.text.clone());
@@ -86,7 +97,7 @@ pub fn without_stop_words(text: &str) -> String {
 
 /// Umlauts and their two-letter spellings become the plain vowel, `ß` becomes `ss`, accents go. `ue` after
 /// a vowel or q is not an umlaut (neue, Steuer, Quelle).
-fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut before = ' ';
     let mut chars = text.chars().peekable();
@@ -124,7 +135,7 @@ mod tests {
     use super::*;
 
     fn words(language: Language, text: &str) -> Vec<String> {
-        Analysis::of(language).words(text)
+        Analysis::of(language, &Arc::default()).words(text)
     }
 
     #[test]
@@ -148,6 +159,6 @@ mod tests {
         assert_eq!(words(Language::De, "Was ist das für ein Konto?!"), ["konto"]);
         assert_eq!(words(Language::En, "what is the (fee) && \"AND\" +*:^~"), ["what", "fee"]);
         assert!(words(Language::En, "👩‍👩‍👧 \u{0} ???").is_empty());
-        assert_eq!(Analysis::of(Language::En).distinct("fee fees card", 9), ["fee", "card"]);
+        assert_eq!(Analysis::of(Language::En, &Arc::default()).distinct("fee fees card", 9), ["fee", "card"]);
     }
 }

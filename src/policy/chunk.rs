@@ -2,14 +2,16 @@
 //!
 //! A passage is what stands between two headings, without the white space at its ends. One that is longer
 //! than [`LONGEST`] characters is cut between blocks (paragraphs, list items, table rows), and a block
-//! that is longer still is cut at a line, a sentence, a space, or hard. No other text is left out.
+//! that is longer still is cut at a line, a sentence, a space, or hard. No other text is left out. A passage that
+//! goes on with a section begins with the end of the one before it, and one that begins among the rows of a table
+//! knows the table's head.
 
 use super::document::{Document, Format};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::ops::Range;
 
 /// Changes whenever the same document may give other passages.
-pub const VERSION: &str = "sections-1";
+pub const VERSION: &str = "sections-2";
 
 /// Longest passage, in characters: about what a person reads in one go, and within an encoder's window.
 pub const LONGEST: usize = 1_200;
@@ -21,6 +23,21 @@ pub struct Chunk {
     pub section: Vec<String>,
     pub start: usize,
     pub end: usize,
+    /// Where the head of the table stands among whose rows the passage begins.
+    pub head: Option<[usize; 2]>,
+}
+
+/// Most characters that a passage repeats of the one before it in its section.
+const REPEATED: usize = 160;
+
+/// What the structure of a body says about where to cut it; all in bytes.
+#[derive(Default)]
+struct Outline {
+    headings: Vec<Heading>,
+    /// Where blocks begin.
+    cuts: Vec<usize>,
+    /// Tables, and the heads of each.
+    tables: Vec<(Range<usize>, Range<usize>)>,
 }
 
 /// A heading: its level from 1, its text, and its bytes in the body.
@@ -34,7 +51,7 @@ struct Heading {
 /// one passage with the whole body.
 pub fn chunks(document: &Document) -> Vec<Chunk> {
     let body = document.body.as_str();
-    let (headings, cuts) = outline(document.format, body);
+    let Outline { headings, cuts, tables } = outline(document.format, body);
     let mut pieces: Vec<(Vec<String>, Range<usize>)> = Vec::new();
     let mut path: Vec<(usize, String)> = Vec::new();
     let mut from = 0;
@@ -54,20 +71,26 @@ pub fn chunks(document: &Document) -> Vec<Chunk> {
     if pieces.is_empty() {
         split(body, 0..body.len(), &cuts, &mut |piece| pieces.push((Vec::new(), piece)));
     }
-    in_characters(body, pieces)
+    in_characters(body, pieces, &tables)
+}
+
+/// The texts of all headings.
+pub fn headings(document: &Document) -> Vec<String> {
+    outline(document.format, &document.body).headings.into_iter().map(|heading| heading.text).collect()
 }
 
 /// The text of the first heading, if there is one.
 pub fn first_heading(format: Format, body: &str) -> Option<String> {
-    outline(format, body).0.into_iter().map(|heading| heading.text).find(|text| !text.is_empty())
+    outline(format, body).headings.into_iter().map(|heading| heading.text).find(|text| !text.is_empty())
 }
 
-/// The headings that stand at the top level, and the bytes where blocks begin.
-fn outline(format: Format, body: &str) -> (Vec<Heading>, Vec<usize>) {
+/// Of headings those that stand at the top level.
+fn outline(format: Format, body: &str) -> Outline {
     if format == Format::Text {
-        return (Vec::new(), Vec::new());
+        return Outline::default();
     }
-    let mut headings: Vec<Heading> = Vec::new();
+    let (mut headings, mut tables): (Vec<Heading>, Vec<(Range<usize>, Range<usize>)>) =
+        (Vec::new(), Vec::new());
     let mut cuts = Vec::new();
     let mut depth = 0_usize;
     let mut open = false;
@@ -83,6 +106,15 @@ fn outline(format: Format, body: &str) -> (Vec<Heading>, Vec<usize>) {
                         text: String::new(),
                         bytes: bytes.clone(),
                     });
+                }
+                match &tag {
+                    Tag::Table(_) => tables.push((bytes.clone(), bytes.start..bytes.start)),
+                    Tag::TableHead => {
+                        if let Some((_, head)) = tables.last_mut() {
+                            *head = bytes.clone();
+                        }
+                    }
+                    _ => {}
                 }
                 if depth == 0 || matches!(tag, Tag::Item | Tag::TableRow) {
                     cuts.push(bytes.start);
@@ -104,7 +136,7 @@ fn outline(format: Format, body: &str) -> (Vec<Heading>, Vec<usize>) {
         heading.text = heading.text.split_whitespace().collect::<Vec<_>>().join(" ");
     }
     cuts.sort_unstable();
-    (headings, cuts)
+    Outline { headings, cuts, tables }
 }
 
 fn add_words(headings: &mut [Heading], text: &str) {
@@ -124,8 +156,9 @@ fn split(body: &str, range: Range<usize>, cuts: &[usize], take: &mut dyn FnMut(R
         };
         let window = text.get(..limit).unwrap_or(text);
         let end = rest.start + cut_in(window, rest.start, cuts);
-        take(trimmed(body, rest.start..end));
-        rest = trimmed(body, end..rest.end);
+        let piece = trimmed(body, rest.start..end);
+        take(piece.clone());
+        rest = trimmed(body, again_from(body, piece, cuts).unwrap_or(end)..rest.end);
     }
 }
 
@@ -145,27 +178,58 @@ fn cut_in(window: &str, start: usize, cuts: &[usize]) -> usize {
     found.unwrap_or(window.len())
 }
 
+/// Where the next passage begins, so that it repeats the last block of this one, or its last sentence; `None` where
+/// those are too long.
+fn again_from(body: &str, piece: Range<usize>, cuts: &[usize]) -> Option<usize> {
+    let text = body.get(piece.clone())?;
+    let (window, _) = text.char_indices().rev().nth(REPEATED - 1)?;
+    let inside = cuts.partition_point(|cut| *cut < piece.end);
+    let block = cuts.get(..inside)?.last().filter(|cut| **cut >= piece.start + window);
+    let sentence = || text.get(window..)?.find(". ").map(|at| piece.start + window + at + 2);
+    block.copied().or_else(sentence).filter(|from| *from < piece.end)
+}
+
 fn trimmed(body: &str, range: Range<usize>) -> Range<usize> {
     let text = body.get(range.clone()).unwrap_or("");
     let start = range.start + (text.len() - text.trim_start().len());
     start..(start + text.trim().len())
 }
 
-/// Bytes to characters, in one pass: the pieces are in order and do not overlap.
-fn in_characters(body: &str, pieces: Vec<(Vec<String>, Range<usize>)>) -> Vec<Chunk> {
-    let (mut byte, mut character) = (0, 0);
-    let mut position = |at: usize| {
-        character += body.get(byte..at).map_or(0, |text| text.chars().count());
-        byte = at;
-        character
+/// Bytes to characters, in one pass over all places that are named.
+fn in_characters(
+    body: &str,
+    pieces: Vec<(Vec<String>, Range<usize>)>,
+    tables: &[(Range<usize>, Range<usize>)],
+) -> Vec<Chunk> {
+    let head = |piece: &Range<usize>| {
+        let within =
+            tables.iter().find(|(table, head)| table.contains(&piece.start) && head.end <= piece.start);
+        within.map(|(_, head)| trimmed(body, head.clone()))
     };
-    let mut chunks = Vec::with_capacity(pieces.len());
-    for (section, bytes) in pieces {
-        let start = position(bytes.start);
-        let end = position(bytes.end);
-        chunks.push(Chunk { section, start, end });
+    let pieces: Vec<_> = pieces.into_iter().map(|(section, piece)| (section, head(&piece), piece)).collect();
+    let mut places: Vec<usize> = pieces
+        .iter()
+        .flat_map(|(_, head, piece)| head.iter().chain([piece]).flat_map(|range| [range.start, range.end]))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    let (mut byte, mut character) = (0, 0);
+    let mut characters = Vec::with_capacity(places.len());
+    for place in &places {
+        character += body.get(byte..*place).map_or(0, |text| text.chars().count());
+        byte = *place;
+        characters.push(character);
     }
-    chunks
+    let at = |byte: usize| {
+        places.binary_search(&byte).ok().and_then(|at| characters.get(at).copied()).unwrap_or(0)
+    };
+    let chunk = |(section, head, piece): (Vec<String>, Option<Range<usize>>, Range<usize>)| Chunk {
+        section,
+        start: at(piece.start),
+        end: at(piece.end),
+        head: head.map(|head| [at(head.start), at(head.end)]),
+    };
+    pieces.into_iter().map(chunk).collect()
 }
 
 /// The characters `start..end` of a text; `None` when the text is shorter.
@@ -209,10 +273,30 @@ mod tests {
         let body = format!("# T\n\n{0}\n\n{0}\n\n{0}", paragraph.trim());
         let found = of(Format::Markdown, "T", &body);
         assert_eq!(found.len(), 3);
-        assert!(found.iter().all(|(_, text)| text == paragraph.trim()));
+        assert!(found.iter().all(|(_, text)| text.ends_with(paragraph.trim())));
+        // The second begins with the end of the first.
+        assert!(
+            found[1].1.starts_with("Wort und Satz.") && found[1].1.chars().count() > paragraph.trim().len()
+        );
         // One endless word has no better place.
         let found = of(Format::Text, "T", &"ß".repeat(3_000));
         assert_eq!(found.iter().map(|(_, t)| t.chars().count()).collect::<Vec<_>>(), [1_200, 1_200, 600]);
+    }
+
+    #[test]
+    fn rows_of_a_long_table_know_its_head() {
+        let rows: String = (0..80).map(|n| format!("| Leistung Nummer {n} | {n},50 € |\n")).collect();
+        let body = format!("# T\n\nVorab.\n\n| Leistung | Preis |\n|---|---|\n{rows}\nDanach.");
+        let mut document = document("d", "1", "", "");
+        document.body = body.clone();
+        let all = chunks(&document);
+        assert!(all.len() > 2, "{}", all.len());
+        assert_eq!(all[0].head, None);
+        for chunk in &all[1..] {
+            let [start, end] = chunk.head.unwrap();
+            assert_eq!(characters(&body, start, end), Some("| Leistung | Preis |"));
+            assert!(characters(&body, chunk.start, chunk.end).unwrap().starts_with("| Leistung Nummer"));
+        }
     }
 
     #[test]
@@ -231,17 +315,18 @@ mod tests {
             (document.format, document.body) = (format, parts.join(&separator));
             let body: Vec<char> = document.body.chars().collect();
             let mut covered = vec![false; body.len()];
-            let mut last = 0;
+            let (mut start, mut last) = (0, 0);
             for chunk in chunks(&document) {
-                prop_assert!(last <= chunk.start && chunk.start < chunk.end && chunk.end <= body.len());
+                prop_assert!(start <= chunk.start && last < chunk.end && chunk.end <= body.len());
+                prop_assert!(chunk.start + REPEATED >= last);
                 prop_assert!(chunk.end - chunk.start <= LONGEST);
                 let text: String = body[chunk.start..chunk.end].iter().collect();
                 prop_assert_eq!(characters(&document.body, chunk.start, chunk.end), Some(text.as_str()));
                 prop_assert_eq!(text.trim(), text.as_str());
                 covered[chunk.start..chunk.end].fill(true);
-                last = chunk.end;
+                (start, last) = (chunk.start, chunk.end);
             }
-            let headings: String = outline(format, &document.body).0.iter().map(|h| document.body[h.bytes.clone()].to_owned()).collect();
+            let headings: String = outline(format, &document.body).headings.iter().map(|h| document.body[h.bytes.clone()].to_owned()).collect();
             let lost = body.iter().zip(&covered).filter(|(c, covered)| !*covered && !c.is_whitespace()).map(|(c, _)| *c);
             for c in lost {
                 prop_assert!(headings.contains(c), "{c:?} is in no passage");

@@ -3,7 +3,7 @@
 use super::chunk::{characters, chunks};
 use super::document::Document;
 use super::error::PolicyError;
-use super::live::open_generation;
+use super::publish::open_generation;
 use crate::base::Digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,6 +32,11 @@ pub struct DocumentChange {
 pub struct SectionChange {
     pub section: Vec<String>,
     pub change: Change,
+    /// The passages under these headings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -139,8 +144,14 @@ fn sections(before: Option<&Document>, after: Option<&Document>) -> Vec<SectionC
         .map(|key| SectionChange {
             section: key.clone(),
             change: Change::between(old.get(key), new.get(key)),
+            before: owned(old.get(key)),
+            after: owned(new.get(key)),
         })
         .collect()
+}
+
+fn owned(texts: Option<&Vec<&str>>) -> Vec<String> {
+    texts.into_iter().flatten().map(|text| (*text).to_owned()).collect()
 }
 
 fn texts(document: Option<&Document>) -> BTreeMap<Vec<String>, Vec<&str>> {
@@ -178,6 +189,11 @@ mod tests {
         let sections: Vec<(&str, Change)> =
             changes[0].sections.iter().map(|s| (s.section[0].as_str(), s.change)).collect();
         assert_eq!(sections, [("A", Change::Changed), ("B", Change::Removed), ("C", Change::Added)]);
+        let texts = &changes[0].sections[0];
+        assert_eq!(
+            (texts.before.as_slice(), texts.after.as_slice()),
+            (["one".to_owned()].as_slice(), ["ONE".to_owned()].as_slice())
+        );
         assert_eq!((changes[1].document.as_str(), changes[1].change), ("old", Change::Removed));
         assert_eq!(compare(std::slice::from_ref(&gone), std::slice::from_ref(&gone)), []);
     }

@@ -6,8 +6,9 @@
 //! "intern" and else `public`, and the document is valid without limits.
 
 use super::error::Flaw;
+use super::front_matter;
 use super::grounds::Audience;
-use crate::base::Language;
+use crate::base::{Digest, Language};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -47,8 +48,23 @@ pub struct Document {
     pub supersedes: Option<String>,
     pub owner: Option<String>,
     pub format: Format,
-    /// What follows the front matter, unchanged. Passages are ranges of its characters.
+    /// Where the pages of a paged format begin, in characters of the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<usize>,
+    /// Of the file as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Digest>,
+    /// What follows the front matter, unchanged, or what was read from the file of another format. Passages are ranges
+    /// of its characters.
     pub body: String,
+}
+
+impl Document {
+    /// The page that a character of the body stands on, counted from 1.
+    pub fn page_of(&self, character: usize) -> Option<u32> {
+        let begun = self.pages.partition_point(|start| *start <= character);
+        u32::try_from(begun).ok().filter(|page| *page > 0)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -72,13 +88,24 @@ pub struct Draft {
     /// Where the document begins in its file.
     pub line: usize,
     pub fields: BTreeMap<String, Written>,
+    /// Keys of its front matter that are none of ours.
+    pub foreign: Vec<String>,
     pub default_id: Option<String>,
     pub first_heading: Option<String>,
     pub format: Format,
+    pub pages: Vec<usize>,
+    pub source: Option<Digest>,
     pub body: String,
 }
 
 impl Draft {
+    /// What of it is passed over.
+    pub fn foreign(&self) -> Option<String> {
+        let keys: Vec<String> = self.foreign.iter().map(|key| format!("`{key}`")).collect();
+        let keys = keys.join(", ");
+        (!keys.is_empty()).then(|| format!("{}: not read in the front matter: {keys}", self.file.display()))
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -87,7 +114,8 @@ impl Draft {
         let mut flaws = Vec::new();
         self.check_common(&mut flaws);
         let language = self.parsed(&mut flaws, "language", "use `de` or `en`", Language::parse);
-        let audience = self.parsed(&mut flaws, "audience", "use `public` or `internal`", audience_of);
+        let audience =
+            self.parsed(&mut flaws, "audience", &format!("write {}", Audience::FORM), Audience::parse);
         let date = "write a date as YYYY-MM-DD";
         let valid_from = self.parsed(&mut flaws, "valid_from", date, parse_date);
         let valid_to = self.parsed(&mut flaws, "valid_to", date, parse_date);
@@ -117,6 +145,8 @@ impl Draft {
             supersedes: self.take("supersedes"),
             owner: self.take("owner"),
             format: self.format,
+            pages: std::mem::take(&mut self.pages),
+            source: self.source.take(),
             body: std::mem::take(&mut self.body),
             title,
             id,
@@ -126,7 +156,10 @@ impl Draft {
     fn check_common(&self, flaws: &mut Vec<Flaw>) {
         for (key, written) in &self.fields {
             if !KEYS.contains(&key.as_str()) {
-                let remedy = format!("unknown field; allowed: {}", KEYS.join(", "));
+                let remedy = match front_matter::meant(key) {
+                    Some(meant) => format!("unknown field; did you mean `{meant}`?"),
+                    None => format!("unknown field; allowed: {}", KEYS.join(", ")),
+                };
                 flaws.push(self.flaw(key, &written.value, &remedy));
             }
             if written.value.chars().nth(MAX_VALUE).is_some() {
@@ -180,14 +213,6 @@ pub fn parse_date(text: &str) -> Option<Date> {
             .enumerate()
             .all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
     if shaped { text.parse().ok() } else { None }
-}
-
-fn audience_of(text: &str) -> Option<Audience> {
-    match text {
-        "public" => Some(Audience::Public),
-        "internal" => Some(Audience::Internal),
-        _ => None,
-    }
 }
 
 fn audience_by_title(title: &str) -> Audience {
@@ -285,6 +310,8 @@ pub(super) mod tests {
             supersedes: None,
             owner: None,
             format: Format::Markdown,
+            pages: Vec::new(),
+            source: None,
             body: "The fee is due.".to_owned(),
         }
     }

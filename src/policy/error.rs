@@ -1,5 +1,7 @@
 //! What can go wrong with the bank's documents and their index.
 
+use super::bar::Tested;
+use crate::understanding::UnderstandingError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -13,8 +15,22 @@ pub enum PolicyError {
          again, or `prokura policies rollback DIGEST` to another generation"
     )]
     Damaged { generation: String, file: String, reason: String },
+    #[error(
+        "policy generation `{generation}` was built by another version of this program, which searches otherwise; \
+         run `prokura policies index PATH...`"
+    )]
+    Earlier { generation: String },
     #[error("there is no policy generation `{asked}`; known: {known}")]
     UnknownGeneration { asked: String, known: String },
+    #[error(
+        "what was built does not answer the saved questions and is not published: {} of {} found their document, at \
+         least {:.0} % must; first: `{}` should find `{}`; correct the documents or retrieval-bar.toml, or publish it \
+         with --force",
+        .0.passed, .0.asked, .0.least * 100.0,
+        .0.failed.first().map_or("", |failed| failed.query.as_str()),
+        .0.failed.first().map_or("", |failed| failed.document.as_str())
+    )]
+    BelowBar(Box<Tested>),
     #[error("{}", list(.0))]
     Flaws(Vec<Flaw>),
     #[error("no documents found in {0}; expected files ending in .md, .markdown, .txt or .jsonl")]
@@ -23,6 +39,14 @@ pub enum PolicyError {
     Busy { state: PathBuf },
     #[error("`{}`: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the vectors in `{file}` are damaged: the file {reason}; remove it, and run `prokura policies index PATH...` again"
+    )]
+    Pack { file: String, reason: String },
+    #[error("the encoder cannot read: {0}")]
+    Encoder(UnderstandingError),
+    #[error("a thread that embeds passages ended early; run the command again")]
+    Ended,
     #[error("the search engine failed: {0}")]
     Engine(#[from] tantivy::TantivyError),
 }

@@ -1,9 +1,11 @@
 //! The head of a document: `key: value` lines between two lines of `---`.
 //!
-//! This is the part of YAML that front matter needs: plain values, values in single or double quotes, and
-//! comments. Lists, maps, anchors and block texts are refused rather than guessed at.
+//! This is the part of YAML that front matter needs: plain values, also over several lines, values in single or
+//! double quotes, and comments. Lists, maps, anchors and block texts are refused rather than guessed at. Other
+//! programs have keys of their own, of any form: those are passed over and told, unless one looks like a key of ours
+//! that was mistyped.
 
-use super::document::Written;
+use super::document::{KEYS, Written};
 use super::error::Flaw;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +13,16 @@ use std::path::Path;
 /// More lines than any document needs; a fence that is never closed ends the search here.
 const MAX_LINES: usize = 100;
 
-/// The fields of a text, its body, and the line on which the body begins.
-pub type Split<'a> = (BTreeMap<String, Written>, &'a str, usize);
+/// What a text says of itself, and the rest of it.
+#[derive(Debug)]
+pub struct Split<'a> {
+    pub fields: BTreeMap<String, Written>,
+    /// Keys that are none of ours.
+    pub foreign: Vec<String>,
+    pub body: &'a str,
+    /// On which the body begins.
+    pub line: usize,
+}
 
 /// Splits a text into front matter and body. A text that does not
 /// begin with `---` is all body.
@@ -20,11 +30,13 @@ pub type Split<'a> = (BTreeMap<String, Written>, &'a str, usize);
 /// # Errors
 /// One flaw for each line that is not of the form, or one for a front matter that does not end.
 pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
-    let mut fields = BTreeMap::new();
-    let mut flaws = Vec::new();
+    let mut fields: BTreeMap<String, Written> = BTreeMap::new();
+    let (mut flaws, mut foreign) = (Vec::new(), Vec::new());
+    // What an indented line goes on with.
+    let mut open: Option<Key> = None;
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
-        return Ok((fields, text, 1));
+        return Ok(Split { fields, foreign, body: text, line: 1 });
     };
     let mut offset = first.len();
     for (index, line) in lines.enumerate().take(MAX_LINES) {
@@ -33,7 +45,7 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
         let content = line.trim();
         if line.trim_end() == "---" {
             return if flaws.is_empty() {
-                Ok((fields, text.get(offset..).unwrap_or(""), number + 1))
+                Ok(Split { fields, foreign, body: text.get(offset..).unwrap_or(""), line: number + 1 })
             } else {
                 Err(flaws)
             };
@@ -48,15 +60,36 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
             value: content.to_owned(),
             remedy: remedy.to_owned(),
         };
+        let indented = line.starts_with([' ', '\t']) || content.starts_with("- ");
+        match &open {
+            Some(Key::Foreign(_)) if indented => continue,
+            Some(Key::Own(key)) if indented && !content.starts_with("- ") => {
+                if let Some(Written { value, .. }) = fields.get_mut(key) {
+                    value.push(' ');
+                    value.push_str(content);
+                }
+                continue;
+            }
+            _ => {}
+        }
         let split = content.split_once(':').map(|(key, value)| (key.trim(), value));
-        let Some((key, value)) = split.filter(|(key, _)| is_key(key) && !line.starts_with([' ', '\t']))
-        else {
+        let Some((key, value)) = split.filter(|(key, _)| is_key(key) && !indented) else {
             flaws.push(flaw("front matter", "write `key: value`, not indented"));
             continue;
         };
+        let name = match Key::of(key) {
+            Key::Foreign(key) => {
+                foreign.push(key.clone());
+                open = Some(Key::Foreign(key));
+                continue;
+            }
+            Key::Own(name) => name.to_owned(),
+        };
+        let plain = !value.trim_start().starts_with(['"', '\'']) && !value.contains(" #");
+        open = plain.then(|| Key::Own(name.clone()));
         match scalar(value) {
-            Ok(value) if !fields.contains_key(key) => {
-                fields.insert(key.to_owned(), Written { value, line: number });
+            Ok(value) if !fields.contains_key(&name) => {
+                fields.insert(name, Written { value, line: number });
             }
             Ok(_) => flaws.push(flaw(key, "the key stands there twice; remove one")),
             Err(remedy) => flaws.push(flaw(key, remedy)),
@@ -70,6 +103,31 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
         remedy: format!("close it with a line `---` within {MAX_LINES} lines"),
     });
     Err(flaws)
+}
+
+/// Whose a key is.
+#[derive(Debug)]
+enum Key {
+    /// One of ours, however it is capitalised, or nearly one: the document is refused that has it.
+    Own(String),
+    Foreign(String),
+}
+
+impl Key {
+    fn of(written: &str) -> Self {
+        let lower = written.to_ascii_lowercase();
+        let own = KEYS.contains(&lower.as_str()) || meant(&lower).is_some();
+        if own { Self::Own(lower) } else { Self::Foreign(written.to_owned()) }
+    }
+}
+
+/// The key of ours that was probably meant.
+pub fn meant(key: &str) -> Option<&'static str> {
+    let near = |own: &&str| {
+        let allowed = if own.len() > 4 { 2 } else { 0 };
+        strsim::damerau_levenshtein(own, &key.to_ascii_lowercase().replace('-', "_")) <= allowed
+    };
+    KEYS.into_iter().find(near)
 }
 
 fn is_key(key: &str) -> bool {
@@ -130,7 +188,7 @@ mod tests {
     fn value(line: &str) -> Result<String, String> {
         let text = format!("---\n{line}\n---\nbody");
         split(Path::new("a.md"), &text)
-            .map(|(fields, _, _)| fields.into_values().next().map(|w| w.value).unwrap_or_default())
+            .map(|split| split.fields.into_values().next().map(|w| w.value).unwrap_or_default())
             .map_err(|flaws| flaws[0].to_string())
     }
 
@@ -142,20 +200,16 @@ mod tests {
         assert_eq!(value("valid_to:").unwrap(), "");
         assert_eq!(value("valid_to: ~").unwrap(), "");
         assert_eq!(value("title: \"say \\\"no\\\"\"\r").unwrap(), "say \"no\"");
+        assert_eq!(
+            value("Title: Gesetz über\n  Konten\njurabk: X\ntags:\n  - [a").unwrap(),
+            "Gesetz über Konten"
+        );
     }
 
     #[test]
     fn what_is_not_plain_is_refused_with_its_line() {
-        for bad in [
-            "title: [a]",
-            "title: &a x",
-            "title: |",
-            "title: \"open",
-            "title:x",
-            "  title: x",
-            "no colon",
-            "a b: c",
-        ] {
+        for bad in ["title: [a]", "title: &a x", "title: |", "title: \"open", "title:x", "no colon", "a b: c"]
+        {
             let error = value(bad).unwrap_err();
             assert!(error.starts_with("a.md:2: "), "{bad}: {error}");
         }
@@ -165,10 +219,12 @@ mod tests {
 
     #[test]
     fn the_body_begins_after_the_fence_and_an_open_fence_is_an_error() {
-        let (_, body, line) = split(Path::new("a.md"), "---\r\nid: a\r\n---\r\n\r\n# T").unwrap();
-        assert_eq!((body, line), ("\r\n# T", 4));
-        let (fields, body, _) = split(Path::new("a.md"), "# T\n---\nx: y\n").unwrap();
-        assert!(fields.is_empty() && body.starts_with("# T"));
+        let found = split(Path::new("a.md"), "---\r\nid: a\r\n---\r\n\r\n# T").unwrap();
+        assert_eq!((found.body, found.line), ("\r\n# T", 4));
+        let found = split(Path::new("a.md"), "# T\n---\nx: y\n").unwrap();
+        assert!(found.fields.is_empty() && found.body.starts_with("# T"));
+        let found = split(Path::new("a.md"), "---\nlayout: default\nid: a\n---\n").unwrap();
+        assert_eq!((found.foreign.as_slice(), found.fields.len()), (["layout".to_owned()].as_slice(), 1));
         assert!(split(Path::new("a.md"), "---\nid: a\n").is_err());
         assert!(split(Path::new("a.md"), &format!("---\n{}", "a: b\n".repeat(1000))).is_err());
     }

@@ -4,7 +4,7 @@ use super::chunk;
 use super::document::{Document, Draft, Format, Written, conflicts};
 use super::error::{Flaw, PolicyError};
 use super::front_matter;
-use crate::base::Language;
+use crate::base::{Digest, Language};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +16,13 @@ const MAX_JSONL: u64 = 1 << 30;
 /// Deepest folder below a given path.
 const MAX_DEPTH: usize = 32;
 
-/// What was found, sorted by id and version, and the files that were passed over because of their format.
+/// What was found, sorted by id and version.
 pub struct Gathered {
     pub documents: Vec<Document>,
+    /// Files that were passed over because of their format.
     pub skipped: Vec<PathBuf>,
+    /// What was passed over within files.
+    pub notes: Vec<String>,
 }
 
 /// Reads all documents under the given files and folders. Folders are read recursively; hidden files and
@@ -46,12 +49,12 @@ pub fn gather(
     }
     files.sort();
     files.dedup();
-    let mut found = Vec::new();
-    let mut flaws = Vec::new();
+    let (mut found, mut flaws, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (done, file) in files.iter().enumerate() {
         for draft in read(file)? {
             let checked = draft.and_then(|draft| {
                 let (file, line) = (draft.file.clone(), draft.line);
+                notes.extend(draft.foreign());
                 Ok((file, line, draft.finish(language)?))
             });
             match checked {
@@ -71,7 +74,7 @@ pub fn gather(
         return Err(PolicyError::NoDocuments(paths.join(", ")));
     }
     documents.sort_by(|a, b| (&a.id, &a.version).cmp(&(&b.id, &b.version)));
-    Ok(Gathered { documents, skipped })
+    Ok(Gathered { documents, skipped, notes })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -149,14 +152,17 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
 }
 
 fn one(file: &Path, text: &str, format: Format) -> Result<Draft, Vec<Flaw>> {
-    let (fields, body, line) = front_matter::split(file, text)?;
+    let front_matter::Split { fields, foreign, body, line } = front_matter::split(file, text)?;
     Ok(Draft {
         file: file.to_path_buf(),
         line,
         fields,
+        foreign,
         default_id: file.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         first_heading: chunk::first_heading(format, body),
         format,
+        pages: Vec::new(),
+        source: Some(Digest::of(text.as_bytes())),
         body: body.to_owned(),
     })
 }
@@ -195,9 +201,12 @@ fn json_line(file: &Path, line: usize, text: &str) -> Result<Draft, Vec<Flaw>> {
         file: file.to_path_buf(),
         line,
         fields,
+        foreign: Vec::new(),
         default_id: None,
         first_heading: chunk::first_heading(Format::Markdown, &body),
         format: Format::Markdown,
+        pages: Vec::new(),
+        source: None,
         body,
     })
 }
@@ -222,7 +231,7 @@ mod tests {
         let found = gathered(&[("set.jsonl", line), ("image.png", "")]).unwrap();
         let [first, second] = &found.documents[..] else { panic!() };
         assert_eq!(
-            (first.id.as_str(), first.version.as_str(), first.audience),
+            (first.id.as_str(), first.version.as_str(), first.audience.clone()),
             ("7", "2", Audience::Internal)
         );
         assert_eq!((first.language, second.language), (Language::De, Language::En));
@@ -233,15 +242,15 @@ mod tests {
     #[test]
     fn every_flaw_is_told_at_once() {
         let error = gathered(&[
-            ("a.md", "---\naudience: secret\nvalid_from: soon\nauthor: x\n---\nText"),
+            ("a.md", "---\naudience: Secret\nvalid_from: soon\ntitel: x\n---\nText"),
             ("b.jsonl", "{\"id\": \"b\"}\n{\"id\": \"c\", \"content\": \"\"}\nnot json"),
             ("c.txt", "---\nvalid_from: 2026-02-01\nvalid_to: 2026-01-01\n---\nText"),
         ]);
         let text = error.err().unwrap().to_string();
         for expected in [
-            "a.md:2: audience `secret`: use `public` or `internal`",
+            "a.md:2: audience `Secret`: write `public`, `internal`, or names of roles with commas between them",
+            "a.md:4: titel `x`: unknown field; did you mean `title`?",
             "a.md:3: valid_from `soon`: write a date as YYYY-MM-DD",
-            "a.md:4: author `x`: unknown field; allowed: id, version",
             "b.jsonl:1: content ``: add the document's text",
             "b.jsonl:2: body ``: the document has no text",
             "b.jsonl:3: line `not json`",

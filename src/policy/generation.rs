@@ -1,37 +1,43 @@
 //! One immutable state of the index: a folder `<state>/index/<hexadecimal digest>/` with
 //!
 //! - `documents.jsonl`: every document with its whole body, sorted by id and version;
+//! - `passages.jsonl`: where each of their passages stands, in the order of the documents;
+//! - `compounds.txt`: the words of German documents with their counts, by which compounds are taken apart;
 //! - `tantivy/`: the inverted index over the passages;
+//! - `vectors.json`: whose vectors the passages have, and the packs that hold them (see `vectors`);
 //! - `manifest.json`: the SHA-256 of each of these files, and what made them.
 //!
-//! The digest that names the folder covers `documents.jsonl` and the versions of chunker, analysis and
+//! The digest that names the folder covers `documents.jsonl`, the encoder, and the versions of chunker, analysis and
 //! layout, so equal content has one name. A generation is read and checked whole when it is opened, and
 //! is searched from memory: what was checked is what answers, and nothing writes into the folder again.
 
-use super::analysis::{self, Analysis};
-use super::chunk::{self, Chunk, characters};
+use super::analysis;
+use super::chunk::{self, characters};
+use super::compounds::Compounds;
 use super::document::{Document, in_force};
 use super::error::PolicyError;
-use super::grounds::{Audience, Passage};
-use crate::base::{Digest, Language, Timestamp, durable};
+use super::grounds::Passage;
+use super::invert::{self, Fields};
+use super::vectors::{self, Pack, Shelf};
+use crate::base::{Digest, Timestamp, durable};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tantivy::directory::{Directory, RamDirectory};
-use tantivy::schema::{
-    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
-};
-use tantivy::{Index, IndexWriter, Searcher, TantivyDocument};
+use tantivy::{Index, Searcher};
 
 /// Changes whenever the same documents may give another index.
-const LAYOUT: &str = "layout-1";
+const LAYOUT: &str = "layout-2";
 const DOCUMENTS: &str = "documents.jsonl";
+const PASSAGES: &str = "passages.jsonl";
+const COMPOUNDS: &str = "compounds.txt";
+const VECTORS: &str = "vectors.json";
 const MANIFEST: &str = "manifest.json";
 const TANTIVY: &str = "tantivy";
-/// Memory of the index writer in bytes; tantivy wants at least 15 MB.
-const WRITER_BYTES: usize = 64_000_000;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,38 +46,100 @@ pub struct Manifest {
     pub built_at: Timestamp,
     pub documents: usize,
     pub passages: usize,
+    /// Whose vectors the passages have; `None`: they are found by their words alone.
+    #[serde(default)]
+    pub encoder: Option<Digest>,
     pub made_by: Vec<String>,
     /// Path within the folder, with `/`, to the SHA-256 of the file.
     pub files: BTreeMap<String, Digest>,
 }
 
-/// The fields of the inverted index; the text fields once for each language.
-#[derive(Clone)]
-pub(super) struct Fields {
-    pub id: Field,
-    pub audience: Field,
-    pub language: Field,
-    pub from: Field,
-    pub to: Field,
-    pub passage: Field,
-    pub texts: BTreeMap<Language, [Field; 4]>,
+/// Where a passage stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    /// Counted in `documents`.
+    pub document: usize,
+    pub section: Vec<String>,
+    /// Characters of the document's body.
+    pub start: usize,
+    pub end: usize,
+    /// The head of the table that it begins in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<[usize; 2]>,
+}
+
+/// vectors.json
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Embeddings {
+    /// In the order in which they are looked into.
+    pub packs: Vec<Digest>,
+    /// For each document the digest of what its passages were embedded as.
+    pub documents: Vec<Digest>,
 }
 
 /// A generation that was opened and found whole.
 pub struct Generation {
     pub(super) manifest: Manifest,
     pub(super) documents: Vec<Document>,
+    /// On which days each document is in force.
+    pub(super) days: Vec<Option<(Date, Date)>>,
+    pub(super) places: Vec<Place>,
+    /// For each document its passages.
+    pub(super) passages: Vec<Range<usize>>,
     pub(super) searcher: Searcher,
     pub(super) fields: Fields,
+    pub(super) compounds: Arc<Compounds>,
+    pub(super) vectors: Option<Vectors>,
 }
 
-/// What the inverted index stores of a passage; its text is cut from the document.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Stored {
-    pub document: usize,
-    pub section: Vec<String>,
-    pub start: usize,
-    pub end: usize,
+/// The vectors of a generation's passages.
+pub(super) struct Vectors {
+    packs: Vec<Arc<Pack>>,
+    /// For each document its pack, and its first passage there.
+    at: Vec<(usize, usize)>,
+}
+
+impl Vectors {
+    fn open(
+        shelf: &Shelf,
+        encoder: &Digest,
+        wanted: &Embeddings,
+        passages: &[Range<usize>],
+    ) -> Result<Self, (String, String)> {
+        let open = |digest| {
+            let fault = |reason: &str| (vectors::path(digest), reason.to_owned());
+            let pack = shelf.pack(digest).map_err(fault)?;
+            if pack.encoder() == encoder { Ok(pack) } else { Err(fault("has another encoder's vectors")) }
+        };
+        let packs: Vec<Arc<Pack>> = wanted.packs.iter().map(open).collect::<Result<_, _>>()?;
+        let lacks = || (VECTORS.to_owned(), "names vectors that no pack has".to_owned());
+        let mut at = Vec::with_capacity(passages.len());
+        for (texts, own) in wanted.documents.iter().zip(passages) {
+            let found = packs.iter().enumerate().find_map(|(pack, held)| Some((pack, held.passages(texts)?)));
+            let (pack, held) = found.filter(|(_, held)| held.len() == own.len()).ok_or_else(lacks)?;
+            at.push((pack, held.start));
+        }
+        if at.len() == passages.len() { Ok(Self { packs, at }) } else { Err(lacks()) }
+    }
+
+    /// The vectors of a document's `count` passages, one after the other.
+    pub fn of(&self, document: usize, count: usize) -> &[i8] {
+        let Some((pack, first)) = self.at.get(document) else { return &[] };
+        self.packs.get(*pack).map_or(&[], |pack| pack.vectors(*first..first + count))
+    }
+
+    /// The vectors of the pieces of a document's passage.
+    pub fn pieces(&self, document: usize, passage: usize) -> &[i8] {
+        let Some((pack, first)) = self.at.get(document) else { return &[] };
+        self.packs.get(*pack).map_or(&[], |pack| pack.pieces(first + passage))
+    }
+
+    /// Bytes in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.packs.iter().map(|pack| pack.bytes()).sum()
+    }
 }
 
 impl Generation {
@@ -88,6 +156,11 @@ impl Generation {
         &self.documents
     }
 
+    /// Bytes that its vectors take in memory, about; generations share them.
+    pub fn vector_bytes(&self) -> usize {
+        self.vectors.as_ref().map_or(0, Vectors::bytes)
+    }
+
     /// Whether a quote is what the named version of the document says at that place.
     pub fn holds(&self, passage: &Passage) -> bool {
         let document =
@@ -100,7 +173,7 @@ impl Generation {
     ///
     /// # Errors
     /// [`PolicyError::Damaged`] with the file that differs.
-    pub(super) fn read(root: &Path, digest: &Digest) -> Result<Self, PolicyError> {
+    pub(super) fn read(root: &Path, digest: &Digest, shelf: &Shelf) -> Result<Self, PolicyError> {
         let folder = root.join(digest.hex());
         let damaged = |file: &str, reason: &str| PolicyError::Damaged {
             generation: digest.to_string(),
@@ -109,7 +182,7 @@ impl Generation {
         };
         let manifest = read_manifest(root, digest)?;
         let ram = RamDirectory::create();
-        let mut lines = Vec::new();
+        let mut own: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         for (name, expected) in &manifest.files {
             let bytes = fs::read(folder.join(name)).map_err(|_| damaged(name, "cannot be read"))?;
             if Digest::of(&bytes) != *expected {
@@ -117,23 +190,54 @@ impl Generation {
             }
             match name.strip_prefix("tantivy/") {
                 Some(file) => ram.atomic_write(Path::new(file), &bytes).map_err(PolicyError::io(&folder))?,
-                None => lines = bytes,
+                None => drop(own.insert(name, bytes)),
             }
         }
-        if name_of(&lines, &manifest.made_by) != *digest {
+        let mut take = |name: &str| own.remove(name).unwrap_or_default();
+        let lines = take(DOCUMENTS);
+        if name_of(&lines, &manifest.made_by, manifest.encoder.as_ref()) != *digest {
             return Err(damaged(DOCUMENTS, "does not have the generation's digest"));
         }
-        let text = std::str::from_utf8(&lines).map_err(|_| damaged(DOCUMENTS, "is not UTF-8"))?;
-        let documents: Vec<Document> = text
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>()
-            .map_err(|_| damaged(DOCUMENTS, "is not of this program's form"))?;
-        let index = Index::open(ram)?;
-        let (_, fields) = schema();
-        let searcher = index.reader()?.searcher();
-        Ok(Self { manifest, documents, searcher, fields })
+        if manifest.made_by != made_by() {
+            return Err(PolicyError::Earlier { generation: digest.to_string() });
+        }
+        let form = "is not of this program's form";
+        let documents: Vec<Document> = parsed(&lines).ok_or_else(|| damaged(DOCUMENTS, form))?;
+        let places: Vec<Place> = parsed(&take(PASSAGES)).ok_or_else(|| damaged(PASSAGES, form))?;
+        let passages = by_document(&places, documents.len()).ok_or_else(|| damaged(PASSAGES, form))?;
+        let compounds = std::str::from_utf8(&take(COMPOUNDS)).ok().and_then(Compounds::read);
+        let compounds = Arc::new(compounds.ok_or_else(|| damaged(COMPOUNDS, form))?);
+        let vectors = match &manifest.encoder {
+            None => None,
+            Some(encoder) => {
+                let wanted = serde_json::from_slice(&take(VECTORS)).map_err(|_| damaged(VECTORS, form))?;
+                let opened = Vectors::open(shelf, encoder, &wanted, &passages);
+                Some(opened.map_err(|(file, reason)| damaged(&file, &reason))?)
+            }
+        };
+        let (_, fields) = invert::schema();
+        let searcher = Index::open(ram)?.reader()?.searcher();
+        let days = in_force(&documents);
+        Ok(Self { manifest, documents, days, places, passages, searcher, fields, compounds, vectors })
     }
+}
+
+/// A value a line.
+fn parsed<T: serde::de::DeserializeOwned>(lines: &[u8]) -> Option<Vec<T>> {
+    std::str::from_utf8(lines).ok()?.lines().map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// For each document its passages, which stand in the order of the documents; `None` where they do not.
+fn by_document(places: &[Place], documents: usize) -> Option<Vec<Range<usize>>> {
+    let mut ranges = Vec::with_capacity(documents);
+    let mut from = 0;
+    for document in 0..documents {
+        let rest = places.get(from..)?;
+        let count = rest.iter().take_while(|place| place.document == document).count();
+        ranges.push(from..from + count);
+        from += count;
+    }
+    (from == places.len()).then_some(ranges)
 }
 
 pub(super) fn read_manifest(root: &Path, digest: &Digest) -> Result<Manifest, PolicyError> {
@@ -154,47 +258,82 @@ pub(super) fn read_manifest(root: &Path, digest: &Digest) -> Result<Manifest, Po
     Ok(manifest)
 }
 
+/// The packs that a generation of this program's layout needs; nothing of one that cannot be read.
+pub(super) fn packs_of(root: &Path, digest: &Digest) -> Vec<Digest> {
+    let bytes = fs::read(root.join(digest.hex()).join(VECTORS)).unwrap_or_default();
+    serde_json::from_slice(&bytes).map(|Embeddings { packs, .. }| packs).unwrap_or_default()
+}
+
+/// The documents of a generation of any layout, so that one from before can be built anew.
+pub(super) fn documents_of(root: &Path, digest: &Digest) -> Result<Vec<Document>, PolicyError> {
+    let damaged = |reason: &str| PolicyError::Damaged {
+        generation: digest.to_string(),
+        file: DOCUMENTS.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let manifest = read_manifest(root, digest)?;
+    let lines = fs::read(root.join(digest.hex()).join(DOCUMENTS)).map_err(|_| damaged("cannot be read"))?;
+    if name_of(&lines, &manifest.made_by, manifest.encoder.as_ref()) != *digest {
+        return Err(damaged("does not have the generation's digest"));
+    }
+    parsed(&lines).ok_or_else(|| damaged("is not of this program's form"))
+}
+
 fn made_by() -> Vec<String> {
     [chunk::VERSION, analysis::VERSION, LAYOUT].map(str::to_owned).to_vec()
 }
 
 /// The name of the generation that holds these documents.
-fn name_of(lines: &[u8], made_by: &[String]) -> Digest {
-    Digest::of_parts(made_by.iter().map(String::as_bytes).chain([lines]).collect::<Vec<_>>())
+fn name_of(lines: &[u8], made_by: &[String], encoder: Option<&Digest>) -> Digest {
+    let encoder = encoder.map(|encoder| encoder.as_str().as_bytes());
+    Digest::of_parts(made_by.iter().map(String::as_bytes).chain(encoder).chain([lines]).collect::<Vec<_>>())
 }
 
-/// What [`build`] would make.
+/// What [`Blueprint::build`] would make.
 pub(super) struct Blueprint {
     pub digest: Digest,
+    encoder: Option<Digest>,
     lines: Vec<u8>,
 }
 
 impl Blueprint {
+    /// `documents` are sorted by id and version.
+    ///
     /// # Errors
     /// Never for documents that were read; a document is always JSON.
-    pub fn of(documents: &[Document]) -> Result<Self, PolicyError> {
-        let mut lines = Vec::new();
-        for document in documents {
-            serde_json::to_writer(&mut lines, document)
-                .map_err(|error| PolicyError::io(Path::new(DOCUMENTS))(error.into()))?;
-            lines.push(b'\n');
-        }
-        Ok(Self { digest: name_of(&lines, &made_by()), lines })
+    pub fn of(documents: &[Document], encoder: Option<&Digest>) -> Result<Self, PolicyError> {
+        let lines = lines_of(DOCUMENTS, documents)?;
+        Ok(Self { digest: name_of(&lines, &made_by(), encoder), encoder: encoder.cloned(), lines })
     }
 
-    /// Builds the generation in an empty folder. `progress` receives documents done and in all.
+    /// Builds the generation in an empty folder. `embeddings` are there where there is an encoder. `progress`
+    /// receives documents done and in all.
     pub fn build(
         self,
         folder: &Path,
         documents: &[Document],
+        (places, embeddings): (&[Place], Option<&Embeddings>),
         now: Timestamp,
         progress: &dyn Fn(usize, usize),
     ) -> Result<Manifest, PolicyError> {
         let tantivy = folder.join(TANTIVY);
         fs::create_dir_all(&tantivy).map_err(PolicyError::io(&tantivy))?;
-        let passages = invert(&tantivy, documents, progress)?;
-        write_durably(&folder.join(DOCUMENTS), &self.lines)?;
-        let mut files = BTreeMap::from([(DOCUMENTS.to_owned(), Digest::of(&self.lines))]);
+        let compounds = Arc::new(invert::compounds(documents));
+        invert::invert(&tantivy, documents, places, &compounds, progress)?;
+        let mut own = vec![
+            (DOCUMENTS, self.lines),
+            (PASSAGES, lines_of(PASSAGES, places)?),
+            (COMPOUNDS, compounds.written().into_bytes()),
+        ];
+        if let Some(embeddings) = embeddings {
+            let json = serde_json::to_vec(embeddings).map_err(|e| PolicyError::io(folder)(e.into()))?;
+            own.push((VECTORS, json));
+        }
+        let mut files = BTreeMap::new();
+        for (name, bytes) in own {
+            write_durably(&folder.join(name), &bytes)?;
+            files.insert(name.to_owned(), Digest::of(&bytes));
+        }
         for entry in fs::read_dir(&tantivy).map_err(PolicyError::io(&tantivy))? {
             let path = entry.map_err(PolicyError::io(&tantivy))?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -209,7 +348,8 @@ impl Blueprint {
             generation: self.digest,
             built_at: now,
             documents: documents.len(),
-            passages,
+            passages: places.len(),
+            encoder: self.encoder,
             made_by: made_by(),
             files,
         };
@@ -221,100 +361,26 @@ impl Blueprint {
     }
 }
 
-fn schema() -> (Schema, Fields) {
-    let mut builder = Schema::builder();
-    let text = |name: &str, builder: &mut tantivy::schema::SchemaBuilder| {
-        let indexing = TextFieldIndexing::default()
-            .set_tokenizer("whitespace")
-            .set_index_option(IndexRecordOption::WithFreqs);
-        builder.add_text_field(name, TextOptions::default().set_indexing_options(indexing))
+fn lines_of<T: Serialize>(name: &str, values: &[T]) -> Result<Vec<u8>, PolicyError> {
+    let mut lines = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut lines, value)
+            .map_err(|error| PolicyError::io(Path::new(name))(error.into()))?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// The passages of all documents, in their order.
+pub(super) fn places(documents: &[Document]) -> Vec<Place> {
+    let of = |(document, of): (usize, &Document)| {
+        let place = move |chunk: chunk::Chunk| {
+            let chunk::Chunk { section, start, end, head } = chunk;
+            Place { document, section, start, end, head }
+        };
+        chunk::chunks(of).into_iter().map(place).collect::<Vec<_>>()
     };
-    let texts = Language::ALL.map(|language| {
-        let fields = ["title", "above", "heading", "body"]
-            .map(|name| text(&format!("{name}_{language}"), &mut builder));
-        (language, fields)
-    });
-    let fields = Fields {
-        texts: texts.into_iter().collect(),
-        id: builder.add_text_field("id", STRING),
-        audience: builder.add_text_field("audience", STRING),
-        language: builder.add_text_field("language", STRING),
-        from: builder.add_i64_field("from", INDEXED | FAST),
-        to: builder.add_i64_field("to", INDEXED | FAST),
-        passage: builder.add_bytes_field("passage", STORED),
-    };
-    (builder.build(), fields)
-}
-
-/// Writes the inverted index and returns the number of passages.
-fn invert(
-    folder: &Path,
-    documents: &[Document],
-    progress: &dyn Fn(usize, usize),
-) -> Result<usize, PolicyError> {
-    let (schema, fields) = schema();
-    let index = Index::create_in_dir(folder, schema)?;
-    let mut writer: IndexWriter<TantivyDocument> = index.writer_with_num_threads(1, WRITER_BYTES)?;
-    let mut analyses: BTreeMap<Language, Analysis> =
-        Language::ALL.map(|language| (language, Analysis::of(language))).into();
-    let days = in_force(documents);
-    let mut passages = 0;
-    for (number, (document, days)) in documents.iter().zip(days).enumerate() {
-        if let (Some(analysis), Some(texts)) =
-            (analyses.get_mut(&document.language), fields.texts.get(&document.language))
-        {
-            for chunk in chunk::chunks(document) {
-                writer.add_document(entry(&fields, *texts, analysis, (number, document), &chunk, days)?)?;
-                passages += 1;
-            }
-        }
-        progress(number + 1, documents.len());
-    }
-    writer.commit()?;
-    writer.wait_merging_threads()?;
-    Ok(passages)
-}
-
-fn entry(
-    fields: &Fields,
-    [title, above, heading, body]: [Field; 4],
-    analysis: &mut Analysis,
-    (number, document): (usize, &Document),
-    chunk: &Chunk,
-    days: Option<(Date, Date)>,
-) -> Result<TantivyDocument, PolicyError> {
-    let mut words = |text: &str| analysis.words(text).join(" ");
-    let mut entry = TantivyDocument::default();
-    entry.add_text(title, words(&document.title));
-    if let Some((own, outer)) = chunk.section.split_last() {
-        entry.add_text(above, words(&outer.join(" ")));
-        entry.add_text(heading, words(own));
-    }
-    entry.add_text(body, words(characters(&document.body, chunk.start, chunk.end).unwrap_or("")));
-    entry.add_text(fields.id, &document.id);
-    entry.add_text(fields.audience, audience_term(document.audience));
-    entry.add_text(fields.language, document.language.code());
-    // A document that is never in force ends before it begins.
-    let (from, to) = days.map_or((1, 0), |(from, to)| (day(from), day(to)));
-    entry.add_i64(fields.from, from);
-    entry.add_i64(fields.to, to);
-    let stored =
-        Stored { document: number, section: chunk.section.clone(), start: chunk.start, end: chunk.end };
-    let json = serde_json::to_vec(&stored).map_err(|e| PolicyError::io(Path::new(TANTIVY))(e.into()))?;
-    entry.add_bytes(fields.passage, &json);
-    Ok(entry)
-}
-
-pub(super) const fn audience_term(audience: Audience) -> &'static str {
-    match audience {
-        Audience::Public => "public",
-        Audience::Internal => "internal",
-    }
-}
-
-/// A day as a number that sorts like the date.
-pub(super) fn day(date: Date) -> i64 {
-    (i64::from(date.year()) * 100 + i64::from(date.month())) * 100 + i64::from(date.day())
+    documents.iter().enumerate().flat_map(of).collect()
 }
 
 /// Writes a file and waits until it is on the disk.

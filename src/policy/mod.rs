@@ -8,24 +8,41 @@
 //! that is not in force, change a generation once it is published, or know who asks.
 
 mod analysis;
+pub mod bar;
 mod chunk;
+mod compounds;
 mod diff;
 pub mod document;
+mod embed;
 pub mod error;
 mod front_matter;
 mod gather;
 mod generation;
 pub mod grounds;
+mod invert;
+mod lexical;
 mod live;
+mod preview;
+mod publish;
 mod search;
+mod sentences;
+pub mod validate;
+mod vectors;
 
 pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
 pub use document::{Document, parse_date};
+pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
+pub use gather::{Gathered, gather};
 pub use generation::{Generation, Manifest};
-pub use grounds::{Audience, Grounds, Passage};
-pub use live::{Listed, Options, Policies, Published, index, list, open_generation, rollback};
-pub use search::Question;
+pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
+pub use live::Policies;
+pub use preview::{Preview, preview};
+pub use publish::{
+    Following, Listed, Options, Published, amend, follow, forget, index, list, open_generation, publish,
+    rollback,
+};
+pub use search::{Nearness, Question};
 
 #[cfg(test)]
 mod tests;

@@ -1,34 +1,34 @@
 //! A question finds passages.
 //!
-//! Okapi BM25 (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75) over title, headings and body, each in the
-//! document's language. Audience, language, date and document ids are clauses of the query itself, so a
-//! passage that may not be seen is never scored, counted or returned.
+//! By their words (`lexical`) and, where the generation has vectors of the encoder that reads the question, by
+//! their meaning: the nearest passages by the vector of the whole, and those that either way finds are compared piece
+//! by piece. Audience, language, date, product and document ids limit what is looked at, so a passage that may not
+//! be seen is never scored, counted or returned.
 
-use super::analysis::{Analysis, without_stop_words};
 use super::chunk::characters;
+use super::embed::read_as;
 use super::error::PolicyError;
-use super::generation::{Generation, Stored, audience_term, day};
-use super::grounds::{Audience, Grounds, Passage};
+use super::generation::{Generation, Place, Vectors};
+use super::grounds::{Clearance, Grounds, Passage};
+use super::lexical::Asked;
+use super::sentences;
 use crate::base::{Language, Probability};
+use crate::understanding::Understanding;
+use crate::understanding::search::{self, Embedded, SearchWeights};
 use jiff::civil::Date;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use tantivy::collector::TopDocs;
-use tantivy::query::{
-    BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermQuery, TermSetQuery,
-};
-use tantivy::schema::{IndexRecordOption, Value};
-use tantivy::{DocAddress, Searcher, TantivyDocument, Term};
+use std::collections::{BTreeMap, HashMap};
 
-/// Weights of title, outer headings, the passage's own heading, and body.
-const BOOSTS: [f32; 4] = [1.0, 0.5, 2.0, 1.0];
-/// Further words of a question are not looked up.
-const MOST_WORDS: usize = 128;
-/// The passages that `answerable` looks at.
+/// The passages that `answerable` looks at where words alone are compared.
 const JUDGED: usize = 5;
 /// Most passages in one answer.
 pub const MOST_PASSAGES: usize = 100;
+/// Passages whose words are scored.
+const BY_WORDS: usize = 1_000;
+/// Passages that are compared piece by piece, at least: half of them the best by their words, half by their vectors.
+const COMPARED: usize = 100;
+
+/// See [`Question::each`].
+pub const PASSAGES_A_PLACE: usize = 20;
 
 /// What is asked, and what the asker may see.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,156 +38,246 @@ pub struct Question {
     pub text: String,
     /// Only documents in this language; `None`: in all.
     pub language: Option<Language>,
-    /// The most that may be returned: `Internal` includes public documents.
-    pub audience: Audience,
+    /// The most that may be returned.
+    pub audience: Clearance,
     /// The day whose rules apply.
     pub as_of: Date,
     /// Only documents with these ids; `None`: all. An empty list finds nothing.
     pub documents: Option<Vec<String>>,
+    /// Only documents of this product.
+    pub product: Option<String>,
     /// Most passages wanted, 1..=100; values outside become the nearest bound.
     pub top: usize,
+    /// Most passages of one document, 0: any number; `None`: one, and one more for every [`PASSAGES_A_PLACE`] that it
+    /// has, so that a short document leaves room for others and a long one counts as several.
+    pub each: Option<usize>,
 }
 
-/// A question's words in one language, each with its inverse document frequency.
-struct Asked {
-    analysis: Analysis,
-    words: BTreeMap<String, f64>,
-}
-
-impl Asked {
-    fn answered_by(&mut self, passage: &Passage) -> f64 {
-        let text = format!("{} {} {}", passage.title, passage.section.join(" "), passage.text);
-        let there: BTreeSet<String> = self.analysis.words(&text).into_iter().collect();
-        let all: f64 = self.words.values().sum();
-        let found: f64 = self.words.iter().filter(|(word, _)| there.contains(*word)).map(|(_, r)| r).sum();
-        if all > 0.0 { found / all * passage.score / (passage.score + all) } else { 0.0 }
-    }
+/// How near a passage is to a question.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Nearness {
+    /// Its BM25 score; 0 where it shares no word with the question.
+    pub words: f64,
+    /// The cosine of their vectors.
+    pub vector: f64,
+    /// The mean over the question's pieces of the cosine of the nearest piece.
+    pub pieces: f64,
 }
 
 impl Generation {
-    /// The best passages, best first, ties in the order of documents. `score` is the BM25 score, comparable
-    /// within one answer only. Any text is a question; one without words to look up finds nothing.
+    /// The best passages, best first, ties in the order of documents. `score` is comparable within one answer only.
+    /// Any text is a question; one without words to look up finds nothing where words alone are compared.
     ///
-    /// `answerable` is not calibrated yet. It is the best over the first passages of c * s / (s + m): s the
-    /// passage's score, m the sum of the inverse document frequencies of the question's words, and c the
-    /// share of m whose words stand in the passage, its headings or its title. So it is low where words
-    /// that carry the question are in no document, and never 1.
+    /// `answerable` is calibrated where the passages have vectors of `models`. Elsewhere it is the best over the first
+    /// passages of c * s / (s + m): s the passage's score, m the sum of the inverse document frequencies of the
+    /// question's words, and c the share of m whose words stand in the passage, its headings or its title.
     ///
     /// # Errors
-    /// Only for a failure of the search engine.
-    pub fn search(&self, question: &Question) -> Result<Grounds, PolicyError> {
+    /// Only for a failure of the search engine or of the encoder.
+    pub fn search(
+        &self,
+        question: &Question,
+        models: Option<&Understanding>,
+    ) -> Result<Grounds, PolicyError> {
         let mut asked = self.asked(question)?;
-        let mut grounds = Grounds {
+        let by_words = self.by_words(question, &asked, BY_WORDS)?;
+        let models = models.filter(|models| models.searcher().is_some());
+        let own = models.filter(|models| models.searcher() == self.manifest.encoder.as_ref());
+        let (found, answerable) = match (&self.vectors, own) {
+            (Some(vectors), Some(models)) if !question.text.trim().is_empty() => {
+                self.by_meaning(question, (vectors, models), by_words)?
+            }
+            _ => {
+                let chosen = self.chosen(question, by_words).into_iter();
+                let passages: Vec<Passage> = chosen
+                    .filter_map(|(number, score)| self.passage(self.places.get(number)?, score))
+                    .collect();
+                let answerable = self.answerable_by_words(&mut asked, &passages);
+                (passages, answerable)
+            }
+        };
+        Ok(Grounds {
             id: question.id.clone(),
-            passages: Vec::new(),
-            answerable: Probability::ZERO,
+            passages: found,
+            answerable,
             generation: self.digest().clone(),
-        };
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, self.any_of(&asked))];
-        clauses.extend(self.filters(question).into_iter().map(|filter| {
-            let silent: Box<dyn Query> = Box::new(ConstScoreQuery::new(filter, 0.0));
-            (Occur::Must, silent)
-        }));
-        let top = TopDocs::with_limit(question.top.clamp(1, MOST_PASSAGES)).order_by_score();
-        for (score, address) in self.searcher.search(&BooleanQuery::new(clauses), &top)? {
-            grounds.passages.extend(self.passage(address, f64::from(score))?);
+        })
+    }
+
+    /// How near the passages are that are worth comparing, by their numbers in the order of documents: for fitting
+    /// weights. Nothing where the generation has no vectors of these models.
+    ///
+    /// # Errors
+    /// As `search`.
+    pub fn nearness(
+        &self,
+        question: &Question,
+        models: &Understanding,
+    ) -> Result<BTreeMap<usize, Nearness>, PolicyError> {
+        let Some(vectors) = &self.vectors else { return Ok(BTreeMap::new()) };
+        let asked = self.asked(question)?;
+        let by_words = self.by_words(question, &asked, BY_WORDS)?;
+        let embedded = models.embedded(&[question.text.as_str()]).map_err(PolicyError::Encoder)?;
+        let embedded = embedded.into_iter().next().unwrap_or_default();
+        Ok(self.near(question, (vectors, models), &embedded, by_words))
+    }
+
+    /// The best passages by their words alone, by their numbers in the order of documents, with their scores.
+    ///
+    /// # Errors
+    /// A failure of the search engine.
+    pub fn words(&self, question: &Question, most: usize) -> Result<Vec<(usize, f64)>, PolicyError> {
+        self.by_words(question, &self.asked(question)?, most)
+    }
+
+    fn by_meaning(
+        &self,
+        question: &Question,
+        (vectors, models): (&Vectors, &Understanding),
+        by_words: Vec<(usize, f64)>,
+    ) -> Result<(Vec<Passage>, Probability), PolicyError> {
+        let embedded = models.embedded(&[question.text.as_str()]).map_err(PolicyError::Encoder)?;
+        let embedded = embedded.into_iter().next().unwrap_or_default();
+        let weights = &models.calibration().search;
+        let near = self.near(question, (vectors, models), &embedded, by_words);
+        let mut ranked: Vec<(usize, f64)> = near
+            .iter()
+            .map(|(passage, near)| (*passage, weights.score(near.words, near.vector, near.pieces)))
+            .collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let answerable = answerable(weights, &ranked, &near);
+        let mut passages = Vec::new();
+        for (number, score) in self.chosen(question, ranked) {
+            let Some(place) = self.places.get(number) else { continue };
+            let (Some(document), Some(mut passage)) =
+                (self.documents.get(place.document), self.passage(place, score))
+            else {
+                continue;
+            };
+            let (read, before) = read_as(document, place);
+            let pieces = (read.as_str(), before, self.pieces(vectors, number, place));
+            passage.sentences = sentences::answering(&passage, &embedded, pieces, models)?;
+            passages.push(passage);
         }
-        for passage in grounds.passages.iter().take(JUDGED) {
-            if let Some(asked) = asked.get_mut(&passage.language) {
-                let share = Probability::new(asked.answered_by(passage)).rounded();
-                grounds.answerable = if share > grounds.answerable { share } else { grounds.answerable };
+        Ok((passages, answerable))
+    }
+
+    /// The vectors of a passage's pieces.
+    fn pieces<'a>(&self, vectors: &'a Vectors, passage: usize, place: &Place) -> &'a [i8] {
+        let first = self.passages.get(place.document).map_or(passage, |own| own.start);
+        vectors.pieces(place.document, passage - first)
+    }
+
+    /// How near the passages are that are worth comparing.
+    fn near(
+        &self,
+        question: &Question,
+        (vectors, models): (&Vectors, &Understanding),
+        embedded: &Embedded,
+        by_words: Vec<(usize, f64)>,
+    ) -> BTreeMap<usize, Nearness> {
+        let kernel = models.model().kernel();
+        let mut cosines: Vec<(usize, i32)> = Vec::with_capacity(self.places.len());
+        for (document, passages) in self.passages.iter().enumerate() {
+            if self.admits(question, document) {
+                let sums = kernel.dots(&embedded.vector, vectors.of(document, passages.len()));
+                cosines.extend(passages.clone().zip(sums));
             }
         }
-        Ok(grounds)
+        let by_number: HashMap<usize, i32> = cosines.iter().copied().collect();
+        let words: HashMap<usize, f64> = by_words.iter().copied().collect();
+        let wanted = COMPARED.max(2 * question.top.clamp(1, MOST_PASSAGES)) / 2;
+        if cosines.len() > wanted {
+            cosines.select_nth_unstable_by(wanted, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            cosines.truncate(wanted);
+        }
+        let candidates = cosines.iter().map(|(passage, _)| *passage);
+        let candidates = candidates.chain(by_words.iter().take(wanted).map(|(passage, _)| *passage));
+        let mut near = BTreeMap::new();
+        for passage in candidates {
+            let Some(place) = self.places.get(passage) else { continue };
+            let cosines = search::nearest(kernel, embedded, self.pieces(vectors, passage, place));
+            let count = cosines.len().max(1) as f64;
+            near.insert(
+                passage,
+                Nearness {
+                    words: words.get(&passage).copied().unwrap_or(0.0),
+                    vector: by_number.get(&passage).map_or(0.0, |sum| search::cosine(*sum)),
+                    pieces: cosines.iter().sum::<f64>() / count,
+                },
+            );
+        }
+        near
     }
 
-    /// The question's words in each language that is searched.
-    fn asked(&self, question: &Question) -> Result<BTreeMap<Language, Asked>, PolicyError> {
-        let text = match question.language {
-            Some(_) => Cow::Borrowed(question.text.as_str()),
-            None => Cow::Owned(without_stop_words(&question.text)),
-        };
-        let mut all = BTreeMap::new();
-        for (language, [_, _, _, body]) in &self.fields.texts {
-            if question.language.is_none_or(|wanted| wanted == *language) {
-                let mut analysis = Analysis::of(*language);
-                let mut words = BTreeMap::new();
-                for word in analysis.distinct(&text, MOST_WORDS) {
-                    let rarity = rarity(&self.searcher, &Term::from_field_text(*body, &word))?;
-                    words.insert(word, rarity);
-                }
-                all.insert(*language, Asked { analysis, words });
+    /// The first of the ranked passages, at most so many of one document.
+    fn chosen(&self, question: &Question, mut ranked: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
+        let mut taken: HashMap<usize, usize> = HashMap::new();
+        ranked.retain(|(passage, _)| {
+            let Some(place) = self.places.get(*passage) else { return false };
+            let count = taken.entry(place.document).or_default();
+            *count += 1;
+            let passages = self.passages.get(place.document).map_or(0, ExactSizeIterator::len);
+            match question.each {
+                Some(most) => most == 0 || *count <= most,
+                None => *count <= 1 + passages / PASSAGES_A_PLACE,
             }
-        }
-        Ok(all)
+        });
+        ranked.truncate(question.top.clamp(1, MOST_PASSAGES));
+        ranked
     }
 
-    /// Matches what has at least one of the words in one of its texts.
-    fn any_of(&self, asked: &BTreeMap<Language, Asked>) -> Box<dyn Query> {
-        let mut either: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for (language, texts) in &self.fields.texts {
-            for word in asked.get(language).into_iter().flat_map(|asked| asked.words.keys()) {
-                for (field, boost) in texts.iter().zip(BOOSTS) {
-                    let term =
-                        TermQuery::new(Term::from_field_text(*field, word), IndexRecordOption::WithFreqs);
-                    either.push((Occur::Should, Box::new(BoostQuery::new(Box::new(term), boost))));
-                }
-            }
-        }
-        Box::new(BooleanQuery::new(either))
-    }
-
-    fn filters(&self, question: &Question) -> Vec<Box<dyn Query>> {
-        let fields = &self.fields;
-        let is = |field, text: &str| -> Box<dyn Query> {
-            Box::new(TermQuery::new(Term::from_field_text(field, text), IndexRecordOption::Basic))
-        };
-        let today = day(question.as_of);
-        let begun =
-            RangeQuery::new(Bound::Unbounded, Bound::Included(Term::from_field_i64(fields.from, today)));
-        let not_over =
-            RangeQuery::new(Bound::Included(Term::from_field_i64(fields.to, today)), Bound::Unbounded);
-        let mut filters: Vec<Box<dyn Query>> = vec![Box::new(begun), Box::new(not_over)];
-        match question.audience {
-            Audience::Public => filters.push(is(fields.audience, audience_term(Audience::Public))),
-            Audience::Internal => {}
-        }
-        if let Some(language) = question.language {
-            filters.push(is(fields.language, language.code()));
-        }
-        if let Some(ids) = &question.documents {
-            let terms = ids.iter().map(|id| Term::from_field_text(fields.id, id));
-            filters.push(Box::new(TermSetQuery::new(terms)));
-        }
-        filters
-    }
-
-    fn passage(&self, address: DocAddress, score: f64) -> Result<Option<Passage>, PolicyError> {
-        let entry: TantivyDocument = self.searcher.doc(address)?;
-        let stored = entry.get_first(self.fields.passage).and_then(|value| value.as_bytes());
-        let stored: Option<Stored> = stored.and_then(|bytes| serde_json::from_slice(bytes).ok());
-        let Some(stored) = stored else { return Ok(None) };
-        let Some(document) = self.documents.get(stored.document) else { return Ok(None) };
-        let Some(text) = characters(&document.body, stored.start, stored.end) else { return Ok(None) };
-        Ok(Some(Passage {
+    fn passage(&self, place: &Place, score: f64) -> Option<Passage> {
+        let document = self.documents.get(place.document)?;
+        Some(Passage {
             document: document.id.clone(),
             version: document.version.clone(),
             title: document.title.clone(),
             language: document.language,
-            section: stored.section,
-            text: text.to_owned(),
-            start: stored.start,
-            end: stored.end,
-            page: None,
-            audience: document.audience,
+            section: place.section.clone(),
+            text: characters(&document.body, place.start, place.end)?.to_owned(),
+            start: place.start,
+            end: place.end,
+            page: document.page_of(place.start),
+            audience: document.audience.clone(),
             score: (score * 10_000.0).round() / 10_000.0,
-        }))
+            sentences: Vec::new(),
+        })
+    }
+
+    fn answerable_by_words(
+        &self,
+        asked: &mut BTreeMap<Language, Asked>,
+        passages: &[Passage],
+    ) -> Probability {
+        let mut best = Probability::ZERO;
+        for passage in passages.iter().take(JUDGED) {
+            let Some(asked) = asked.get_mut(&passage.language) else { continue };
+            let text = format!("{} {} {}", passage.title, passage.section.join(" "), passage.text);
+            let all = asked.rarity();
+            let share =
+                if all > 0.0 { asked.covered_by(&text) * passage.score / (passage.score + all) } else { 0.0 };
+            let share = Probability::new(share).rounded();
+            best = if share > best { share } else { best };
+        }
+        best
     }
 }
 
-/// The inverse document frequency as BM25 has it.
-fn rarity(searcher: &Searcher, term: &Term) -> Result<f64, PolicyError> {
-    let all = searcher.num_docs() as f64;
-    let with = searcher.doc_freq(term)? as f64;
-    Ok((1.0 + (all - with + 0.5) / (with + 0.5)).ln())
+/// Whether the best passage answers: by how near it is, and by how much it stands out.
+fn answerable(
+    weights: &SearchWeights,
+    ranked: &[(usize, f64)],
+    near: &BTreeMap<usize, Nearness>,
+) -> Probability {
+    let Some((best, near)) = ranked.first().and_then(|(passage, _)| ranked.first().zip(near.get(passage)))
+    else {
+        return Probability::ZERO;
+    };
+    let rest = ranked.iter().skip(1).take(JUDGED).map(|(_, score)| score);
+    let (count, sum) = rest.fold((0.0, 0.0), |(count, sum), score| (count + 1.0, sum + score));
+    let stands_out = if count > 0.0 { best.1 - sum / count } else { 0.0 };
+    let [base, words, vector, pieces, out] = weights.answerable;
+    let z = base + words * near.words + vector * near.vector + pieces * near.pieces + out * stands_out;
+    Probability::new(1.0 / (1.0 + (-z).exp())).rounded()
 }

@@ -8,7 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 fn publish(state: &Path, paths: &[PathBuf]) -> Published {
-    let options = Options { language: Language::En, now: Timestamp::from_millis(1_790_000_000_000) };
+    let options = Options {
+        language: Language::En,
+        now: Timestamp::from_millis(1_790_000_000_000),
+        models: None,
+        bar: None,
+    };
     index(state, paths, options, &|_, _| {}).unwrap()
 }
 
@@ -23,10 +28,12 @@ fn question(text: &str) -> Question {
         id: "q".to_owned(),
         text: text.to_owned(),
         language: None,
-        audience: Audience::Public,
+        audience: Clearance::Public,
         as_of: parse_date("2026-09-21").unwrap(),
         documents: None,
+        product: None,
         top: 5,
+        each: Some(0),
     }
 }
 
@@ -42,7 +49,7 @@ fn samples() -> &'static Policies {
 }
 
 fn best(question: &Question) -> (String, String) {
-    let grounds = samples().search(question).unwrap();
+    let grounds = samples().search(question, None).unwrap();
     grounds.passages.first().map(|p| (p.document.clone(), p.section.join(" > "))).unwrap_or_default()
 }
 
@@ -64,7 +71,7 @@ fn the_version_in_force_on_the_day_answers() {
         let mut question = question("Kontoführung pro Monat Klassik");
         question.as_of = parse_date(day).unwrap();
         question.documents = Some(vec!["fees-de".to_owned()]);
-        let grounds = samples().search(&question).unwrap();
+        let grounds = samples().search(&question, None).unwrap();
         let versions: Vec<&str> = grounds.passages.iter().map(|p| p.version.as_str()).collect();
         assert!(versions.iter().all(|v| Some(*v) == version), "{day}: {versions:?}");
         assert_eq!(versions.is_empty(), version.is_none(), "{day}");
@@ -75,14 +82,14 @@ fn the_version_in_force_on_the_day_answers() {
 fn what_is_internal_is_found_by_insiders_only() {
     let mut question = question("Betrugskennzeichen F2 Geldwäsche Übergabe fraud escalation approval limit");
     question.top = 100;
-    let public = samples().search(&question).unwrap();
+    let public = samples().search(&question, None).unwrap();
     assert!(public.passages.iter().all(|p| p.audience == Audience::Public));
-    question.audience = Audience::Internal;
-    let all = samples().search(&question).unwrap();
+    question.audience = Clearance::All;
+    let all = samples().search(&question, None).unwrap();
     assert_eq!(all.passages[0].audience, Audience::Internal);
-    question.audience = Audience::Public;
+    question.audience = Clearance::Public;
     question.documents = Some(vec!["internal-fraud-flag-de".to_owned()]);
-    let asked_by_name = samples().search(&question).unwrap();
+    let asked_by_name = samples().search(&question, None).unwrap();
     assert!(asked_by_name.passages.is_empty() && asked_by_name.answerable.get() == 0.0);
 }
 
@@ -91,15 +98,15 @@ fn language_and_documents_limit_the_answer() {
     let mut german = question("account Konto");
     german.language = Some(Language::De);
     german.top = 100;
-    let found = samples().search(&german).unwrap().passages;
+    let found = samples().search(&german, None).unwrap().passages;
     assert!(!found.is_empty() && found.iter().all(|p| p.language == Language::De));
     german.documents = Some(Vec::new());
-    assert!(samples().search(&german).unwrap().passages.is_empty());
+    assert!(samples().search(&german, None).unwrap().passages.is_empty());
 }
 
 #[test]
 fn answerable_is_higher_where_an_answer_is() {
-    let answerable = |text| samples().search(&question(text)).unwrap().answerable.get();
+    let answerable = |text| samples().search(&question(text), None).unwrap().answerable.get();
     let (known, unknown) =
         (answerable("unlock account at a branch"), answerable("bake bread with sourdough yeast"));
     assert!(known > 0.4 && unknown < 0.2 && unknown < known, "{known} {unknown}");
@@ -110,9 +117,9 @@ fn answerable_is_higher_where_an_answer_is() {
 fn every_quote_is_in_its_document() {
     let mut all =
         question("Konto Karte account card the die der und Zugang payment Zahlung transfer Überweisung");
-    (all.audience, all.top) = (Audience::Internal, 100);
-    let grounds = samples().search(&all).unwrap();
-    let generation = samples().current();
+    (all.audience, all.top) = (Clearance::All, 100);
+    let grounds = samples().search(&all, None).unwrap();
+    let generation = samples().current(None);
     assert!(grounds.passages.len() > 50);
     for passage in &grounds.passages {
         assert!(generation.holds(passage));
@@ -128,7 +135,7 @@ proptest! {
     fn any_text_is_a_question(text in "(\\PC|[\"+*()\\[\\]{}:^~\\\\/&|!<>\u{0}\u{202e}]|AND|OR|NOT|konto|account| ){0,60}", top in 0_usize..1_000) {
         let mut question = question(&text);
         question.top = top;
-        let grounds = samples().search(&question).unwrap();
+        let grounds = samples().search(&question, None).unwrap();
         prop_assert!(grounds.passages.len() <= top.max(1));
         prop_assert!(grounds.passages.windows(2).all(|pair| pair[0].score >= pair[1].score));
     }
@@ -152,7 +159,7 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     let first = publish_lines(state, FIRST);
     let policies = Policies::open(state).unwrap();
     let says = |text: &str| {
-        let grounds = policies.search(&question("fee")).unwrap();
+        let grounds = policies.search(&question("fee"), None).unwrap();
         assert!(grounds.passages[0].text.contains(text), "{grounds:?}");
         grounds.generation
     };
@@ -175,8 +182,8 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     );
     assert_eq!(listed.len(), 2);
     let old = open_generation(state, first.generation.as_str()).unwrap();
-    let quote = policies.search(&question("fee")).unwrap().passages.remove(0);
-    assert!(!old.holds(&quote) && policies.current().holds(&quote));
+    let quote = policies.search(&question("fee"), None).unwrap().passages.remove(0);
+    assert!(!old.holds(&quote) && policies.current(None).holds(&quote));
     assert!(rollback(state, "sha256:ffff").unwrap_err().to_string().contains(first.generation.as_str()));
     assert_eq!(diff(state, first.generation.as_str(), hex).unwrap().documents.len(), 1);
 }
@@ -195,7 +202,7 @@ fn a_damaged_generation_is_refused_and_rebuilt_and_a_running_handle_goes_on() {
     let error = Policies::open(state).err().unwrap().to_string();
     assert!(error.contains("documents.jsonl") && error.contains(second.generation.as_str()), "{error}");
     assert!(rollback(state, second.generation.as_str()).is_err());
-    assert_eq!(policies.search(&question("fee")).unwrap().generation, first.generation);
+    assert_eq!(policies.search(&question("fee"), None).unwrap().generation, first.generation);
     assert!(policies.fault().unwrap().contains("documents.jsonl"));
 
     // A manifest that was changed along with the file does not help: the folder's name covers the content.
@@ -208,7 +215,7 @@ fn a_damaged_generation_is_refused_and_rebuilt_and_a_running_handle_goes_on() {
     );
 
     assert!(publish_lines(state, SECOND).built);
-    assert_eq!(policies.search(&question("fee")).unwrap().generation, second.generation);
+    assert_eq!(policies.search(&question("fee"), None).unwrap().generation, second.generation);
     assert_eq!(policies.fault(), None);
     for file in fs::read_dir(folder.join("tantivy")).unwrap() {
         let path = file.unwrap().path();
@@ -227,7 +234,7 @@ fn flaws_leave_the_current_generation_and_two_writers_do_not_meet() {
     let first = publish_lines(state, FIRST);
     let file = state.join("bad.md");
     fs::write(&file, "---\nvalid_from: soon\n---\nText").unwrap();
-    let options = Options { language: Language::En, now: Timestamp::from_millis(0) };
+    let options = Options { language: Language::En, now: Timestamp::from_millis(0), models: None, bar: None };
     assert!(matches!(index(state, &[file], options, &|_, _| {}), Err(PolicyError::Flaws(_))));
     let held = fs::File::create(state.join("index/lock")).unwrap();
     held.lock().unwrap();

@@ -29,6 +29,7 @@ fn passage(audience: Audience) -> Passage {
         page: None,
         audience,
         score: 1.0,
+        sentences: Vec::new(),
     }
 }
 

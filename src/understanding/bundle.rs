@@ -6,7 +6,7 @@ use super::calibration::Calibration;
 use super::encoder::{MiniLm, Rows, Stored, Weights};
 use super::error::{UnderstandingError, bare};
 use super::tokens::Tokens;
-use super::{Dag, Extraction, Lexicon, quantise};
+use super::{Dag, Extraction, Lexicon, quantise, search};
 use crate::base::{Digest, durable, ids};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +54,8 @@ pub struct Bundle {
     pub tokens: Tokens,
     pub calibration: Calibration,
     pub lexicon: Lexicon,
+    /// Of what search is made of: two bundles with the same one find the same.
+    pub searcher: Option<Digest>,
 }
 
 impl Heads {
@@ -91,7 +93,8 @@ pub fn read(folder: &Path, dag: &Dag, extraction: &Extraction) -> Result<Bundle,
     if tokens.pieces() != pieces {
         return Err(fail(format!("it knows {} pieces, the weights {pieces}", tokens.pieces())));
     }
-    Ok(Bundle { digest, weights, tokens, calibration, lexicon })
+    let searcher = search::digest(&weights, &tokenizer);
+    Ok(Bundle { digest, weights, tokens, calibration, lexicon, searcher })
 }
 
 /// Reads and checks a bundle.
@@ -251,6 +254,43 @@ pub fn write(folder: &Path, contents: &Contents, most: u64) -> Result<(Digest, u
         return Err(fault(folder, problem, "remove word pieces or heads"));
     }
     Ok((save(folder, files.map(|(name, bytes)| (name.to_owned(), bytes)).into())?, size))
+}
+
+/// What makes documents be found.
+pub struct Searching<'a> {
+    /// `search.*`
+    pub weights: &'a Weights,
+    pub calibration: &'a Calibration,
+    pub card: &'a str,
+}
+
+/// Writes the bundle `from` with another search to `folder`, which may be the same; every other weight stays as it is
+/// stored. Gives its digest and its size in bytes.
+///
+/// # Errors
+/// As [`read`] and [`write`].
+pub fn searching(
+    from: &Path,
+    folder: &Path,
+    search: &Searching,
+    most: u64,
+) -> Result<(Digest, u64), UnderstandingError> {
+    let (_, mut files) = verified(from)?;
+    let mut stored = quantise::unpack(files.get("weights.safetensors").map_or(&[], Vec::as_slice))?;
+    stored.matrices.retain(|name, _| !name.starts_with("search."));
+    stored.vectors.retain(|name, _| !name.starts_with("search."));
+    let new = quantise::rounded(search.weights)?;
+    stored.matrices.extend(new.matrices);
+    stored.vectors.extend(new.vectors);
+    files.insert("weights.safetensors".to_owned(), quantise::packed(stored)?);
+    files.insert("calibration.json".to_owned(), json(search.calibration));
+    files.insert("card.md".to_owned(), search.card.as_bytes().to_vec());
+    let size: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
+    if size > most {
+        let problem = format!("the bundle would have {size} bytes, more than the {most} allowed");
+        return Err(fault(folder, problem, "remove word pieces or heads"));
+    }
+    Ok((save(folder, files)?, size))
 }
 
 /// Writes the bundle `from` with another calibration and card to `folder`, which may be the same.

@@ -3,6 +3,7 @@
 
 use super::heads::intent::Scores;
 use super::heads::tone;
+use super::search::SearchWeights;
 use crate::base::Language;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ pub struct Calibration {
     /// Vovk et al. 2005; score 1 - P(leaf)).
     pub thresholds: BTreeMap<Language, f64>,
     pub prior: Prior,
+    /// How documents are ranked.
+    #[serde(default)]
+    pub search: SearchWeights,
 }
 
 /// The scores of a head are divided by its temperature (Guo et al. 2017), which is above zero.
@@ -129,6 +133,7 @@ impl Calibration {
             coverage: 0.95,
             thresholds: Language::ALL.into_iter().map(|language| (language, 0.0)).collect(),
             prior: Prior::default(),
+            search: SearchWeights::default(),
         }
     }
 
@@ -167,7 +172,7 @@ impl Calibration {
         if let Some(bad) = self.thresholds.values().find(|t| !(0.0..=1.0).contains(*t)) {
             return Err(format!("a threshold is {bad}"));
         }
-        self.prior.check()
+        self.prior.check().and_then(|()| self.search.check())
     }
 }
 

@@ -29,6 +29,7 @@ pub mod quantise;
 pub mod read;
 pub mod readers;
 pub mod reading;
+pub mod search;
 pub mod shadow;
 pub mod tokens;
 pub mod variants;

@@ -1,8 +1,9 @@
 //! Encoder and heads together: one pass over a batch gives the raw scores of everything.
 
-use super::encoder::{Compute, Encoder, Kernel, MiniLm, Packed, Stored, Weights, kernels};
+use super::encoder::{Compute, Encoder, Kernel, MiniLm, Packed, Stored, Top, Weights, kernels};
 use super::heads::{Heads, OfWords, RETRIEVAL, intent, segments, spans, tone};
 use super::lexicon::Lexicon;
+use super::search::{Embedded, SearchHeads};
 use super::tokens::{Tokenized, Tokens};
 use super::{Dag, Extraction, UnderstandingError, quantise};
 use candle_core::Tensor;
@@ -15,6 +16,9 @@ pub struct Model {
     encoder: Box<dyn Encoder>,
     arithmetic: String,
     heads: Heads,
+    /// What documents are found by, where the bundle has it.
+    search: Option<SearchHeads>,
+    kernel: Kernel,
     /// Of the heads.
     weights: Weights,
     /// Probability from which a boundary between two concerns counts.
@@ -83,7 +87,7 @@ impl Model {
     /// With weights and activations as floats: what training looks at.
     pub fn new(weights: Weights, dag: &Dag, extraction: &Extraction) -> Result<Self, UnderstandingError> {
         let encoder = Box::new(MiniLm::new(&weights)?);
-        let weights = weights.into_iter().filter(|(name, _)| !name.starts_with("encoder.")).collect();
+        let weights = weights.into_iter().filter(|(name, _)| !Top::owns(name)).collect();
         Self::of(encoder, weights, Kernel::best(), dag, extraction)
     }
 
@@ -114,7 +118,12 @@ impl Model {
         let shape = intent::Shape::of(dag);
         check(&weights, &shape, &groups, encoder.width())?;
         let heads = Heads::new(&weights, groups.iter().map(|(id, _)| id.as_str()), kernel)?;
-        Ok(Self { arithmetic: encoder.arithmetic(), encoder, heads, weights, boundary: 0.5, shape, groups })
+        let search = match encoder.searches() {
+            true => SearchHeads::new(&weights, encoder.width(), kernel)?,
+            false => None,
+        };
+        let arithmetic = encoder.arithmetic();
+        Ok(Self { arithmetic, encoder, heads, search, kernel, weights, boundary: 0.5, shape, groups })
     }
 
     /// Weights of the heads.
@@ -141,26 +150,26 @@ impl Model {
 
     /// The mean vector of every text, from which the intent head reads.
     pub fn means(&self, inputs: &[&Input]) -> Result<Vec<Vec<f32>>, UnderstandingError> {
-        let (hidden, batch) = self.vectors(inputs)?;
+        let (hidden, batch) = self.vectors(&ids(inputs), Top::Reading)?;
         let pooled = self.pooled(&hidden, &batch.sequences());
         Ok(pooled.chunks(self.encoder.width().max(1)).map(<[f32]>::to_vec).collect())
     }
 
     /// The vectors of every piece of a batch, and the batch. A text that is longer than the encoder reaches is read
     /// in windows; a piece gets its vector from the window in which it stands farthest from a cut.
-    fn vectors(&self, inputs: &[&Input]) -> Result<(Vec<f32>, Packed), UnderstandingError> {
+    fn vectors(&self, texts: &[&[u32]], top: Top) -> Result<(Vec<f32>, Packed), UnderstandingError> {
         let (reach, width) = (self.encoder.reach(), self.encoder.width());
-        let texts = inputs.iter().map(|input| input.tokens.ids.as_slice());
+        let texts = texts.iter().copied();
         let batch = Packed::new(texts.clone());
         if texts.clone().all(|ids| ids.len() <= reach) {
-            return Ok((self.encoder.encode(&batch)?, batch));
+            return Ok((self.encoder.encode(&batch, top)?, batch));
         }
         let windows: Vec<Vec<Window>> = texts.clone().map(|ids| windows(ids.len(), reach)).collect();
         let mut sequences = Vec::new();
         for (ids, windows) in texts.zip(&windows) {
             sequences.extend(windows.iter().map(|window| window.of(ids)));
         }
-        let vectors = self.encoder.encode(&Packed::new(sequences.iter().map(Vec::as_slice)))?;
+        let vectors = self.encoder.encode(&Packed::new(sequences.iter().map(Vec::as_slice)), top)?;
         let (mut whole, mut from) = (Vec::with_capacity(batch.tokens() * width), 0);
         for window in windows.iter().flatten() {
             let kept = from + window.kept.start..from + window.kept.end;
@@ -206,14 +215,37 @@ impl Model {
 
     /// The retrieval vector alone.
     pub fn embed(&self, input: &Input) -> Result<Vec<f32>, UnderstandingError> {
-        let (hidden, batch) = self.vectors(&[input])?;
+        let (hidden, batch) = self.vectors(&[input.tokens.ids.as_slice()], Top::Reading)?;
         let pooled = self.pooled(&hidden, &batch.sequences());
         Ok(unit(self.heads.retrieval(&pooled).concat()))
     }
 
+    /// Whether documents can be found by it.
+    pub const fn searches(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// What compares the bytes of search.
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// What search compares texts by, given as piece ids.
+    ///
+    /// # Errors
+    /// A model that has no search; ids that it has no pieces for.
+    pub fn embedded(&self, texts: &[&[u32]]) -> Result<Vec<Embedded>, UnderstandingError> {
+        let Some(search) = &self.search else {
+            return Err(candle_core::Error::Msg(MiniLm::NO_SEARCH.to_owned()).into());
+        };
+        let (hidden, batch) = self.vectors(texts, Top::Search)?;
+        let sequences = batch.sequences();
+        Ok(search.embedded(&hidden, &self.pooled(&hidden, &sequences), &sequences))
+    }
+
     /// Scores of every text of a batch. With eight-bit weights they are the same, bit for bit, in any company.
     pub fn run(&self, inputs: &[&Input]) -> Result<Vec<Raw>, UnderstandingError> {
-        let (hidden, batch) = self.vectors(inputs)?;
+        let (hidden, batch) = self.vectors(&ids(inputs), Top::Reading)?;
         let pooled = self.pooled(&hidden, &batch.sequences());
         let heads = &self.heads;
         let each = heads.intent(&pooled).into_iter().zip(heads.tone(&pooled)).zip(heads.retrieval(&pooled));
@@ -280,6 +312,10 @@ impl Model {
         let scores = self.heads.intent(&self.pooled(hidden, &rows.collect::<Vec<_>>()));
         runs.into_iter().zip(scores).collect()
     }
+}
+
+fn ids<'a>(inputs: &[&'a Input]) -> Vec<&'a [u32]> {
+    inputs.iter().map(|input| input.tokens.ids.as_slice()).collect()
 }
 
 /// A part of a long text as the encoder takes it: pieces with the text's special pieces around them.

@@ -10,8 +10,12 @@ const SCALE: &str = ".scale";
 
 /// Matrices as bytes with scales, everything else as f32; the safetensors format.
 pub fn pack(weights: &Weights) -> Result<Vec<u8>> {
+    packed(rounded(weights)?)
+}
+
+/// What `unpack` gives back.
+pub fn packed(Stored { matrices, vectors }: Stored) -> Result<Vec<u8>> {
     let mut parts: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    let Stored { matrices, vectors } = rounded(weights)?;
     for (name, Rows { bytes, scales, columns }) in matrices {
         let rows = scales.len();
         parts.insert(format!("{name}{SCALE}"), (Dtype::F32, vec![rows], raw(&scales)));

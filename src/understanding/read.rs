@@ -10,7 +10,8 @@ use super::heads::intent::Scores;
 use super::heads::{spans, tone};
 use super::model::{Input, Model, Raw};
 use super::reading::{Digests, Labelled, LeafProbability, Reading, Tone};
-use super::tokens::Tokens;
+use super::search::{Embedded, REACH};
+use super::tokens::{Tokenized, Tokens};
 use super::{Dag, Extraction, Lexicon};
 use crate::base::{Digest, Language, Probability};
 use std::path::Path;
@@ -56,6 +57,7 @@ pub struct Understanding {
     calibration: Calibration,
     lexicon: Lexicon,
     digest: Digest,
+    searcher: Option<Digest>,
     /// How much likelier than assumed each leaf is; empty: as assumed.
     mix: Vec<f64>,
 }
@@ -85,6 +87,7 @@ impl Understanding {
             calibration: bundle.calibration,
             lexicon: bundle.lexicon,
             digest: bundle.digest,
+            searcher: bundle.searcher,
             mix,
         })
     }
@@ -251,6 +254,23 @@ impl Understanding {
             }
         }
         set
+    }
+
+    /// Whether it finds documents by meaning; one that does not finds them by their words alone.
+    pub fn searcher(&self) -> Option<&Digest> {
+        self.searcher.as_ref()
+    }
+
+    /// What search compares texts by; of a text that is longer than `search::REACH` pieces, its beginning.
+    ///
+    /// # Errors
+    /// A bundle without search.
+    pub fn embedded(&self, texts: &[&str]) -> Result<Vec<Embedded>, UnderstandingError> {
+        let read: Vec<Tokenized> = texts
+            .iter()
+            .map(|text| self.tokens.read_first(text, REACH))
+            .collect::<std::result::Result<_, _>>()?;
+        self.model.embedded(&read.iter().map(|tokens| tokens.ids.as_slice()).collect::<Vec<_>>())
     }
 
     /// Vectors for retrieval, each of length 1: two texts of one meaning point the same way, also across

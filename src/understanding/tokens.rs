@@ -69,6 +69,11 @@ impl Tokens {
         self.pieces_of(text, self.reach)
     }
 
+    /// The first pieces of a text, at most `most` of them with the special ones.
+    pub fn read_first(&self, text: &str, most: usize) -> Result<Tokenized, UnderstandingError> {
+        self.pieces_of(text, most.min(self.reach))
+    }
+
     /// A text to its end, or to `MOST_CHARACTERS`.
     pub fn read_all(&self, text: &str) -> Result<Tokenized, UnderstandingError> {
         self.pieces_of(text, usize::MAX)

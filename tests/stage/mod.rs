@@ -46,7 +46,13 @@ fn index() -> &'static Path {
     static INDEX: OnceLock<tempfile::TempDir> = OnceLock::new();
     let build = || {
         let directory = tempfile::tempdir().unwrap();
-        let options = policy::Options { language: prokura::base::Language::De, now: SystemClock.now() };
+        let models = models().current();
+        let options = policy::Options {
+            language: prokura::base::Language::De,
+            now: SystemClock.now(),
+            models: Some(&models),
+            bar: None,
+        };
         policy::index(directory.path(), &[root().join("index/policies")], options, &|_, _| {}).unwrap();
         directory
     };

@@ -7,6 +7,7 @@
 //! what follows from leaf and probability alone, `page` shows all of it.
 
 mod bench;
+pub mod documents;
 mod faithful;
 mod figure;
 mod judged;
@@ -25,4 +26,4 @@ mod values;
 
 pub use figure::{Figure, Scale, below};
 pub use page::page;
-pub use run::{Evaluation, Few, Lines, Options, Sets, few, run};
+pub use run::{Evaluation, Few, Lines, Options, Sets, few, run, searched};

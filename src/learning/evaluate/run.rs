@@ -4,7 +4,9 @@ use super::bench::{Answer, Bench, of};
 use super::figure::{self, Figure, Table};
 use super::judged::{self, Judged, Report};
 use super::material::{Material, Message};
-use super::{faithful, leaves, openings, retrieval, robust, rounded, scope, several, tone, values};
+use super::{
+    documents, faithful, leaves, openings, retrieval, robust, rounded, scope, several, tone, values,
+};
 use crate::base::{Digest, Language, Timestamp};
 use crate::cases::{Pack, load_pack};
 use crate::intake::BankCodes;
@@ -245,6 +247,30 @@ fn reports(table: &mut Table, dag: &Dag, judged: Vec<(String, Vec<Judged>)>) -> 
         reports.insert(name, report);
     }
     reports
+}
+
+/// Whether documents are found, and nothing else; no test line is opened.
+pub fn searched(
+    (bundle, config): (&Path, &Path),
+    options: &documents::Options,
+    bar: &Bar,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Evaluation, LearningError> {
+    let understanding = Understanding::load(bundle, &Schema::read(config)?)?;
+    let mut table = Table::default();
+    documents::run(&mut table, &understanding, options, progress)?;
+    table.hold(bar);
+    Ok(Evaluation {
+        split: "retrieval",
+        openings: None,
+        tasks: Figures::new(),
+        out_of_scope_auroc: None,
+        prediction_sets: BTreeMap::new(),
+        figures: table.figures,
+        reports: BTreeMap::new(),
+        model: understanding.digest().clone(),
+        notes: Vec::new(),
+    })
 }
 
 /// Leaves and probabilities of a few messages, and of the project's own tone and persons; nothing else is read,

@@ -3,7 +3,7 @@
 //!
 //! Linear layers take all tokens of a batch without padding. Attention takes sequences of about one length together.
 
-use super::{Encoder, MiniLm, Packed, Weights};
+use super::{Encoder, MiniLm, Packed, Top, Weights};
 use candle_core::{D, DType, Device, DeviceLocation, Result, Tensor, bail};
 use candle_nn::ops::{layer_norm, softmax_last_dim};
 
@@ -19,6 +19,8 @@ pub struct Candle {
     kind: Tensor,
     norm: [Tensor; 2],
     layers: Vec<Layer>,
+    /// In the place of the last.
+    search: Option<Layer>,
     heads: usize,
     /// As they came, for what needs gradients.
     full: Weights,
@@ -69,7 +71,7 @@ fn filled(length: usize) -> usize {
 }
 
 impl Candle {
-    /// Takes the weights named `encoder.*`.
+    /// Takes the encoder's weights.
     ///
     /// # Errors
     /// Weights that are missing or do not fit together; a device that has no room for them.
@@ -90,17 +92,20 @@ impl Candle {
             let [weight, bias] = pair(name)?;
             Ok(Linear { weight: weight.t()?.contiguous()?, bias })
         };
-        let mut layers = Vec::new();
-        while weights.contains_key(&format!("encoder.{}.qkv.weight", layers.len())) {
-            let name = |part: &str| format!("encoder.{}.{part}", layers.len());
-            layers.push(Layer {
+        let layer = |name: &str| -> Result<Layer> {
+            let name = |part: &str| format!("{name}.{part}");
+            Ok(Layer {
                 qkv: linear(&name("qkv"))?,
                 out: linear(&name("out"))?,
                 attention_norm: pair(&name("attention_norm"))?,
                 up: linear(&name("up"))?,
                 down: linear(&name("down"))?,
                 norm: pair(&name("norm"))?,
-            });
+            })
+        };
+        let mut layers = Vec::new();
+        while weights.contains_key(&format!("encoder.{}.qkv.weight", layers.len())) {
+            layers.push(layer(&format!("encoder.{}", layers.len()))?);
         }
         Ok(Self {
             device: device.clone(),
@@ -110,8 +115,9 @@ impl Candle {
             kind: there("encoder.types")?.narrow(0, 0, 1)?.reshape((1, width))?,
             norm: pair("encoder.norm")?,
             layers,
+            search: MiniLm::searching(&weights).then(|| layer(MiniLm::SEARCH)).transpose()?,
             heads,
-            full: weights.into_iter().filter(|(name, _)| name.starts_with("encoder.")).collect(),
+            full: weights.into_iter().filter(|(name, _)| Top::owns(name)).collect(),
         })
     }
 
@@ -175,11 +181,17 @@ impl Candle {
         Tensor::cat(&mixed, 0)?.index_select(&layout.back, 0)
     }
 
-    fn vectors(&self, batch: &Packed) -> Result<Tensor> {
+    fn vectors(&self, batch: &Packed, top: Top) -> Result<Tensor> {
+        let last = match top {
+            Top::Reading => self.layers.last(),
+            Top::Search => self.search.as_ref(),
+        };
+        let Some(last) = last else { bail!("{}", MiniLm::NO_SEARCH) };
+        let below = self.layers.len().saturating_sub(1);
         let layout = self.layout(batch)?;
         let norm = |x: &Tensor, [weight, bias]: &[Tensor; 2]| layer_norm(x, weight, bias, EPSILON);
         let mut x = norm(&self.embedded(batch)?, &self.norm)?;
-        for layer in &self.layers {
+        for layer in self.layers.iter().take(below).chain([last]) {
             let mixed = self.attention(&layer.qkv.forward(&x)?, &layout)?;
             x = norm(&(x + layer.out.forward(&mixed)?)?, &layer.attention_norm)?;
             let inner = layer.down.forward(&layer.up.forward(&x)?.gelu_erf()?)?;
@@ -190,11 +202,15 @@ impl Candle {
 }
 
 impl Encoder for Candle {
-    fn encode(&self, batch: &Packed) -> Result<Vec<f32>> {
+    fn encode(&self, batch: &Packed, top: Top) -> Result<Vec<f32>> {
         if batch.tokens() == 0 {
             return Ok(Vec::new());
         }
-        self.vectors(batch)?.to_dtype(DType::F32)?.flatten(0, D::Minus1)?.to_vec1()
+        self.vectors(batch, top)?.to_dtype(DType::F32)?.flatten(0, D::Minus1)?.to_vec1()
+    }
+
+    fn searches(&self) -> bool {
+        self.search.is_some()
     }
 
     fn width(&self) -> usize {
@@ -257,14 +273,15 @@ mod tests {
             (MiniLm::new(&weights).unwrap(), Candle::new(weights, &Device::Cpu, DType::F32).unwrap());
         // An empty sequence among the others, and two of one length.
         let batch = Packed::new(texts.iter().map(Vec::as_slice).chain([[].as_slice(), texts[0].as_slice()]));
-        let (a, b) = (trained.encode(&batch).unwrap(), candle.encode(&batch).unwrap());
+        let (a, b) =
+            (trained.encode(&batch, Top::Reading).unwrap(), candle.encode(&batch, Top::Reading).unwrap());
         assert!(farthest(&a, &b) < 1e-4, "{}", farthest(&a, &b));
-        let alone = candle.encode(&Packed::new([texts[1].as_slice()])).unwrap();
+        let alone = candle.encode(&Packed::new([texts[1].as_slice()]), Top::Reading).unwrap();
         let range = batch.sequences()[1].clone();
         assert!(farthest(&alone, &b[range.start * 384..range.end * 384]) < 1e-4);
         assert_eq!(candle.arithmetic(), "f32 cpu");
-        assert_eq!(candle.encode(&Packed::new([])).unwrap(), [] as [f32; 0]);
-        assert!(candle.encode(&Packed::new([[1; 513].as_slice()])).is_err());
+        assert_eq!(candle.encode(&Packed::new([]), Top::Reading).unwrap(), [] as [f32; 0]);
+        assert!(candle.encode(&Packed::new([[1; 513].as_slice()]), Top::Reading).is_err());
     }
 
     #[test]
@@ -274,7 +291,11 @@ mod tests {
         let candle = Candle::new(weights, &Device::Cpu, DType::BF16).unwrap();
         let batch = Packed::new(texts.iter().map(Vec::as_slice));
         let mean = |encoder: &dyn Encoder| {
-            kernels::means(&encoder.encode(&batch).unwrap(), encoder.width(), &batch.sequences())
+            kernels::means(
+                &encoder.encode(&batch, Top::Reading).unwrap(),
+                encoder.width(),
+                &batch.sequences(),
+            )
         };
         let (a, b) = (mean(&trained), mean(&candle));
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();

@@ -48,7 +48,7 @@ impl Compute {
         }
     }
 
-    /// Takes the weights named `encoder.*` away from what was stored.
+    /// Takes the encoder's weights away from what was stored.
     pub(in crate::understanding) fn encoder(&self, stored: &mut Stored) -> Result<Box<dyn Encoder>> {
         match self {
             Self::Cpu(kernel) => {
@@ -63,7 +63,7 @@ impl Compute {
                 Ok(Box::new(encoder))
             }
             Self::Gpu(device) => {
-                let encoder = stored.taken("encoder.");
+                let encoder = stored.encoder();
                 Ok(Box::new(Candle::new(quantise::full(&encoder)?, device, DType::BF16)?))
             }
         }

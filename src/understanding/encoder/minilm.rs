@@ -2,7 +2,7 @@
 //! 1,536, 512 positions, 30,522 word pieces. Queries, keys and values are one matrix.
 
 use super::ops::{self, Strain};
-use super::{Encoder, Packed, Weights};
+use super::{Encoder, Packed, Top, Weights};
 use candle_core::{Result, Tensor, bail};
 
 /// Name of the table of word vectors among the weights.
@@ -14,6 +14,8 @@ pub struct MiniLm {
     types: Tensor,
     norm: [Tensor; 2],
     layers: Vec<Layer>,
+    /// In the place of the last.
+    search: Option<Layer>,
     /// All of these by name.
     weights: Weights,
 }
@@ -43,21 +45,16 @@ impl MiniLm {
     pub const HEADS: usize = 12;
     pub const WORDS: &str = WORDS;
     pub const POSITIONS: &str = "encoder.positions";
+    pub const SEARCH: &str = SEARCH;
+    /// Said of weights that cannot search.
+    pub(in crate::understanding) const NO_SEARCH: &str =
+        "the weights have no last layer for search (`search.layer.*`)";
 
     /// Takes the weights named `encoder.*`; the tensors are shared, not copied.
     pub fn new(weights: &Weights) -> Result<Self> {
         let mut layers = Vec::new();
         while weights.contains_key(&format!("encoder.{}.qkv.weight", layers.len())) {
-            let part = |name: &str| pair(weights, &format!("encoder.{}.{name}", layers.len()));
-            let layer = Layer {
-                qkv: part("qkv")?,
-                out: part("out")?,
-                attention_norm: part("attention_norm")?,
-                up: part("up")?,
-                down: part("down")?,
-                norm: part("norm")?,
-            };
-            layers.push(layer);
+            layers.push(Layer::new(weights, &format!("encoder.{}", layers.len()))?);
         }
         if layers.is_empty() {
             bail!("weight `encoder.0.qkv.weight` is missing");
@@ -68,9 +65,10 @@ impl MiniLm {
             types: take(weights, "encoder.types")?,
             norm: pair(weights, "encoder.norm")?,
             layers,
+            search: Self::searching(weights).then(|| Layer::new(weights, SEARCH)).transpose()?,
             weights: weights
                 .iter()
-                .filter(|(name, _)| name.starts_with("encoder."))
+                .filter(|(name, _)| Top::owns(name))
                 .map(|(name, tensor)| (name.clone(), tensor.clone()))
                 .collect(),
         };
@@ -92,7 +90,7 @@ impl MiniLm {
         }
         want(&self.positions, &[self.positions.dim(0)?, width])?;
         want(&self.types, &[self.types.dim(0)?, width])?;
-        for layer in &self.layers {
+        for layer in self.layers.iter().chain(&self.search) {
             let inner = layer.up[0].dim(0)?;
             want(&layer.qkv[0], &[3 * width, width])?;
             want(&layer.out[0], &[width, width])?;
@@ -121,22 +119,66 @@ impl MiniLm {
         self.forward(&self.words, batch, Strain::default())
     }
 
+    /// The search's last layer alone, over what those below it made of a batch, [tokens, width].
+    pub(crate) fn search_layer(
+        weights: &Weights,
+        below: &Tensor,
+        batch: &Packed,
+        strain: Strain,
+    ) -> Result<Tensor> {
+        Layer::new(weights, SEARCH)?.forward(below, batch, strain)
+    }
+
+    /// Whether the weights have a last layer for search.
+    pub fn searching(weights: &Weights) -> bool {
+        weights.contains_key(&format!("{SEARCH}.qkv.weight"))
+    }
+
     /// The forward pass with another table of word vectors, to which the batch's rows point: training uses
     /// the few rows that occur in a batch, so that a step does not touch all 30,522.
     pub fn forward(&self, words: &Tensor, batch: &Packed, strain: Strain) -> Result<Tensor> {
         let mut strain = strain;
-        let [weight, bias] = &self.norm;
-        let x = ops::embed(words, &self.positions, &self.types, batch)?;
-        let mut x = ops::layer_norm(&x, weight, bias)?;
+        let mut x = self.embedded(words, batch)?;
         for layer in &self.layers {
             x = layer.forward(&x, batch, strain)?;
             strain.dropout = strain.dropout.next().next();
         }
         Ok(x)
     }
+
+    fn embedded(&self, words: &Tensor, batch: &Packed) -> Result<Tensor> {
+        let [weight, bias] = &self.norm;
+        ops::layer_norm(&ops::embed(words, &self.positions, &self.types, batch)?, weight, bias)
+    }
+
+    /// One vector per token, [tokens, width], by the search's last layer.
+    fn search_vectors(&self, batch: &Packed) -> Result<Tensor> {
+        let Some(search) = &self.search else { bail!("{}", Self::NO_SEARCH) };
+        let mut x = self.embedded(&self.words, batch)?;
+        let below = self.layers.len().saturating_sub(1);
+        for layer in self.layers.iter().take(below).chain([search]) {
+            x = layer.forward(&x, batch, Strain::default())?;
+        }
+        Ok(x)
+    }
 }
 
+/// What the names of the search's last layer begin with.
+pub const SEARCH: &str = "search.layer";
+
 impl Layer {
+    fn new(weights: &Weights, name: &str) -> Result<Self> {
+        let part = |part: &str| pair(weights, &format!("{name}.{part}"));
+        Ok(Self {
+            qkv: part("qkv")?,
+            out: part("out")?,
+            attention_norm: part("attention_norm")?,
+            up: part("up")?,
+            down: part("down")?,
+            norm: part("norm")?,
+        })
+    }
+
     fn forward(&self, x: &Tensor, batch: &Packed, Strain { dropout, eight_bit }: Strain) -> Result<Tensor> {
         let apply = |x: &Tensor, [weight, bias]: &[Tensor; 2]| match eight_bit {
             true => ops::linear(&ops::eight_bit(x)?, weight, bias),
@@ -151,8 +193,16 @@ impl Layer {
 }
 
 impl Encoder for MiniLm {
-    fn encode(&self, batch: &Packed) -> Result<Vec<f32>> {
-        self.vectors(batch)?.flatten_all()?.to_vec1()
+    fn encode(&self, batch: &Packed, top: Top) -> Result<Vec<f32>> {
+        let vectors = match top {
+            Top::Reading => self.vectors(batch)?,
+            Top::Search => self.search_vectors(batch)?,
+        };
+        vectors.flatten_all()?.to_vec1()
+    }
+
+    fn searches(&self) -> bool {
+        self.search.is_some()
     }
 
     fn arithmetic(&self) -> String {

@@ -28,10 +28,10 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Takes away what is named like this.
-    fn taken(&mut self, prefix: &str) -> Self {
-        let matrices = self.matrices.extract_if(.., |name, _| name.starts_with(prefix)).collect();
-        Self { matrices, vectors: self.vectors.extract_if(.., |name, _| name.starts_with(prefix)).collect() }
+    /// Takes away what belongs to the encoder.
+    fn encoder(&mut self) -> Self {
+        let matrices = self.matrices.extract_if(.., |name, _| Top::owns(name)).collect();
+        Self { matrices, vectors: self.vectors.extract_if(.., |name, _| Top::owns(name)).collect() }
     }
 }
 
@@ -64,10 +64,32 @@ impl Packed {
     }
 }
 
+/// Which last layer a text goes through. Those below are one trunk: a layer of its own lets search be trained without
+/// moving a bit of any reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Top {
+    /// What intents, values and tone are read from: weights `encoder.<last>.*`.
+    Reading,
+    /// What documents are found by: weights `search.*`.
+    Search,
+}
+
+impl Top {
+    /// Whether a weight belongs to an encoder.
+    pub(in crate::understanding) fn owns(name: &str) -> bool {
+        name.starts_with("encoder.") || name.starts_with("search.layer.")
+    }
+}
+
 /// One of the five seams. An implementation is a pure function of weights and input.
 pub trait Encoder: Send + Sync {
     /// One vector of `width` floats per token of the batch, one after the other.
-    fn encode(&self, batch: &Packed) -> Result<Vec<f32>>;
+    ///
+    /// # Errors
+    /// A piece or a length that the weights do not have; no weights for this top.
+    fn encode(&self, batch: &Packed, top: Top) -> Result<Vec<f32>>;
+    /// Whether there are weights for `Top::Search`.
+    fn searches(&self) -> bool;
     /// Floats per vector.
     fn width(&self) -> usize;
     /// The longest sequence, in tokens with the two special ones.

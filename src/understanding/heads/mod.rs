@@ -45,10 +45,7 @@ impl Heads {
             bias.extend(biases);
             inner = columns;
         }
-        let dense = |name: &str| {
-            let (values, inner, bias) = layer(weights, name)?;
-            Dense::new(&values, inner, bias)
-        };
+        let dense = |name: &str| dense(weights, name);
         Ok(Self {
             kernel,
             intent: dense(intent::NAME)?,
@@ -91,6 +88,12 @@ impl Heads {
             boundaries: of(self.groups.len(), &self.boundaries),
         }
     }
+}
+
+/// The linear layer of this name, for a kernel.
+pub(super) fn dense(weights: &Weights, name: &str) -> Result<Dense> {
+    let (values, inner, bias) = layer(weights, name)?;
+    Dense::new(&values, inner, bias)
 }
 
 /// Values row by row, columns, and biases of a linear layer.

@@ -1,14 +1,19 @@
 //! Which instructions do the arithmetic. All kernels give the same bits; they differ in speed.
 
 use super::matrix::Dense;
-use super::{Trunk, portable};
+use super::{Layer, Trunk, portable};
 
 /// Compiles the ways into a kernel's module with its instructions.
 macro_rules! entrances {
     ($pass:ident, $instructions:literal) => {
         #[target_feature(enable = $instructions)]
-        pub fn layers(trunk: &super::Trunk, x: &mut [f32], starts: &[usize]) {
-            $pass::layers(trunk, x, starts);
+        pub fn layers(trunk: &super::Trunk, layers: &[&super::Layer], x: &mut [f32], starts: &[usize]) {
+            $pass::layers(trunk, layers, x, starts);
+        }
+
+        #[target_feature(enable = $instructions)]
+        pub fn dots(a: &[i8], b: &[i8], out: &mut [i32]) {
+            $pass::dots(a, b, out);
         }
 
         #[target_feature(enable = $instructions)]
@@ -111,10 +116,10 @@ impl Kernel {
         }
     }
 
-    /// Takes embedded rows, [tokens, width], through norm and layers, in their place. `starts` are the first token
+    /// Takes embedded rows, [tokens, width], through the trunk's norm and these layers of it, in their place. `starts` are the first token
     /// of every sequence and, last, the number of tokens.
-    pub(super) fn layers(self, trunk: &Trunk, x: &mut [f32], starts: &[usize]) {
-        enter!(self, layers(trunk, x, starts));
+    pub(super) fn layers(self, trunk: &Trunk, layers: &[&Layer], x: &mut [f32], starts: &[usize]) {
+        enter!(self, layers(trunk, layers, x, starts));
     }
 
     /// `x w^T + b` for rows of `stride` floats, of which the first that the matrix has columns for count. A row's
@@ -124,6 +129,15 @@ impl Kernel {
         let whole = rows > 0 && x.len() >= (rows - 1) * stride + w.inner;
         let mut out = vec![0.0; if whole { rows * w.outer } else { 0 }];
         enter!(self, dense(x, stride, w, &mut out));
+        out
+    }
+
+    /// The sum of products of `a` with each row of `b`, whose rows are as long as `a`; exact to 2^16 values.
+    pub fn dots(self, a: &[i8], b: &[i8]) -> Vec<i32> {
+        let mut out = vec![0; b.len() / a.len().max(1)];
+        if !a.is_empty() {
+            enter!(self, dots(a, b, &mut out));
+        }
         out
     }
 

@@ -16,7 +16,7 @@ mod portable;
 pub use kernel::Kernel;
 pub use matrix::{Dense, Rows};
 
-use super::{Encoder, Packed, Stored, Weights};
+use super::{Encoder, MiniLm, Packed, Stored, Top, Weights};
 use candle_core::{Device, Result, Tensor, bail};
 use kernel::entrances;
 use matrix::{LANES, Matrix};
@@ -48,6 +48,20 @@ struct Trunk {
     width: usize,
     norm: [Vec<f32>; 2],
     layers: Vec<Layer>,
+    /// In the place of the last.
+    search: Option<Layer>,
+}
+
+impl Trunk {
+    /// What a text goes through to this top; empty where there are no weights for it.
+    fn layers(&self, top: Top) -> Vec<&Layer> {
+        let last = match top {
+            Top::Reading => self.layers.last(),
+            Top::Search => self.search.as_ref(),
+        };
+        let below = self.layers.iter().take(self.layers.len().saturating_sub(1));
+        last.map_or_else(Vec::new, |last| below.chain([last]).collect())
+    }
 }
 
 struct Layer {
@@ -100,26 +114,28 @@ impl Taken<'_> {
 }
 
 impl Int8 {
-    /// Takes the weights named `encoder.*` away from what was stored.
+    /// Takes the encoder's weights away from what was stored.
     pub fn new(stored: &mut Stored, kernel: Kernel) -> Result<Self> {
         let mut taken = Taken(stored);
-        let words = taken.rows(super::MiniLm::WORDS)?;
+        let words = taken.rows(MiniLm::WORDS)?;
         let width = words.columns;
         if width == 0 || !width.is_multiple_of(HEAD) {
             bail!("width {width} does not divide into heads of {HEAD}");
         }
-        let (places, kinds) = (taken.rows(super::MiniLm::POSITIONS)?, taken.rows("encoder.types")?);
+        let (places, kinds) = (taken.rows(MiniLm::POSITIONS)?, taken.rows("encoder.types")?);
         if places.columns != width || kinds.columns != width || kinds.count() == 0 {
             bail!("positions and token types are not {width} wide");
         }
         let mut layers = Vec::new();
         while taken.0.matrices.contains_key(&format!("encoder.{}.qkv.weight", layers.len())) {
-            layers.push(Layer::new(&mut taken, layers.len(), width)?);
+            layers.push(Layer::new(&mut taken, &format!("encoder.{}", layers.len()), width)?);
         }
         if layers.is_empty() {
             bail!("weight `encoder.0.qkv.weight` is missing");
         }
-        let trunk = Trunk { width, norm: taken.norm("encoder.norm", width)?, layers };
+        let searches = taken.0.matrices.contains_key(&format!("{}.qkv.weight", MiniLm::SEARCH));
+        let search = searches.then(|| Layer::new(&mut taken, MiniLm::SEARCH, width)).transpose()?;
+        let trunk = Trunk { width, norm: taken.norm("encoder.norm", width)?, layers, search };
         let mut kind = kinds.values();
         kind.truncate(width);
         Ok(Self { kernel, words, positions: places.values(), kind, kinds, places, trunk })
@@ -132,6 +148,37 @@ impl Int8 {
 
     pub fn kernel(&self) -> Kernel {
         self.kernel
+    }
+
+    /// What the trunk makes of a batch below its last layer, which no training of search moves.
+    pub(crate) fn below(&self, batch: &Packed) -> Result<Vec<f32>> {
+        let below = self.trunk.layers.len().saturating_sub(1);
+        self.through(&self.trunk.layers.iter().take(below).collect::<Vec<_>>(), batch)
+    }
+
+    fn through(&self, layers: &[&Layer], batch: &Packed) -> Result<Vec<f32>> {
+        let mut x = self.embedded(batch)?;
+        let (width, mut from) = (self.trunk.width, 0);
+        // A few sequences at a time: what a pass writes to stays small, however long the texts are.
+        while from + 1 < batch.starts.len() {
+            let starts = batch.starts.get(from..).unwrap_or_default();
+            let first = starts.first().copied().unwrap_or(0);
+            let fit = starts.iter().skip(1).take_while(|end| **end - first <= TOKENS).count().max(1);
+            let own: Vec<usize> = starts.iter().take(fit + 1).map(|start| start - first).collect();
+            let rows = first * width..(first + own.last().copied().unwrap_or(0)) * width;
+            if let Some(x) = x.get_mut(rows).filter(|x| !x.is_empty()) {
+                self.kernel.layers(&self.trunk, layers, x, &own);
+            }
+            from += fit;
+        }
+        Ok(x)
+    }
+
+    /// All layers with what their weights' names begin with.
+    fn named(&self) -> impl Iterator<Item = (String, &Layer)> {
+        let numbered = self.trunk.layers.iter().enumerate();
+        let numbered = numbered.map(|(number, layer)| (format!("encoder.{number}"), layer));
+        numbered.chain(self.trunk.search.iter().map(|layer| (MiniLm::SEARCH.to_owned(), layer)))
     }
 
     /// Word, position and type of every token, added up.
@@ -157,8 +204,8 @@ impl Int8 {
 }
 
 impl Layer {
-    fn new(taken: &mut Taken, number: usize, width: usize) -> Result<Self> {
-        let name = |part: &str| format!("encoder.{number}.{part}");
+    fn new(taken: &mut Taken, name: &str, width: usize) -> Result<Self> {
+        let name = |part: &str| format!("{name}.{part}");
         let up = format!("{}.weight", name("up"));
         let inner = taken.0.matrices.get(&up).map_or(0, Rows::count);
         Ok(Self {
@@ -170,25 +217,23 @@ impl Layer {
             norm: taken.norm(&name("norm"), width)?,
         })
     }
+
+    fn matrices(&self) -> [(&'static str, &Matrix); 4] {
+        [("qkv", &self.qkv), ("out", &self.out), ("up", &self.up), ("down", &self.down)]
+    }
 }
 
 impl Encoder for Int8 {
-    fn encode(&self, batch: &Packed) -> Result<Vec<f32>> {
-        let mut x = self.embedded(batch)?;
-        let (width, mut from) = (self.trunk.width, 0);
-        // A few sequences at a time: what a pass writes to stays small, however long the texts are.
-        while from + 1 < batch.starts.len() {
-            let starts = batch.starts.get(from..).unwrap_or_default();
-            let first = starts.first().copied().unwrap_or(0);
-            let fit = starts.iter().skip(1).take_while(|end| **end - first <= TOKENS).count().max(1);
-            let own: Vec<usize> = starts.iter().take(fit + 1).map(|start| start - first).collect();
-            let rows = first * width..(first + own.last().copied().unwrap_or(0)) * width;
-            if let Some(x) = x.get_mut(rows).filter(|x| !x.is_empty()) {
-                self.kernel.layers(&self.trunk, x, &own);
-            }
-            from += fit;
+    fn encode(&self, batch: &Packed, top: Top) -> Result<Vec<f32>> {
+        let layers = self.trunk.layers(top);
+        if layers.is_empty() {
+            bail!("{}", MiniLm::NO_SEARCH);
         }
-        Ok(x)
+        self.through(&layers, batch)
+    }
+
+    fn searches(&self) -> bool {
+        self.trunk.search.is_some()
     }
 
     fn width(&self) -> usize {
@@ -210,15 +255,13 @@ impl Encoder for Int8 {
             full.insert(name.to_owned(), values);
             Result::Ok(())
         };
-        rows(super::MiniLm::WORDS, &self.words)?;
-        rows(super::MiniLm::POSITIONS, &self.places)?;
+        rows(MiniLm::WORDS, &self.words)?;
+        rows(MiniLm::POSITIONS, &self.places)?;
         rows("encoder.types", &self.kinds)?;
         let mut vectors = vec![("encoder.norm".to_owned(), &self.trunk.norm)];
-        for (number, layer) in self.trunk.layers.iter().enumerate() {
-            let name = |part: &str| format!("encoder.{number}.{part}");
-            for (part, matrix) in
-                [("qkv", &layer.qkv), ("out", &layer.out), ("up", &layer.up), ("down", &layer.down)]
-            {
+        for (name, layer) in self.named() {
+            let name = |part: &str| format!("{name}.{part}");
+            for (part, matrix) in layer.matrices() {
                 rows(&format!("{}.weight", name(part)), &matrix.rows())?;
             }
             vectors.extend([(name("attention_norm"), &layer.attention_norm), (name("norm"), &layer.norm)]);
@@ -231,11 +274,9 @@ impl Encoder for Int8 {
             vector(format!("{name}.weight"), weight)?;
             vector(format!("{name}.bias"), bias)?;
         }
-        for (number, layer) in self.trunk.layers.iter().enumerate() {
-            for (part, matrix) in
-                [("qkv", &layer.qkv), ("out", &layer.out), ("up", &layer.up), ("down", &layer.down)]
-            {
-                vector(format!("encoder.{number}.{part}.bias"), &matrix.bias)?;
+        for (name, layer) in self.named() {
+            for (part, matrix) in layer.matrices() {
+                vector(format!("{name}.{part}.bias"), &matrix.bias)?;
             }
         }
         Ok(full)

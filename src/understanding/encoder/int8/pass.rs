@@ -314,17 +314,17 @@ fn layer(layer: &Layer, x: &mut [f32], starts: &[usize], scratch: &mut Scratch) 
 
 /// Takes the embedded rows of all sequences, [tokens, width], through norm and layers, in their place.
 #[inline(always)]
-pub fn layers(trunk: &Trunk, x: &mut [f32], starts: &[usize]) {
+pub fn layers(trunk: &Trunk, layers: &[&Layer], x: &mut [f32], starts: &[usize]) {
     add_norm(x, &[], &trunk.norm);
     let rows = x.len() / trunk.width;
     // Taken, not borrowed in a closure: a closure would be compiled without the kernel's instructions.
     let mut scratch = SCRATCH.take();
-    let wide = trunk.layers.iter().map(|layer| layer.up.outer.max(layer.qkv.outer)).max().unwrap_or(0);
+    let wide = layers.iter().map(|layer| layer.up.outer.max(layer.qkv.outer)).max().unwrap_or(0);
     scratch.bytes.resize(rows * wide, Byte::default());
     scratch.scales.resize(rows, 0.0);
     scratch.wide.resize(rows * wide, 0.0);
     scratch.narrow.resize(rows * trunk.width, 0.0);
-    for each in &trunk.layers {
+    for each in layers {
         layer(each, x, starts, &mut scratch);
     }
     SCRATCH.set(scratch);
@@ -366,6 +366,14 @@ fn dense_rows<const N: usize>(x: &[f32], stride: usize, w: &Dense, out: &mut [f3
             let count = BLOCK.min(w.outer - first);
             out[n * w.outer + first..][..count].copy_from_slice(&row[..count]);
         }
+    }
+}
+
+/// The sum of products of `a` with each row of `b`, whose rows are as long.
+#[inline(always)]
+pub fn dots(a: &[i8], b: &[i8], out: &mut [i32]) {
+    for (row, out) in b.chunks_exact(a.len()).zip(out) {
+        *out = a.iter().zip(row).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
     }
 }
 

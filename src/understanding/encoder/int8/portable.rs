@@ -3,7 +3,7 @@
 #[path = "pass.rs"]
 mod pass;
 
-pub use pass::{dense, gelu_all, layers};
+pub use pass::{dense, dots, gelu_all, layers};
 
 mod lanes {
     #![expect(clippy::indexing_slicing, reason = "fixed-shape numeric loops")]

@@ -38,7 +38,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 /// The vectors of each sequence of a batch.
 fn encoded(encoder: &Int8, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
     let batch = Packed::new(sequences.iter().copied());
-    let all = encoder.encode(&batch).unwrap();
+    let all = encoder.encode(&batch, Top::Reading).unwrap();
     let width = encoder.width();
     batch.sequences().into_iter().map(|s| bits(&all[s.start * width..s.end * width])).collect()
 }
@@ -98,7 +98,10 @@ fn eight_bits_stay_close_to_floats() {
         let mean = |vectors: Vec<f32>| {
             crate::understanding::encoder::kernels::means(&vectors, 384, &batch.sequences())
         };
-        let (a, b) = (mean(encoder.encode(&batch).unwrap()), mean(floats.encode(&batch).unwrap()));
+        let (a, b) = (
+            mean(encoder.encode(&batch, Top::Reading).unwrap()),
+            mean(floats.encode(&batch, Top::Reading).unwrap()),
+        );
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
         let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
         assert!(cosine > 0.99, "{cosine} {text:?}");
@@ -211,9 +214,9 @@ fn weights_that_do_not_fit_and_pieces_that_are_not_there_are_refused() {
         refused(&|s| s.matrices.retain(|name, _| !name.contains(".0."))).contains("encoder.0.qkv.weight")
     );
     let encoder = with(&stored, Kernel::best());
-    assert!(encoder.encode(&Packed::new([[50].as_slice()])).is_err());
-    assert!(encoder.encode(&Packed::new([[1; 41].as_slice()])).is_err());
-    assert_eq!(encoder.encode(&Packed::new(std::iter::empty())).unwrap().len(), 0);
+    assert!(encoder.encode(&Packed::new([[50].as_slice()]), Top::Reading).is_err());
+    assert!(encoder.encode(&Packed::new([[1; 41].as_slice()]), Top::Reading).is_err());
+    assert_eq!(encoder.encode(&Packed::new(std::iter::empty()), Top::Reading).unwrap().len(), 0);
     assert!(Kernel::named("abacus").is_none() && Kernel::here().contains(&Kernel::best()));
 }
 
@@ -256,7 +259,7 @@ fn the_arithmetic_is_the_one_that_records_name() {
     let texts: [&[u32]; 3] = [&[1, 2, 3], &[4; 17], &[9, 8, 7, 6, 5, 4, 3]];
     let wide: Vec<f32> = (-600..600).map(|n| n as f32 / 64.0).collect();
     for kernel in Kernel::here() {
-        let mut out = with(&stored, kernel).encode(&Packed::new(texts)).unwrap();
+        let mut out = with(&stored, kernel).encode(&Packed::new(texts), Top::Reading).unwrap();
         let mut gelu = wide.clone();
         kernel.gelu(&mut gelu);
         out.extend(gelu);

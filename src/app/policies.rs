@@ -1,0 +1,193 @@
+//! `prokura policies`: what administrators do with the bank's documents.
+
+use super::oneshot::language;
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::base::{Clock, Language, SystemClock};
+use crate::cli::{Place, Policies as Asked};
+use crate::policy::bar::RetrievalBar;
+use crate::policy::{self, PolicyError, Published, validate};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let here = Here { state: wire::state(place, &settings), place, settings };
+    match asked {
+        Asked::Index { paths, language, force } => here.publish(&language, force, |state, options| {
+            policy::index(state, &paths, options, &output::progress("indexing"))
+        }),
+        Asked::Put { paths, language, force } => here.publish(&language, force, |state, options| {
+            let put = policy::gather(&paths, options.language, &|_, _| {})?;
+            let progress = output::progress("indexing");
+            let published = policy::amend(state, (put.documents, &BTreeSet::new()), options, &progress)?;
+            Ok(Published { skipped: put.skipped, notes: put.notes, ..published })
+        }),
+        Asked::Remove { ids, force } => here.publish("en", force, |state, options| {
+            let removed: BTreeSet<String> = ids.iter().cloned().collect();
+            policy::amend(state, (Vec::new(), &removed), options, &output::progress("indexing"))
+        }),
+        Asked::List => {
+            policy::list(&here.state).map_err(Failure::input)?.iter().try_for_each(output::json_line)
+        }
+        Asked::Rollback { generation } => {
+            let current = policy::rollback(&here.state, &generation).map_err(Failure::input)?;
+            output::json_line(&json!({"current": current}))
+        }
+        Asked::Diff { from, to } => here.diff(&from, &to),
+        Asked::Verify { generation } => here.verify(generation.as_deref()),
+        Asked::Validate { paths, language } => validated(&paths, &language),
+        Asked::Preview { file, language } => preview(&file, &language),
+        Asked::Test { generation } => here.test(generation.as_deref()),
+        Asked::Forget { days } => here.forget(days),
+    }
+}
+
+struct Here<'a> {
+    state: PathBuf,
+    settings: Settings,
+    place: &'a Place,
+}
+
+fn code(language_code: &str) -> Result<Language, Failure> {
+    Ok(language(Some(language_code))?.unwrap_or(Language::En))
+}
+
+impl Here<'_> {
+    fn publish(
+        &self,
+        language: &str,
+        force: bool,
+        work: impl FnOnce(&Path, policy::Options) -> Result<Published, PolicyError>,
+    ) -> Result<(), Failure> {
+        let models = wire::understanding(self.place, &self.settings)?;
+        let bar = wire::retrieval_bar(&self.settings)?.filter(|_| !force);
+        let options = wire::indexing(&self.settings, &models);
+        let options = policy::Options { language: code(language)?, bar: bar.as_ref(), ..options };
+        let published = work(&self.state, options).map_err(failed)?;
+        for skipped in &published.skipped {
+            eprintln!("skipped {}: its format is not read", skipped.display());
+        }
+        published.notes.iter().for_each(|note| eprintln!("{note}"));
+        output::json_pretty(&published)
+    }
+
+    fn diff(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let difference = policy::diff(&self.state, from, to).map_err(Failure::input)?;
+        // Plans name documents without their language.
+        let plans = wire::pack(&self.settings, None).map(|checked| checked.pack.plans).ok();
+        let citing = |document: &str| -> Vec<String> {
+            let bare = wire::bare(document);
+            let plans = plans.iter().flat_map(|plans| &plans.by_leaf);
+            plans
+                .filter(|(_, plan)| plan.documents.iter().any(|id| *id == bare))
+                .map(|(leaf, _)| leaf.clone())
+                .collect()
+        };
+        let mut told = json!(difference);
+        for changed in told.get_mut("documents").and_then(|all| all.as_array_mut()).into_iter().flatten() {
+            let plans = changed.get("document").and_then(|id| id.as_str()).map(citing).unwrap_or_default();
+            if let Some(changed) = changed.as_object_mut() {
+                changed.insert("plans".to_owned(), json!(plans));
+            }
+        }
+        output::json_pretty(&told)
+    }
+
+    /// Each generation, or the one that is asked for.
+    fn verify(&self, asked: Option<&str>) -> Result<(), Failure> {
+        let names = match asked {
+            Some(asked) => vec![asked.to_owned()],
+            None => {
+                let listed = policy::list(&self.state).map_err(Failure::input)?;
+                listed.into_iter().map(|one| one.generation.to_string()).collect()
+            }
+        };
+        let mut damaged = 0;
+        for name in names {
+            match policy::open_generation(&self.state, &name) {
+                Ok(generation) => output::json_line(&json!({
+                    "generation": generation.digest(), "whole": true, "documents": generation.documents().len(),
+                    "encoder": generation.manifest().encoder, "vector_bytes": generation.vector_bytes(),
+                }))?,
+                Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })) => {
+                    damaged += 1;
+                    output::json_line(
+                        &json!({"generation": name, "whole": false, "reason": error.to_string()}),
+                    )?;
+                }
+                Err(error) => return Err(Failure::input(error)),
+            }
+        }
+        if damaged == 0 {
+            Ok(())
+        } else {
+            Err(Failure::Check(format!("{damaged} generations cannot be searched")))
+        }
+    }
+
+    fn test(&self, asked: Option<&str>) -> Result<(), Failure> {
+        let bar: RetrievalBar = wire::retrieval_bar(&self.settings)?.ok_or_else(|| {
+            let file = self.settings.folder.join("retrieval-bar.toml");
+            Failure::Input(format!("there is no {}; write the questions there", file.display()))
+        })?;
+        let models = wire::understanding(self.place, &self.settings)?;
+        let now = SystemClock.now();
+        let today = policy::parse_date(&now.date())
+            .ok_or_else(|| Failure::Input("the clock gives no date".to_owned()))?;
+        let tested = match asked {
+            Some(asked) => {
+                let generation = policy::open_generation(&self.state, asked).map_err(Failure::input)?;
+                bar.test(&generation, Some(&models), today)
+            }
+            None => {
+                let policies = policy::Policies::open(&self.state).map_err(Failure::input)?;
+                bar.test(&policies.current(models.searcher()), Some(&models), today)
+            }
+        };
+        let tested = tested.map_err(Failure::input)?;
+        output::json_pretty(&tested)?;
+        if tested.enough { Ok(()) } else { Err(failed(PolicyError::BelowBar(Box::new(tested)))) }
+    }
+
+    fn forget(&self, days: u32) -> Result<(), Failure> {
+        let before = SystemClock.now().plus_millis(-i64::from(days) * DAY);
+        let gone = policy::forget(&self.state, before, &BTreeSet::new()).map_err(Failure::input)?;
+        output::json_line(&json!({"forgotten": gone}))
+    }
+}
+
+/// What does not answer the saved questions was built, and has failed a check.
+fn failed(error: PolicyError) -> Failure {
+    match error {
+        PolicyError::BelowBar(_) => Failure::Check(error.to_string()),
+        _ => Failure::input(error),
+    }
+}
+
+fn validated(paths: &[PathBuf], language: &str) -> Result<(), Failure> {
+    let gathered =
+        policy::gather(paths, code(language)?, &output::progress("reading")).map_err(Failure::input)?;
+    gathered.skipped.iter().for_each(|file| eprintln!("skipped {}: its format is not read", file.display()));
+    gathered.notes.iter().for_each(|note| eprintln!("{note}"));
+    let concerns = validate::concerns(&gathered.documents);
+    concerns.iter().try_for_each(output::json_line)?;
+    match concerns.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Check("1 thing to look at".to_owned())),
+        many => Err(Failure::Check(format!("{many} things to look at"))),
+    }
+}
+
+/// How a file is read, and what of it can be quoted.
+fn preview(file: &Path, language: &str) -> Result<(), Failure> {
+    let gathered =
+        policy::gather(&[file.to_path_buf()], code(language)?, &|_, _| {}).map_err(Failure::input)?;
+    for document in &gathered.documents {
+        output::json_pretty(&policy::preview(document))?;
+    }
+    Ok(())
+}

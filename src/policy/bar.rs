@@ -1,0 +1,145 @@
+//! Questions that the policies must answer before they are published (config/retrieval-bar.toml).
+
+use super::error::PolicyError;
+use super::generation::Generation;
+use super::grounds::Clearance;
+use super::search::{MOST_PASSAGES, Question};
+use crate::base::{Finding, Language};
+use crate::understanding::Understanding;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+/// What must be found.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrievalBar {
+    /// Among so many first passages.
+    #[serde(default = "five")]
+    pub top: Spanned<usize>,
+    /// The share of the questions that must find what they should, 0 to 1.
+    #[serde(default = "all")]
+    pub least: Spanned<f64>,
+    #[serde(default, rename = "question")]
+    pub questions: Vec<Wanted>,
+}
+
+/// A question, and where its answer stands.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    pub query: Spanned<String>,
+    /// A document's id.
+    pub document: String,
+    /// A heading above the passage.
+    pub section: Option<String>,
+    /// `public`, `internal`, `all` or a role; who asks. Default: `public`.
+    pub audience: Option<Spanned<String>>,
+    pub language: Option<Language>,
+}
+
+fn five() -> Spanned<usize> {
+    Spanned::new(0..0, 5)
+}
+
+fn all() -> Spanned<f64> {
+    Spanned::new(0..0, 1.0)
+}
+
+/// What came of the questions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tested {
+    pub asked: usize,
+    pub passed: usize,
+    pub least: f64,
+    /// Whether that is enough. It is where no document is here that a question is about: then the questions are about
+    /// other documents.
+    pub enough: bool,
+    pub failed: Vec<Failed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failed {
+    pub query: String,
+    pub document: String,
+    pub section: Option<String>,
+    /// The documents that were found instead, the best first.
+    pub found: Vec<String>,
+}
+
+impl RetrievalBar {
+    /// # Errors
+    /// What is wrong in the file, with its line.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {
+        let bar: Self = toml::from_str(text).map_err(|error| vec![Finding::of_toml(file, text, &error)])?;
+        let mut findings = Vec::new();
+        let mut wrong =
+            |place: usize, message: String| findings.push(Finding::at(file, text, place, message));
+        let top = &bar.top;
+        if !(1..=MOST_PASSAGES).contains(top.get_ref()) {
+            wrong(top.span().start, format!("`top` is {}: write a number from 1 to 100", top.get_ref()));
+        }
+        let least = &bar.least;
+        if !(0.0..=1.0).contains(least.get_ref()) {
+            wrong(least.span().start, format!("`least` is {}: write a share from 0 to 1", least.get_ref()));
+        }
+        for question in &bar.questions {
+            let query = &question.query;
+            if query.get_ref().trim().is_empty() {
+                wrong(query.span().start, "`query` is empty: write what is asked".to_owned());
+            }
+            let unknown = question.audience.iter().find(|who| Clearance::parse(who.get_ref()).is_none());
+            if let Some(who) = unknown {
+                let remedy = "write `public`, `internal`, `all` or the name of a role";
+                wrong(who.span().start, format!("`audience` is `{}`: {remedy}", who.get_ref()));
+            }
+        }
+        if findings.is_empty() { Ok(bar) } else { Err(findings) }
+    }
+
+    /// Asks a generation all of them.
+    ///
+    /// # Errors
+    /// The search fails.
+    pub fn test(
+        &self,
+        generation: &Generation,
+        models: Option<&Understanding>,
+        as_of: Date,
+    ) -> Result<Tested, PolicyError> {
+        let mut failed = Vec::new();
+        for wanted in &self.questions {
+            let audience = wanted.audience.as_ref().and_then(|who| Clearance::parse(who.get_ref()));
+            let question = Question {
+                id: String::new(),
+                text: wanted.query.get_ref().clone(),
+                language: wanted.language,
+                audience: audience.unwrap_or(Clearance::Public),
+                as_of,
+                documents: None,
+                product: None,
+                top: *self.top.get_ref(),
+                each: None,
+            };
+            let found = generation.search(&question, models)?.passages;
+            let is_wanted = |passage: &super::Passage| {
+                let section = wanted.section.as_ref().is_none_or(|section| passage.section.contains(section));
+                passage.document == wanted.document && section
+            };
+            if !found.iter().any(is_wanted) {
+                failed.push(Failed {
+                    query: wanted.query.get_ref().clone(),
+                    document: wanted.document.clone(),
+                    section: wanted.section.clone(),
+                    found: found.into_iter().map(|passage| passage.document).collect(),
+                });
+            }
+        }
+        let (asked, passed) = (self.questions.len(), self.questions.len() - failed.len());
+        let here =
+            |wanted: &Wanted| generation.documents().iter().any(|document| document.id == wanted.document);
+        let elsewhere = !self.questions.iter().any(here);
+        let enough = elsewhere || passed as f64 >= self.least.get_ref() * asked as f64 - 1e-9;
+        Ok(Tested { asked, passed, least: *self.least.get_ref(), enough, failed })
+    }
+}

@@ -1,0 +1,475 @@
+//! Building generations and making them current.
+//!
+//! `<state>/index/current` names the generations in force: a line for each encoder whose vectors there are, the
+//! newest first. It is replaced by writing a new file and renaming it, so a reader sees the old names or the new
+//! ones. `<state>/index/lock` is held by whoever changes anything there; readers need no lock.
+
+use super::bar::{RetrievalBar, Tested};
+use super::document::{Document, conflicts, parse_date};
+use super::embed::embed;
+use super::error::PolicyError;
+use super::gather::{Gathered, gather};
+use super::generation::{
+    Blueprint, Embeddings, Generation, Manifest, documents_of, packs_of, places, read_manifest, root,
+    sync_folder,
+};
+use super::vectors::{self, Shelf};
+use crate::base::{Digest, Language, Timestamp, durable, ids};
+use crate::understanding::Understanding;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const CURRENT: &str = "current";
+const LOCK: &str = "lock";
+const BUILDING: &str = "building";
+
+/// How to index.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// The language of documents that do not say theirs.
+    pub language: Language,
+    /// When the generation counts as built.
+    pub now: Timestamp,
+    /// What embeds the passages; without it, or where it cannot, they are found by their words alone.
+    pub models: Option<&'a Understanding>,
+    /// What must be found before it is published.
+    pub bar: Option<&'a RetrievalBar>,
+}
+
+/// What `index` did.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Published {
+    pub generation: Digest,
+    /// What was current before.
+    pub previous: Option<Digest>,
+    /// False when a generation with this very content was there already.
+    pub built: bool,
+    pub documents: usize,
+    pub passages: usize,
+    /// Whose vectors the passages have.
+    pub encoder: Option<Digest>,
+    /// How it did on the saved questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tested: Option<Tested>,
+    /// Files in the given folders whose format is not read.
+    pub skipped: Vec<PathBuf>,
+    /// What was passed over within files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// One generation of a state directory.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Listed {
+    pub generation: Digest,
+    pub current: bool,
+    pub built_at: Timestamp,
+    pub documents: usize,
+    pub passages: usize,
+    pub encoder: Option<Digest>,
+}
+
+/// Reads the documents under `paths`, builds the generation that holds exactly these, and makes it the
+/// current one. The same content again changes nothing but the pointer. `progress` receives done and all:
+/// of files read, of documents embedded, of documents indexed.
+///
+/// # Errors
+/// Flaws in the documents, another process at work, or the disk; the current generation then stays.
+pub fn index(
+    state: &Path,
+    paths: &[PathBuf],
+    options: Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Published, PolicyError> {
+    let Gathered { documents, skipped, notes } = gather(paths, options.language, progress)?;
+    let lock = Lock::take(state)?;
+    let published = lock.publish(&documents, options, progress)?;
+    Ok(Published { skipped, notes, ..published })
+}
+
+/// Builds the generation that holds exactly these documents, sorted by id and version, and makes it the current one.
+///
+/// # Errors
+/// As `index`.
+pub fn publish(
+    state: &Path,
+    documents: &[Document],
+    options: Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Published, PolicyError> {
+    Lock::take(state)?.publish(documents, options, progress)
+}
+
+/// Puts documents in the place of those with the same id and version, or beside the others, and takes those of the
+/// ids in `removed` away; publishes what comes of it.
+///
+/// # Errors
+/// As `index`; that no document would be left.
+pub fn amend(
+    state: &Path,
+    (put, removed): (Vec<Document>, &BTreeSet<String>),
+    options: Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Published, PolicyError> {
+    let lock = Lock::take(state)?;
+    let mut documents = lock.documents()?;
+    let key = |document: &Document| (document.id.clone(), document.version.clone());
+    let new: BTreeSet<_> = put.iter().map(key).collect();
+    documents.retain(|document| !removed.contains(&document.id) && !new.contains(&key(document)));
+    documents.extend(put);
+    documents.sort_by(|a, b| (&a.id, &a.version).cmp(&(&b.id, &b.version)));
+    let places = |document: &Document| (PathBuf::from(&document.id), 1, document.clone());
+    let flaws = conflicts(&documents.iter().map(places).collect::<Vec<_>>());
+    if !flaws.is_empty() {
+        return Err(PolicyError::Flaws(flaws));
+    }
+    if documents.is_empty() {
+        return Err(PolicyError::NoDocuments("what would be left".to_owned()));
+    }
+    lock.publish(&documents, options, progress)
+}
+
+/// What is current stays so while this value lives.
+pub struct Following {
+    pub published: Published,
+    _lock: Lock,
+}
+
+/// Builds what is current anew for another encoder, or for this program where another one built it. Nothing is done
+/// where it is there already. The generation of every other encoder stays current for it. Nobody can publish anything
+/// before the result is dropped: time to have that encoder read.
+///
+/// # Errors
+/// That nothing was published yet; as `index`.
+pub fn follow(
+    state: &Path,
+    options: Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Following, PolicyError> {
+    let lock = Lock::take(state)?;
+    let documents = lock.documents()?;
+    let published = lock.make(&documents, options, true, progress)?;
+    Ok(Following { published, _lock: lock })
+}
+
+/// All generations, oldest first.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub fn list(state: &Path) -> Result<Vec<Listed>, PolicyError> {
+    let root = root(state);
+    let pointed = pointer(state)?.map(|(all, _)| all);
+    let current: Vec<&Digest> = pointed.iter().flat_map(Pointed::all).map(|one| &one.generation).collect();
+    let mut listed = Vec::new();
+    for digest in generations(&root)? {
+        let Manifest { built_at, documents, passages, encoder, .. } = read_manifest(&root, &digest)?;
+        let current = current.contains(&&digest);
+        listed.push(Listed { generation: digest, current, built_at, documents, passages, encoder });
+    }
+    listed.sort_by(|a, b| (a.built_at, &a.generation).cmp(&(b.built_at, &b.generation)));
+    Ok(listed)
+}
+
+/// Makes a generation the current one after checking it whole. The digest may be shortened to a beginning
+/// that only one generation has. Returns what is current now.
+///
+/// # Errors
+/// An unknown or damaged generation; the current one then stays.
+pub fn rollback(state: &Path, digest: &str) -> Result<Digest, PolicyError> {
+    let digest = find(state, digest)?;
+    let _lock = Lock::take(state)?;
+    let root = root(state);
+    let generation = Generation::read(&root, &digest, &Shelf::new(root.clone()))?;
+    let encoder = generation.manifest().encoder.clone();
+    point(&root, &Pointed { newest: Current { generation: digest.clone(), encoder }, others: Vec::new() })?;
+    Ok(digest)
+}
+
+/// Opens one generation, current or not, by its digest or the beginning of it.
+///
+/// # Errors
+/// An unknown or damaged generation.
+pub fn open_generation(state: &Path, digest: &str) -> Result<Generation, PolicyError> {
+    let root = root(state);
+    Generation::read(&root, &find(state, digest)?, &Shelf::new(root.clone()))
+}
+
+/// Removes generations that were built before `before` and are neither current nor needed, and the vectors that no
+/// other has. Returns what is gone.
+///
+/// # Errors
+/// The disk, or another process at work.
+pub fn forget(
+    state: &Path,
+    before: Timestamp,
+    needed: &BTreeSet<Digest>,
+) -> Result<Vec<Digest>, PolicyError> {
+    let lock = Lock::take(state)?;
+    let old = list(state)?.into_iter().filter(|one| !one.current && one.built_at < before);
+    let gone: Vec<Digest> = old.map(|one| one.generation).filter(|digest| !needed.contains(digest)).collect();
+    for digest in &gone {
+        let aside = lock.root.join(ids::fresh(BUILDING));
+        fs::rename(lock.root.join(digest.hex()), &aside).map_err(PolicyError::io(&aside))?;
+    }
+    sync_folder(&lock.root)?;
+    remove_leftovers(&lock.root)?;
+    lock.keep_packs()?;
+    Ok(gone)
+}
+
+/// The right to change the index of a state directory; others wait for its end. It is let go with the value, also
+/// when the process dies.
+struct Lock {
+    state: PathBuf,
+    root: PathBuf,
+    _file: fs::File,
+}
+
+impl Lock {
+    fn take(state: &Path) -> Result<Self, PolicyError> {
+        let root = root(state);
+        durable::private(&root).map_err(PolicyError::io(&root))?;
+        let path = root.join(LOCK);
+        let file = fs::File::create(&path).map_err(PolicyError::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(PolicyError::Busy { state: state.to_path_buf() });
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(PolicyError::io(&path)(error)),
+        }
+        remove_leftovers(&root)?;
+        Ok(Self { state: state.to_path_buf(), root, _file: file })
+    }
+
+    /// Of the newest current generation, whoever built it.
+    fn documents(&self) -> Result<Vec<Document>, PolicyError> {
+        let (all, _) =
+            pointer(&self.state)?.ok_or_else(|| PolicyError::NotBuilt { state: self.state.clone() })?;
+        documents_of(&self.root, &all.newest.generation)
+    }
+
+    fn publish(
+        &self,
+        documents: &[Document],
+        options: Options,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Published, PolicyError> {
+        self.make(documents, options, false, progress)
+    }
+
+    /// Builds a generation where there is none, and makes it current: for its encoder alone when it stands `beside`
+    /// what is current for others.
+    fn make(
+        &self,
+        documents: &[Document],
+        options: Options,
+        beside: bool,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Published, PolicyError> {
+        let encoder = options.models.and_then(Understanding::searcher);
+        let blueprint = Blueprint::of(documents, encoder)?;
+        let digest = blueprint.digest.clone();
+        let shelf = Shelf::new(self.root.clone());
+        let (manifest, built) = match Generation::read(&self.root, &digest, &shelf) {
+            Ok(there) => (there.manifest, false),
+            Err(_) => (self.build(blueprint, documents, options, &shelf, progress)?, true),
+        };
+        let tested = self.tested(&digest, options, &shelf)?;
+        let known = pointer(&self.state)?.map(|(all, _)| all);
+        let own = known.iter().flat_map(Pointed::all).find(|one| one.encoder.as_ref() == encoder);
+        let previous = own.or(known.as_ref().map(|all| &all.newest)).map(|one| one.generation.clone());
+        let others =
+            known.iter().flat_map(Pointed::all).filter(|one| beside && one.encoder.as_ref() != encoder);
+        let others = others.cloned().collect();
+        let newest = Current { generation: digest.clone(), encoder: encoder.cloned() };
+        point(&self.root, &Pointed { newest, others })?;
+        self.keep_packs()?;
+        Ok(Published {
+            generation: digest,
+            previous,
+            built,
+            documents: manifest.documents,
+            passages: manifest.passages,
+            encoder: manifest.encoder,
+            tested,
+            skipped: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Asks what was built the saved questions.
+    fn tested(
+        &self,
+        digest: &Digest,
+        options: Options,
+        shelf: &Shelf,
+    ) -> Result<Option<Tested>, PolicyError> {
+        let Some(bar) = options.bar.filter(|bar| !bar.questions.is_empty()) else { return Ok(None) };
+        let generation = Generation::read(&self.root, digest, shelf)?;
+        let today = parse_date(&options.now.date()).unwrap_or(jiff::civil::Date::MAX);
+        let tested = bar.test(&generation, options.models, today)?;
+        if tested.enough { Ok(Some(tested)) } else { Err(PolicyError::BelowBar(Box::new(tested))) }
+    }
+
+    fn build(
+        &self,
+        blueprint: Blueprint,
+        documents: &[Document],
+        options: Options,
+        shelf: &Shelf,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Manifest, PolicyError> {
+        let places = places(documents);
+        let embeddings = match options.models.filter(|models| models.searcher().is_some()) {
+            None => None,
+            Some(models) => {
+                let embedded = || embed(&self.root, documents, &places, models, progress);
+                let made = embedded()?;
+                // Vectors that were damaged since they were made are made again.
+                Some(if remove_damaged(&self.root, &made, shelf)? { embedded()? } else { made })
+            }
+        };
+        let target = self.root.join(blueprint.digest.hex());
+        let folder = self.root.join(ids::fresh(BUILDING));
+        let manifest =
+            blueprint.build(&folder, documents, (&places, embeddings.as_ref()), options.now, progress)?;
+        if target.exists() {
+            // It was found damaged, or it would not be built again.
+            let aside = self.root.join(ids::fresh(BUILDING));
+            fs::rename(&target, &aside).map_err(PolicyError::io(&target))?;
+        }
+        fs::rename(&folder, &target).map_err(PolicyError::io(&target))?;
+        sync_folder(&self.root)?;
+        remove_leftovers(&self.root)?;
+        Ok(manifest)
+    }
+
+    /// Lets go the packs that no generation needs.
+    fn keep_packs(&self) -> Result<(), PolicyError> {
+        let needed: BTreeSet<Digest> =
+            generations(&self.root)?.iter().flat_map(|digest| packs_of(&self.root, digest)).collect();
+        vectors::keep(&self.root, |pack| needed.contains(pack))
+    }
+}
+
+/// Whether there were any.
+fn remove_damaged(root: &Path, made: &Embeddings, shelf: &Shelf) -> Result<bool, PolicyError> {
+    let mut any = false;
+    for pack in &made.packs {
+        if shelf.pack(pack).is_err() {
+            let path = root.join(vectors::path(pack));
+            fs::remove_file(&path).map_err(PolicyError::io(&path))?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+/// The generation that a digest or the beginning of one names.
+fn find(state: &Path, asked: &str) -> Result<Digest, PolicyError> {
+    let known = generations(&root(state))?;
+    if known.is_empty() {
+        return Err(PolicyError::NotBuilt { state: state.to_path_buf() });
+    }
+    let hex = asked.strip_prefix("sha256:").unwrap_or(asked);
+    let mut matching = known.iter().filter(|digest| hex.len() >= 4 && digest.hex().starts_with(hex));
+    match (matching.next(), matching.next()) {
+        (Some(digest), None) => Ok(digest.clone()),
+        _ => {
+            let known: Vec<&str> = known.iter().map(Digest::as_str).collect();
+            Err(PolicyError::UnknownGeneration { asked: asked.to_owned(), known: known.join(", ") })
+        }
+    }
+}
+
+fn generations(root: &Path) -> Result<Vec<Digest>, PolicyError> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(PolicyError::io(root))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(PolicyError::io(root))?.file_name();
+        found.extend(Digest::parse(&format!("sha256:{}", name.to_string_lossy())));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes what a build that was cut off left behind. Only the holder of the lock may.
+fn remove_leftovers(root: &Path) -> Result<(), PolicyError> {
+    for entry in fs::read_dir(root).map_err(PolicyError::io(root))? {
+        let entry = entry.map_err(PolicyError::io(root))?;
+        if entry.file_name().to_string_lossy().starts_with(BUILDING) {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(PolicyError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of the pointer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Current {
+    pub generation: Digest,
+    /// For whose questions; `None`: for those that are compared by their words alone.
+    pub encoder: Option<Digest>,
+}
+
+/// What the pointer names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pointed {
+    pub newest: Current,
+    /// The same documents for other encoders.
+    pub others: Vec<Current>,
+}
+
+impl Pointed {
+    fn all(&self) -> impl Iterator<Item = &Current> {
+        std::iter::once(&self.newest).chain(&self.others)
+    }
+}
+
+fn point(root: &Path, all: &Pointed) -> Result<(), PolicyError> {
+    let current = root.join(CURRENT);
+    let line = |one: &Current| match &one.encoder {
+        Some(encoder) => format!("{} {encoder}\n", one.generation),
+        None => format!("{}\n", one.generation),
+    };
+    let text: String = all.all().map(line).collect();
+    durable::replace(&current, BUILDING, text.as_bytes()).map_err(PolicyError::io(&current))
+}
+
+/// When the pointer was written tells two writings of the same names apart.
+pub(super) type Stamp = (Pointed, Option<SystemTime>);
+
+/// What the pointer names; `None` when nothing was ever published.
+pub(super) fn pointer(state: &Path) -> Result<Option<Stamp>, PolicyError> {
+    let path = root(state).join(CURRENT);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(PolicyError::io(&path))?,
+    };
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let generation = Digest::parse(words.next()?)?;
+        let encoder = words.next().map(|word| Digest::parse(word).ok_or(())).transpose().ok()?;
+        Some(Current { generation, encoder })
+    };
+    let mut all = text.lines().map(line);
+    let (newest, others) = (all.next().flatten(), all.collect::<Option<Vec<_>>>());
+    let (Some(newest), Some(others)) = (newest, others) else {
+        return Err(PolicyError::Damaged {
+            generation: CURRENT.to_owned(),
+            file: CURRENT.to_owned(),
+            reason: "does not name a generation".to_owned(),
+        });
+    };
+    let all = Pointed { newest, others };
+    Ok(Some((all, fs::metadata(&path).and_then(|meta| meta.modified()).ok())))
+}
