@@ -18,6 +18,8 @@ help:
 	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
 	@echo "make bench-ledger     cases a second beside raw inserts, and one more event as the log grows (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
+	@echo "make bench-retrieval  whether searches find, and what they and an index cost (bench/results)"
+	@echo "make bench            all of these but the last, one after the other: hours"
 	@echo "make bench-gpu        our encoder on a GPU beside PyTorch, and its readings beside the CPU's (bench/results)"
 
 .PHONY: run
@@ -162,3 +164,15 @@ LEDGER ?= $(BENCH)/ledger
 bench-ledger: tools
 	cargo bench --locked --no-run --bench ledger
 	python3 bench/ledger.py --work $(LEDGER) --out bench/results/ledger.json
+
+RETRIEVAL ?= $(BENCH)/retrieval
+
+.PHONY: bench-retrieval
+bench-retrieval: tools
+	cargo build --release --locked
+	cargo bench --locked --no-run --bench retrieval
+	python3 bench/retrieval.py --data $(PROKURA_DATA) --work $(RETRIEVAL) --program target/release/prokura \
+	  --out bench/results/retrieval.json
+
+.PHONY: bench
+bench: bench-lookup bench-ledger bench-inference bench-retrieval

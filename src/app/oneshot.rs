@@ -224,6 +224,7 @@ pub fn search(place: &Place, options: Search) -> Result<(), Failure> {
         let question = Question {
             id: line.id,
             text: line.query,
+            about: Vec::new(),
             language,
             audience,
             as_of,
@@ -259,6 +260,7 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     let documents = policies.as_ref().map(wire::documents);
     let checked = wire::pack(&settings, documents.as_ref())?;
     wire::bank_codes(&settings)?;
+    wire::retrieval_bar(&settings)?;
     let pack = &checked.pack;
     let counts = json!({
         "pack": pack.digest,

@@ -91,7 +91,7 @@ impl Cases {
 
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
-        let Some(questions) = questions(state, &pack.plans) else {
+        let Some(questions) = questions(state, &pack) else {
             return Err(("policy", "there is no message to ask for".to_owned()));
         };
         let (policies, models) = (Arc::clone(&self.parts().policies), Arc::clone(&self.parts().models));

@@ -135,7 +135,7 @@ pub fn search_again(
         let event = event_of(case, entry)?;
         if let Event::Grounded { grounds } = &event {
             let pack = entry.digests.get("pack").map(|digest| packs.pinned(digest)).transpose()?.flatten();
-            let asked = pack.and_then(|pack| questions(&state, &pack.plans));
+            let asked = pack.and_then(|pack| questions(&state, &pack));
             let same = match (asked, open(&grounds.generation)) {
                 (Some(asked), Some(generation)) => {
                     let read = entry.digests.get("model").and_then(&mut models);

@@ -382,6 +382,8 @@ pub struct Grounds {
     id: String,
     passages: Vec<Passage>,
     answerable: f64,
+    /// False: no passage answers this.
+    answered: bool,
     generation: String,
 }
 
@@ -400,6 +402,16 @@ struct Passage {
     page: Option<u32>,
     audience: Seen,
     score: f64,
+    /// What of the text answers; absent where the search compares words alone.
+    sentences: Option<Vec<Sentence>>,
+}
+
+/// Exactly the characters `start..end` of the document's body.
+#[derive(ToSchema)]
+struct Sentence {
+    text: String,
+    start: usize,
+    end: usize,
 }
 
 /// Whom a document is for: `public`, `internal`, or names of roles with commas between them.
@@ -661,6 +673,7 @@ mod tests {
             id: "q".into(),
             passages: Vec::new(),
             answerable: Probability::ZERO,
+            answered: false,
             generation: Digest::of(b"g"),
         };
         agrees::<Grounds>(&serde_json::to_value(grounds).unwrap());

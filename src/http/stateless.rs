@@ -193,6 +193,7 @@ fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<
     Ok(Question {
         id: checked_id(query.id, "query")?,
         text: query.query,
+        about: Vec::new(),
         language: query.language,
         audience: match wanted.transpose()? {
             Some(wanted) => most.narrowed(wanted),

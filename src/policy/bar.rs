@@ -113,6 +113,7 @@ impl RetrievalBar {
             let question = Question {
                 id: String::new(),
                 text: wanted.query.get_ref().clone(),
+                about: Vec::new(),
                 language: wanted.language,
                 audience: audience.unwrap_or(Clearance::Public),
                 as_of,

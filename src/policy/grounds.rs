@@ -12,6 +12,9 @@ pub struct Grounds {
     pub passages: Vec<Passage>,
     /// How likely it is that one of the passages answers the question.
     pub answerable: Probability,
+    /// False: no passage answers this; the passages are the nearest there are.
+    #[serde(default)]
+    pub answered: bool,
     /// The index generation that was searched.
     pub generation: Digest,
 }

@@ -53,8 +53,8 @@ impl Generation {
     /// The question's words in each language that is searched.
     pub(super) fn asked(&self, question: &Question) -> Result<BTreeMap<Language, Asked>, PolicyError> {
         let text = match question.language {
-            Some(_) => Cow::Borrowed(question.text.as_str()),
-            None => Cow::Owned(without_stop_words(&question.text)),
+            Some(_) => question.whole(),
+            None => Cow::Owned(without_stop_words(&question.whole())),
         };
         let mut all = BTreeMap::new();
         for (language, [_, _, _, body]) in &self.fields.texts {

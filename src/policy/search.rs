@@ -16,6 +16,7 @@ use crate::base::{Language, Probability};
 use crate::understanding::Understanding;
 use crate::understanding::search::{self, Embedded, SearchWeights};
 use jiff::civil::Date;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// The passages that `answerable` looks at where words alone are compared.
@@ -27,6 +28,9 @@ const BY_WORDS: usize = 1_000;
 /// Passages that are compared piece by piece, at least: half of them the best by their words, half by their vectors.
 const COMPARED: usize = 100;
 
+/// From this probability on a question counts as answered.
+const ANSWERED: f64 = 0.5;
+
 /// See [`Question::each`].
 pub const PASSAGES_A_PLACE: usize = 20;
 
@@ -36,6 +40,8 @@ pub struct Question {
     /// Handed through to the answer.
     pub id: String,
     pub text: String,
+    /// What else is known of what is meant: the concern that the text was read as, a product.
+    pub about: Vec<String>,
     /// Only documents in this language; `None`: in all.
     pub language: Option<Language>,
     /// The most that may be returned.
@@ -51,6 +57,16 @@ pub struct Question {
     /// Most passages of one document, 0: any number; `None`: one, and one more for every [`PASSAGES_A_PLACE`] that it
     /// has, so that a short document leaves room for others and a long one counts as several.
     pub each: Option<usize>,
+}
+
+impl Question {
+    /// The text, and behind it what else is known.
+    pub(super) fn whole(&self) -> Cow<'_, str> {
+        match self.about.is_empty() {
+            true => Cow::Borrowed(&self.text),
+            false => Cow::Owned(format!("{} ({})", self.text, self.about.join(", "))),
+        }
+    }
 }
 
 /// How near a passage is to a question.
@@ -83,9 +99,10 @@ impl Generation {
         let by_words = self.by_words(question, &asked, BY_WORDS)?;
         let models = models.filter(|models| models.searcher().is_some());
         let own = models.filter(|models| models.searcher() == self.manifest.encoder.as_ref());
-        let (found, answerable) = match (&self.vectors, own) {
+        let (found, answerable, answered) = match (&self.vectors, own) {
             (Some(vectors), Some(models)) if !question.text.trim().is_empty() => {
-                self.by_meaning(question, (vectors, models), by_words)?
+                let (passages, answerable) = self.by_meaning(question, (vectors, models), by_words)?;
+                (passages, answerable, answerable.get() >= ANSWERED)
             }
             _ => {
                 let chosen = self.chosen(question, by_words).into_iter();
@@ -93,13 +110,15 @@ impl Generation {
                     .filter_map(|(number, score)| self.passage(self.places.get(number)?, score))
                     .collect();
                 let answerable = self.answerable_by_words(&mut asked, &passages);
-                (passages, answerable)
+                let any = !passages.is_empty();
+                (passages, answerable, any)
             }
         };
         Ok(Grounds {
             id: question.id.clone(),
             passages: found,
             answerable,
+            answered,
             generation: self.digest().clone(),
         })
     }
@@ -117,7 +136,7 @@ impl Generation {
         let Some(vectors) = &self.vectors else { return Ok(BTreeMap::new()) };
         let asked = self.asked(question)?;
         let by_words = self.by_words(question, &asked, BY_WORDS)?;
-        let embedded = models.embedded(&[question.text.as_str()]).map_err(PolicyError::Encoder)?;
+        let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
         Ok(self.near(question, (vectors, models), &embedded, by_words))
     }
@@ -136,7 +155,7 @@ impl Generation {
         (vectors, models): (&Vectors, &Understanding),
         by_words: Vec<(usize, f64)>,
     ) -> Result<(Vec<Passage>, Probability), PolicyError> {
-        let embedded = models.embedded(&[question.text.as_str()]).map_err(PolicyError::Encoder)?;
+        let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
         let weights = &models.calibration().search;
         let near = self.near(question, (vectors, models), &embedded, by_words);

@@ -27,6 +27,7 @@ fn question(text: &str) -> Question {
     Question {
         id: "q".to_owned(),
         text: text.to_owned(),
+        about: Vec::new(),
         language: None,
         audience: Clearance::Public,
         as_of: parse_date("2026-09-21").unwrap(),

@@ -228,6 +228,7 @@ pub fn asked(query: &str) -> Question {
     Question {
         id: String::new(),
         text: query.to_owned(),
+        about: Vec::new(),
         language: None,
         audience: Clearance::All,
         as_of: jiff::civil::date(2022, 12, 31),
