@@ -71,7 +71,10 @@ fn shipped() -> PathBuf {
 /// The shipped bundle with weights that leave out the comparison piece by piece.
 fn without_pieces(folder: &Path) -> Understanding {
     let opened = bundle::open(&shipped()).unwrap();
-    let search = SearchWeights { pieces: 0.0, ..opened.calibration.search.clone() };
+    let without = |(language, weights): (&Language, &SearchWeights)| {
+        (*language, SearchWeights { pieces: 0.0, ..weights.clone() })
+    };
+    let search = opened.calibration.search.iter().map(without).collect();
     let calibration = Calibration { search, ..opened.calibration };
     bundle::recalibrated(&shipped(), folder, &calibration, str::to_owned).unwrap();
     models(folder)
@@ -163,8 +166,10 @@ impl Plain {
     }
 
     fn search(&self, question: &str) -> usize {
-        let words: String =
-            question.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
+        let words: String = question
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' })
+            .collect();
         let (query, _) = self.parser.parse_query_lenient(&words);
         self.reader.searcher().search(&query, &TopDocs::with_limit(10).order_by_score()).unwrap().len()
     }
@@ -256,7 +261,8 @@ fn index(file: &Path, folder: &Path) -> Value {
     let generation = policies.current(full.searcher());
     let mut updates = Vec::new();
     for round in 0..5 {
-        let document = Document { body: format!("The fee of round {round} is {round} EUR."), ..corpus[7].clone() };
+        let document =
+            Document { body: format!("The fee of round {round} is {round} EUR."), ..corpus[7].clone() };
         let (published, seconds) = timed(|| {
             let put = (vec![document], &BTreeSet::new());
             let published = policy::amend(&grown, put, options(&full), &|_, _| {}).unwrap();
@@ -325,7 +331,8 @@ fn reindex(file: &Path, asked: &Path, folder: &Path, seconds: u64) -> Value {
                     Err(_) => drop(failed.fetch_add(1, Ordering::Relaxed)),
                     Ok(found) => {
                         let of = policies.pinned(&found.generation);
-                        let whole = of.is_some_and(|of| found.passages.iter().all(|passage| of.holds(passage)));
+                        let whole =
+                            of.is_some_and(|of| found.passages.iter().all(|passage| of.holds(passage)));
                         mixed.fetch_add(usize::from(!whole), Ordering::Relaxed);
                     }
                 }

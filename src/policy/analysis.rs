@@ -14,7 +14,7 @@ use tantivy::tokenizer::{
 };
 
 /// Changes whenever the same text may give other words.
-pub const VERSION: &str = "words-2";
+pub const VERSION: &str = "words-3";
 
 /// Longer "words" are no words (bytes).
 const LONGEST_WORD: usize = 60;

@@ -1,9 +1,9 @@
 //! The inverted index over passages: their words in each language, and what a question may be limited to.
 
 use super::analysis::{Analysis, fold};
-use super::chunk::characters;
 use super::compounds::Compounds;
 use super::document::{Document, in_force};
+use super::embed::read_as;
 use super::error::PolicyError;
 use super::generation::Place;
 use super::grounds::Audience;
@@ -23,7 +23,8 @@ const WRITER_BYTES: usize = 64_000_000;
 /// The name of the field with a passage's number.
 pub(super) const PASSAGE: &str = "passage";
 
-/// The fields of the inverted index; the text fields once for each language.
+/// The fields of the inverted index; the text once for each language. Title and headings stand in the text: fields of
+/// their own, each with its own lengths and rarities, rank worse.
 #[derive(Clone)]
 pub(super) struct Fields {
     pub id: Field,
@@ -33,8 +34,7 @@ pub(super) struct Fields {
     pub from: Field,
     pub to: Field,
     passage: Field,
-    /// Title, outer headings, the passage's own heading, body.
-    pub texts: BTreeMap<Language, [Field; 4]>,
+    pub texts: BTreeMap<Language, Field>,
 }
 
 pub(super) fn schema() -> (Schema, Fields) {
@@ -45,11 +45,7 @@ pub(super) fn schema() -> (Schema, Fields) {
             .set_index_option(IndexRecordOption::WithFreqs);
         builder.add_text_field(name, TextOptions::default().set_indexing_options(indexing))
     };
-    let texts = Language::ALL.map(|language| {
-        let fields = ["title", "above", "heading", "body"]
-            .map(|name| text(&format!("{name}_{language}"), &mut builder));
-        (language, fields)
-    });
+    let texts = Language::ALL.map(|language| (language, text(&format!("text_{language}"), &mut builder)));
     let fields = Fields {
         texts: texts.into_iter().collect(),
         id: builder.add_text_field("id", STRING),
@@ -110,23 +106,14 @@ pub(super) fn invert(
 
 fn entry(
     fields: &Fields,
-    [title, above, heading, body]: [Field; 4],
+    text: Field,
     analysis: &mut Analysis,
     document: &Document,
     (number, place): (usize, &Place),
     days: Option<(Date, Date)>,
 ) -> TantivyDocument {
-    let mut words = |text: &str| analysis.words(text).join(" ");
     let mut entry = TantivyDocument::default();
-    entry.add_text(title, words(&document.title));
-    if let Some((own, outer)) = place.section.split_last() {
-        entry.add_text(above, words(&outer.join(" ")));
-        entry.add_text(heading, words(own));
-    }
-    entry.add_text(body, words(characters(&document.body, place.start, place.end).unwrap_or("")));
-    if let Some(head) = place.head.and_then(|[start, end]| characters(&document.body, start, end)) {
-        entry.add_text(body, words(head));
-    }
+    entry.add_text(text, analysis.words(&read_as(document, place).0).join(" "));
     entry.add_text(fields.id, &document.id);
     for term in audience_terms(&document.audience) {
         entry.add_text(fields.audience, term);

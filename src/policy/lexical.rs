@@ -1,5 +1,5 @@
-//! Passages by their words: Okapi BM25 (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75) over title, headings and body,
-//! each in the document's language.
+//! Passages by their words: Okapi BM25 (Robertson and Zaragoza 2009, k1 = 1.2, b = 0.75) over a passage with its title and headings, in the
+//! document's language.
 
 use super::analysis::{Analysis, without_stop_words};
 use super::error::PolicyError;
@@ -16,11 +16,9 @@ use tantivy::query::{
     BooleanQuery, BoostQuery, ConstScoreQuery, FuzzyTermQuery, Occur, Query, RangeQuery, TermQuery,
     TermSetQuery,
 };
-use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::schema::IndexRecordOption;
 use tantivy::{Searcher, Term};
 
-/// Weights of title, outer headings, the passage's own heading, and body.
-const BOOSTS: [f32; 4] = [1.0, 0.5, 2.0, 1.0];
 /// Further words of a question are not looked up.
 const MOST_WORDS: usize = 128;
 /// A word that is in no document counts as the words that one letter makes of it, with this weight.
@@ -57,12 +55,12 @@ impl Generation {
             None => Cow::Owned(without_stop_words(&question.whole())),
         };
         let mut all = BTreeMap::new();
-        for (language, [_, _, _, body]) in &self.fields.texts {
+        for (language, text_of) in &self.fields.texts {
             if question.language.is_none_or(|wanted| wanted == *language) {
                 let mut analysis = Analysis::of(*language, &self.compounds);
                 let mut words = BTreeMap::new();
                 for word in analysis.distinct(&text, MOST_WORDS) {
-                    let rarity = rarity(&self.searcher, &Term::from_field_text(*body, &word))?;
+                    let rarity = rarity(&self.searcher, &Term::from_field_text(*text_of, &word))?;
                     words.insert(word, rarity);
                 }
                 all.insert(*language, Asked { analysis, words });
@@ -96,33 +94,24 @@ impl Generation {
         Ok(found)
     }
 
-    /// Matches what has at least one of the words in one of its texts.
+    /// Matches what has at least one of the words.
     fn any_of(&self, asked: &BTreeMap<Language, Asked>) -> Result<Box<dyn Query>, PolicyError> {
         let mut either: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for (language, texts) in &self.fields.texts {
+        for (language, text) in &self.fields.texts {
             for word in asked.get(language).into_iter().flat_map(|asked| asked.words.keys()) {
-                let known = self.is_known(*texts, word)?;
-                for (field, boost) in texts.iter().zip(BOOSTS) {
-                    let term = Term::from_field_text(*field, word);
-                    let (query, boost): (Box<dyn Query>, f32) = match known {
-                        true => (Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)), boost),
-                        false if word.chars().count() < SHORTEST_MISTYPED => continue,
-                        false => (Box::new(FuzzyTermQuery::new(term, 1, true)), boost * MISTYPED),
-                    };
-                    either.push((Occur::Should, Box::new(BoostQuery::new(query, boost))));
-                }
+                let term = Term::from_field_text(*text, word);
+                let query: Box<dyn Query> = if self.searcher.doc_freq(&term)? > 0 {
+                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
+                } else if word.chars().count() >= SHORTEST_MISTYPED {
+                    let near = FuzzyTermQuery::new(term, 1, true);
+                    Box::new(BoostQuery::new(Box::new(near), MISTYPED))
+                } else {
+                    continue;
+                };
+                either.push((Occur::Should, query));
             }
         }
         Ok(Box::new(BooleanQuery::new(either)))
-    }
-
-    fn is_known(&self, texts: [Field; 4], word: &str) -> Result<bool, PolicyError> {
-        for field in texts {
-            if self.searcher.doc_freq(&Term::from_field_text(field, word))? > 0 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn filters(&self, question: &Question) -> Vec<Box<dyn Query>> {

@@ -42,7 +42,10 @@ pub use publish::{
     Following, Listed, Options, Published, amend, follow, forget, index, list, open_generation, publish,
     rollback,
 };
-pub use search::{Nearness, Question};
+pub use search::{Nearness, PASSAGES_A_PLACE, Question, signs};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod meaning_tests;

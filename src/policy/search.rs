@@ -13,11 +13,12 @@ use super::grounds::{Clearance, Grounds, Passage};
 use super::lexical::Asked;
 use super::sentences;
 use crate::base::{Language, Probability};
+use crate::intake::detect;
 use crate::understanding::Understanding;
-use crate::understanding::search::{self, Embedded, SearchWeights};
+use crate::understanding::search::{self, Embedded};
 use jiff::civil::Date;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The passages that `answerable` looks at where words alone are compared.
 const JUDGED: usize = 5;
@@ -54,12 +55,17 @@ pub struct Question {
     pub product: Option<String>,
     /// Most passages wanted, 1..=100; values outside become the nearest bound.
     pub top: usize,
-    /// Most passages of one document, 0: any number; `None`: one, and one more for every [`PASSAGES_A_PLACE`] that it
+    /// Most passages of one document, each of another section; 0: any number of any; `None`: one, and one more for every [`PASSAGES_A_PLACE`] that it
     /// has, so that a short document leaves room for others and a long one counts as several.
     pub each: Option<usize>,
 }
 
 impl Question {
+    /// The language that it is asked in.
+    fn spoken(&self) -> Language {
+        self.language.unwrap_or_else(|| detect(&self.text, Language::En))
+    }
+
     /// The text, and behind it what else is known.
     pub(super) fn whole(&self) -> Cow<'_, str> {
         match self.about.is_empty() {
@@ -78,6 +84,8 @@ pub struct Nearness {
     pub vector: f64,
     /// The mean over the question's pieces of the cosine of the nearest piece.
     pub pieces: f64,
+    /// The mean over the quarter of them for which it is least: what the passage does not speak of.
+    pub weakest: f64,
 }
 
 impl Generation {
@@ -101,7 +109,8 @@ impl Generation {
         let own = models.filter(|models| models.searcher() == self.manifest.encoder.as_ref());
         let (found, answerable, answered) = match (&self.vectors, own) {
             (Some(vectors), Some(models)) if !question.text.trim().is_empty() => {
-                let (passages, answerable) = self.by_meaning(question, (vectors, models), by_words)?;
+                let (passages, answerable) =
+                    self.by_meaning(question, (vectors, models), (&mut asked, by_words))?;
                 (passages, answerable, answerable.get() >= ANSWERED)
             }
             _ => {
@@ -138,7 +147,19 @@ impl Generation {
         let by_words = self.by_words(question, &asked, BY_WORDS)?;
         let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
-        Ok(self.near(question, (vectors, models), &embedded, by_words))
+        Ok(self.near(question, (vectors, models), &embedded, (by_words, true)))
+    }
+
+    /// For each of these passages, by their numbers, the share of what the question's words tell whose words stand
+    /// there.
+    ///
+    /// # Errors
+    /// A failure of the search engine.
+    pub fn coverage(&self, question: &Question, passages: &[usize]) -> Result<Vec<f64>, PolicyError> {
+        let mut asked = self.asked(question)?;
+        let of =
+            |passage: &usize| self.places.get(*passage).map_or(0.0, |place| self.covered(&mut asked, place));
+        Ok(passages.iter().map(of).collect())
     }
 
     /// The best passages by their words alone, by their numbers in the order of documents, with their scores.
@@ -153,18 +174,25 @@ impl Generation {
         &self,
         question: &Question,
         (vectors, models): (&Vectors, &Understanding),
-        by_words: Vec<(usize, f64)>,
+        (asked, by_words): (&mut BTreeMap<Language, Asked>, Vec<(usize, f64)>),
     ) -> Result<(Vec<Passage>, Probability), PolicyError> {
         let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
-        let weights = &models.calibration().search;
-        let near = self.near(question, (vectors, models), &embedded, by_words);
+        let weights = &models.calibration().search(question.spoken());
+        let near = self.near(question, (vectors, models), &embedded, (by_words, weights.pieces != 0.0));
         let mut ranked: Vec<(usize, f64)> = near
             .iter()
             .map(|(passage, near)| (*passage, weights.score(near.words, near.vector, near.pieces)))
             .collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let answerable = answerable(weights, &ranked, &near);
+        let answerable = match ranked.first().and_then(|(best, _)| near.get(best).zip(self.places.get(*best)))
+        {
+            Some((best, place)) => {
+                let scores: Vec<f64> = ranked.iter().map(|(_, score)| *score).collect();
+                weights.answerable(&signs(best, &scores, self.covered(asked, place)))
+            }
+            None => Probability::ZERO,
+        };
         let mut passages = Vec::new();
         for (number, score) in self.chosen(question, ranked) {
             let Some(place) = self.places.get(number) else { continue };
@@ -193,7 +221,7 @@ impl Generation {
         question: &Question,
         (vectors, models): (&Vectors, &Understanding),
         embedded: &Embedded,
-        by_words: Vec<(usize, f64)>,
+        (by_words, compared): (Vec<(usize, f64)>, bool),
     ) -> BTreeMap<usize, Nearness> {
         let kernel = models.model().kernel();
         let mut cosines: Vec<(usize, i32)> = Vec::with_capacity(self.places.len());
@@ -215,14 +243,19 @@ impl Generation {
         let mut near = BTreeMap::new();
         for passage in candidates {
             let Some(place) = self.places.get(passage) else { continue };
-            let cosines = search::nearest(kernel, embedded, self.pieces(vectors, passage, place));
-            let count = cosines.len().max(1) as f64;
+            let pieces = if compared { self.pieces(vectors, passage, place) } else { &[] };
+            let cosines = search::nearest(kernel, embedded, pieces);
+            let mut cosines = cosines;
+            cosines.sort_by(f64::total_cmp);
+            let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
+            let quarter = cosines.get(..cosines.len().div_ceil(4)).unwrap_or_default();
             near.insert(
                 passage,
                 Nearness {
                     words: words.get(&passage).copied().unwrap_or(0.0),
                     vector: by_number.get(&passage).map_or(0.0, |sum| search::cosine(*sum)),
-                    pieces: cosines.iter().sum::<f64>() / count,
+                    pieces: mean(&cosines),
+                    weakest: mean(quarter),
                 },
             );
         }
@@ -232,8 +265,12 @@ impl Generation {
     /// The first of the ranked passages, at most so many of one document.
     fn chosen(&self, question: &Question, mut ranked: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
         let mut taken: HashMap<usize, usize> = HashMap::new();
+        let mut sections: HashSet<(usize, &[String])> = HashSet::new();
         ranked.retain(|(passage, _)| {
             let Some(place) = self.places.get(*passage) else { return false };
+            if question.each != Some(0) && !sections.insert((place.document, &place.section)) {
+                return false;
+            }
             let count = taken.entry(place.document).or_default();
             *count += 1;
             let passages = self.passages.get(place.document).map_or(0, ExactSizeIterator::len);
@@ -264,6 +301,13 @@ impl Generation {
         })
     }
 
+    /// The share of what a question's words tell whose words stand in a passage, its title or its headings.
+    fn covered(&self, asked: &mut BTreeMap<Language, Asked>, place: &Place) -> f64 {
+        let Some(document) = self.documents.get(place.document) else { return 0.0 };
+        let Some(asked) = asked.get_mut(&document.language) else { return 0.0 };
+        asked.covered_by(&read_as(document, place).0)
+    }
+
     fn answerable_by_words(
         &self,
         asked: &mut BTreeMap<Language, Asked>,
@@ -283,20 +327,13 @@ impl Generation {
     }
 }
 
-/// Whether the best passage answers: by how near it is, and by how much it stands out.
-fn answerable(
-    weights: &SearchWeights,
-    ranked: &[(usize, f64)],
-    near: &BTreeMap<usize, Nearness>,
-) -> Probability {
-    let Some((best, near)) = ranked.first().and_then(|(passage, _)| ranked.first().zip(near.get(passage)))
-    else {
-        return Probability::ZERO;
+/// What tells whether the best passage answers: how near it is, how much it stands out, and which share of what the
+/// question's words tell stands in it. `score`s are those of the passages in their order.
+pub fn signs(best: &Nearness, scores: &[f64], covered: f64) -> [f64; 5] {
+    let next = scores.get(1..scores.len().min(1 + JUDGED)).unwrap_or_default();
+    let stands_out = match scores.first() {
+        Some(first) if !next.is_empty() => first - next.iter().sum::<f64>() / next.len() as f64,
+        _ => 0.0,
     };
-    let rest = ranked.iter().skip(1).take(JUDGED).map(|(_, score)| score);
-    let (count, sum) = rest.fold((0.0, 0.0), |(count, sum), score| (count + 1.0, sum + score));
-    let stands_out = if count > 0.0 { best.1 - sum / count } else { 0.0 };
-    let [base, words, vector, pieces, out] = weights.answerable;
-    let z = base + words * near.words + vector * near.vector + pieces * near.pieces + out * stands_out;
-    Probability::new(1.0 / (1.0 + (-z).exp())).rounded()
+    [best.vector, best.pieces, best.weakest, stands_out, covered]
 }

@@ -25,9 +25,9 @@ pub struct Calibration {
     /// Vovk et al. 2005; score 1 - P(leaf)).
     pub thresholds: BTreeMap<Language, f64>,
     pub prior: Prior,
-    /// How documents are ranked.
+    /// How documents are ranked, by the language of the question.
     #[serde(default)]
-    pub search: SearchWeights,
+    pub search: BTreeMap<Language, SearchWeights>,
 }
 
 /// The scores of a head are divided by its temperature (Guo et al. 2017), which is above zero.
@@ -133,8 +133,13 @@ impl Calibration {
             coverage: 0.95,
             thresholds: Language::ALL.into_iter().map(|language| (language, 0.0)).collect(),
             prior: Prior::default(),
-            search: SearchWeights::default(),
+            search: BTreeMap::new(),
         }
+    }
+
+    /// How documents are ranked for a question in this language.
+    pub fn search(&self, language: Language) -> SearchWeights {
+        self.search.get(&language).cloned().unwrap_or_default()
     }
 
     pub fn span_temperature(&self, group: &str, language: Language) -> f64 {
@@ -172,7 +177,8 @@ impl Calibration {
         if let Some(bad) = self.thresholds.values().find(|t| !(0.0..=1.0).contains(*t)) {
             return Err(format!("a threshold is {bad}"));
         }
-        self.prior.check().and_then(|()| self.search.check())
+        self.prior.check()?;
+        self.search.values().try_for_each(SearchWeights::check)
     }
 }
 

@@ -5,7 +5,7 @@
 use super::encoder::{Dense, Kernel, Stored, Weights};
 use super::heads::dense;
 use super::model::unit;
-use crate::base::Digest;
+use crate::base::{Digest, Probability};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -82,14 +82,14 @@ pub struct SearchWeights {
     pub vector: f64,
     /// Of the mean cosine of the nearest pieces.
     pub pieces: f64,
-    /// Logistic regression on the best passage: a constant, its BM25 score, its two cosines, and by how much its
-    /// score is above the mean of the next ones'.
-    pub answerable: [f64; 5],
+    /// Logistic regression: a constant, and the weights of what tells whether the best passage answers
+    /// (`policy::signs`).
+    pub answerable: [f64; 6],
 }
 
 impl Default for SearchWeights {
     fn default() -> Self {
-        Self { words: 0.02, vector: 1.0, pieces: 1.0, answerable: [0.0; 5] }
+        Self { words: 0.02, vector: 1.0, pieces: 1.0, answerable: [0.0; 6] }
     }
 }
 
@@ -97,6 +97,13 @@ impl SearchWeights {
     /// Of a passage with this BM25 score and these cosines.
     pub fn score(&self, words: f64, vector: f64, pieces: f64) -> f64 {
         self.words * words + self.vector * vector + self.pieces * pieces
+    }
+
+    /// The probability that the best passage answers.
+    pub fn answerable(&self, signs: &[f64; 5]) -> Probability {
+        let [base, weights @ ..] = &self.answerable;
+        let z = base + weights.iter().zip(signs).map(|(w, sign)| w * sign).sum::<f64>();
+        Probability::new(1.0 / (1.0 + (-z).exp())).rounded()
     }
 
     /// Every number is one; the problem otherwise.

@@ -318,7 +318,7 @@ fn written(
     Ok(())
 }
 
-/// German questions: the passage counts that the answer stands in.
+/// German questions: a passage of the section counts that the answer stands in.
 fn german(
     table: &mut Table,
     searched: (&Understanding, &Generation),
@@ -328,10 +328,10 @@ fn german(
     for question in &collection.questions {
         let (passages, _) = search(searched, &asked(&question.query))?;
         let Some(document) = collection.documents.get(question.document) else { continue };
+        let Some(right) = collection.passages.get(question.passage) else { continue };
         let holds = |passage: &Passage| {
-            let [start, end] = question.answer;
             let here = passage.document == document.id && passage.version == document.version;
-            here && passage.start < end && start < passage.end
+            here && passage.section == right.section
         };
         let place = passages.iter().position(holds);
         // A law is named by capital letters alone.

@@ -1,11 +1,15 @@
 //! The weights of the search, and when it says that nothing answers: fitted on questions that were not trained on.
 
+#![expect(clippy::indexing_slicing, reason = "rows of a fixed number of values")]
+
 use super::material::{Asked, Collection};
 use super::run::asked;
+use crate::base::Language;
 use crate::learning::error::LearningError;
-use crate::policy::{Generation, Nearness};
+use crate::policy::{Generation, Nearness, PASSAGES_A_PLACE, PassageText, signs};
 use crate::understanding::Understanding;
 use crate::understanding::search::SearchWeights;
+use std::collections::BTreeMap;
 
 /// How often the first right document is among the first.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -25,12 +29,24 @@ pub struct Candidate {
     pub document: usize,
     pub passage: usize,
     pub near: Nearness,
+    /// The share of what the question's words tell that stands in it.
+    pub covered: f64,
+    /// Of the very section that the answer stands in.
+    pub same: bool,
 }
 
 /// A question and what was compared with it.
 pub struct Case<'a> {
     pub asked: &'a Asked,
     pub candidates: Vec<Candidate>,
+    /// The document is so long that only the right section of it answers.
+    pub long: bool,
+}
+
+impl Case<'_> {
+    fn is_right(&self, candidate: &Candidate) -> bool {
+        candidate.document == self.asked.document && (!self.long || candidate.same)
+    }
 }
 
 /// # Errors
@@ -45,16 +61,27 @@ pub fn cases<'a>(
     for question in collection.questions.iter().filter(|question| wanted(question)) {
         let near = generation.nearness(&asked(&question.query), models);
         let near = near.map_err(|error| LearningError::Broken(error.to_string()))?;
-        let candidate = |(passage, near): (usize, Nearness)| {
-            let document = collection.passages.get(passage)?.document;
-            Some(Candidate { document, passage, near })
+        let numbers: Vec<usize> = near.keys().copied().collect();
+        let covered = generation.coverage(&asked(&question.query), &numbers);
+        let covered = covered.map_err(|error| LearningError::Broken(error.to_string()))?;
+        let candidate = |((passage, near), covered): ((usize, Nearness), f64)| {
+            let PassageText { document, section, .. } = collection.passages.get(passage)?;
+            let right = collection.passages.get(question.passage)?;
+            let same = right.document == *document && right.section == *section;
+            Some(Candidate { document: *document, passage, near, covered, same })
         };
-        cases.push(Case { asked: question, candidates: near.into_iter().filter_map(candidate).collect() });
+        let own = collection.passages.iter().filter(|passage| passage.document == question.document).count();
+        let candidates = near.into_iter().zip(covered).filter_map(candidate).collect();
+        cases.push(Case { asked: question, candidates, long: own > PASSAGES_A_PLACE });
     }
     Ok(cases)
 }
 
-/// Weights from the held-out questions of all collections, and how the search does on each with them.
+/// A language with fewer held-out questions has no weights of its own.
+const ENOUGH: usize = 50;
+
+/// Weights for each language from the held-out questions of all collections, and how the search does on each with
+/// them.
 ///
 /// # Errors
 /// As `cases`.
@@ -62,16 +89,32 @@ pub fn run(
     collections: &[Collection],
     generations: &[Generation],
     models: &Understanding,
-) -> Result<(SearchWeights, Vec<Judged>), LearningError> {
+) -> Result<(BTreeMap<Language, SearchWeights>, Vec<Judged>), LearningError> {
     let mut sets = Vec::new();
     for (collection, generation) in collections.iter().zip(generations) {
         sets.push((collection.name, cases(collection, generation, models, |asked| asked.dev)?));
     }
-    let all: Vec<&Case> = sets.iter().flat_map(|(_, cases)| cases).collect();
-    let mut weights = ranking(&all);
-    weights.answerable = answerable(&all, &weights);
-    let judged = sets.iter().map(|(name, cases)| judged(name, &cases.iter().collect::<Vec<_>>(), &weights));
-    Ok((weights.clone(), judged.collect()))
+    let mut all = BTreeMap::new();
+    for language in Language::ALL {
+        let own = sets.iter().flat_map(|(_, cases)| cases).filter(|case| case.asked.language == language);
+        let own: Vec<&Case> = own.collect();
+        if own.len() >= ENOUGH {
+            let mut weights = ranking(&own);
+            weights.answerable = answerable(&own, &weights);
+            all.insert(language, weights);
+        }
+    }
+    let mut told = Vec::new();
+    for (name, cases) in &sets {
+        for language in Language::ALL {
+            let own: Vec<&Case> = cases.iter().filter(|case| case.asked.language == language).collect();
+            let weights = all.get(&language).cloned().unwrap_or_default();
+            if !own.is_empty() {
+                told.push(judged(&format!("{name}.{language}"), &own, &weights));
+            }
+        }
+    }
+    Ok((all, told))
 }
 
 fn features(near: &Nearness) -> [f64; 3] {
@@ -94,7 +137,7 @@ fn ranking(cases: &[&Case]) -> SearchWeights {
                 .collect();
             let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let all: f64 = scores.iter().map(|s| (s - top).exp()).sum();
-            let is_right = |c: &Candidate| c.document == case.asked.document;
+            let is_right = |c: &Candidate| case.is_right(c);
             let right: f64 = case
                 .candidates
                 .iter()
@@ -125,7 +168,7 @@ fn ranking(cases: &[&Case]) -> SearchWeights {
         words: words * 0.05 * 2.0 / sum,
         vector: vector * 2.0 / sum,
         pieces: pieces * 2.0 / sum,
-        answerable: [0.0; 5],
+        answerable: [0.0; 6],
     }
 }
 
@@ -140,39 +183,44 @@ fn ranked<'a>(
     ranked
 }
 
-/// What the probability of an answer is made of; `None` where nothing was compared.
-pub fn signs(ranked: &[(&Candidate, f64)]) -> Option<[f64; 4]> {
-    let (best, score) = ranked.first()?;
-    let next: Vec<f64> = ranked.iter().skip(1).take(5).map(|(_, score)| *score).collect();
-    let out = if next.is_empty() { 0.0 } else { score - next.iter().sum::<f64>() / next.len() as f64 };
-    Some([best.near.words, best.near.vector, best.near.pieces, out])
-}
-
-/// Each question once as it is, and once without the documents that answer it. Logistic regression.
-fn answerable(cases: &[&Case], weights: &SearchWeights) -> [f64; 5] {
+/// Each question once as it is, and once without what answers it. Logistic regression on what is standardised.
+fn answerable(cases: &[&Case], weights: &SearchWeights) -> [f64; 6] {
     let mut rows: Vec<([f64; 5], f64)> = Vec::new();
     for case in cases {
         let with = ranked(case.candidates.iter(), weights);
-        let right = with.first().is_some_and(|(best, _)| best.document == case.asked.document);
-        let without = ranked(case.candidates.iter().filter(|c| c.document != case.asked.document), weights);
-        for (signs, there) in [(signs(&with), right), (signs(&without), false)] {
-            if let Some([a, b, c, d]) = signs {
-                rows.push(([1.0, a * 0.05, b, c, d], if there { 1.0 } else { 0.0 }));
+        let right = with.first().is_some_and(|(best, _)| case.is_right(best));
+        let without = ranked(case.candidates.iter().filter(|c| !case.is_right(c)), weights);
+        for (ranked, there) in [(with, right), (without, false)] {
+            let scores: Vec<f64> = ranked.iter().map(|(_, score)| *score).collect();
+            if let Some((best, _)) = ranked.first() {
+                rows.push((signs(&best.near, &scores, best.covered), if there { 1.0 } else { 0.0 }));
             }
         }
     }
-    let mut w = [0.0; 5];
-    for step in 0..4_000 {
-        let mut gradient = [0.0; 5];
+    let n = rows.len().max(1) as f64;
+    let mean: [f64; 5] = std::array::from_fn(|at| rows.iter().map(|(x, _)| x[at]).sum::<f64>() / n);
+    let spread: [f64; 5] = std::array::from_fn(|at| {
+        let square = rows.iter().map(|(x, _)| (x[at] - mean[at]).powi(2)).sum::<f64>() / n;
+        square.sqrt().max(1e-6)
+    });
+    let (mut base, mut w) = (0.0, [0.0; 5]);
+    for step in 0..2_000 {
+        let (mut by_base, mut gradient) = (0.0, [0.0; 5]);
         for (x, y) in &rows {
-            let z: f64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
+            let x: [f64; 5] = std::array::from_fn(|at| (x[at] - mean[at]) / spread[at]);
+            let z: f64 = base + x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>();
             let error = y - 1.0 / (1.0 + (-z).exp());
+            by_base += error;
             gradient.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
         }
-        let rate = 20.0 * (1.0 - f64::from(step) / 4_000.0) / rows.len().max(1) as f64;
+        let rate = 2.0 * (1.0 - f64::from(step) / 2_000.0) / n;
+        base += rate * by_base;
         w.iter_mut().zip(gradient).for_each(|(w, g)| *w += rate * g);
     }
-    [w[0], w[1] * 0.05, w[2], w[3], w[4]]
+    let scaled: [f64; 5] = std::array::from_fn(|at| w[at] / spread[at]);
+    let shift: f64 = scaled.iter().zip(&mean).map(|(w, mean)| w * mean).sum();
+    let [a, b, c, d, e] = scaled;
+    [base - shift, a, b, c, d, e]
 }
 
 pub fn judged(name: &str, cases: &[&Case], weights: &SearchWeights) -> Judged {
@@ -180,18 +228,19 @@ pub fn judged(name: &str, cases: &[&Case], weights: &SearchWeights) -> Judged {
     let mut judged = Judged { name: name.to_owned(), n: cases.len(), ..Judged::default() };
     for case in cases {
         let ranked = ranked(case.candidates.iter(), weights);
-        let mut documents: Vec<usize> = Vec::new();
+        let mut places: Vec<(usize, bool)> = Vec::new();
         for (candidate, _) in &ranked {
-            if !documents.contains(&candidate.document) {
-                documents.push(candidate.document);
+            // One place for each document, unless it is long: then one for each passage that is wrong.
+            let known = places.iter().any(|(document, _)| *document == candidate.document && !case.long);
+            if !known {
+                places.push((candidate.document, case.is_right(candidate)));
             }
         }
-        let place =
-            documents.iter().position(|document| *document == case.asked.document).unwrap_or(usize::MAX);
+        let place = places.iter().position(|(_, right)| *right).unwrap_or(usize::MAX);
         judged.hit1 += f64::from(u8::from(place < 1)) / n;
         judged.hit5 += f64::from(u8::from(place < 5)) / n;
         judged.hit10 += f64::from(u8::from(place < 10)) / n;
-        let section = ranked.first().is_some_and(|(best, _)| best.passage == case.asked.passage);
+        let section = ranked.first().is_some_and(|(best, _)| best.same);
         judged.section += f64::from(u8::from(section)) / n;
     }
     judged

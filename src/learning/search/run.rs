@@ -5,7 +5,7 @@ use super::fit::{self, Judged};
 use super::material::{self, Collection};
 use super::student::{Batch, Below, Losses, Student};
 use crate::base::Digest;
-use crate::base::Timestamp;
+use crate::base::{Language, Timestamp};
 use crate::learning::adamw::Step;
 use crate::learning::error::LearningError;
 use crate::learning::finish::REACH as POSITIONS;
@@ -18,6 +18,7 @@ use crate::understanding::{Calibration, Schema, Understanding, quantise};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where things are and what is done.
@@ -80,7 +81,7 @@ pub struct Trained {
     pub bytes: u64,
     pub questions: usize,
     pub steps: usize,
-    pub weights: SearchWeights,
+    pub weights: BTreeMap<Language, SearchWeights>,
     /// On questions that were not trained on.
     pub held_out: Vec<Judged>,
 }
@@ -129,7 +130,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(String)) -> Result<Traine
             continue;
         }
         progress(format!("round {}: looking for what is found wrongly", round + 1));
-        let built = Built::new(options, &schema, &collections, &student, &SearchWeights::default())?;
+        let built = Built::new(options, &schema, &collections, &student)?;
         mine(&built, &collections, &mut examples)?;
         let course = Course { below: &below, passages: &passages, examples: &examples, steps };
         for step in from..to {
@@ -143,7 +144,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(String)) -> Result<Traine
         }
     }
     progress("fitting the weights of the search".to_owned());
-    let built = Built::new(options, &schema, &collections, &student, &SearchWeights::default())?;
+    let built = Built::new(options, &schema, &collections, &student)?;
     let (weights, held_out) = fit::run(&collections, &built.generations, &built.models)?;
     let calibration = Calibration { search: weights.clone(), ..opened.calibration.clone() };
     let card = format!(
@@ -184,7 +185,6 @@ impl Built {
         schema: &Schema,
         collections: &[Collection],
         student: &Student,
-        weights: &SearchWeights,
     ) -> Result<Self, LearningError> {
         let folder = options.work.join("bundle");
         let space = |error: std::io::Error| {
@@ -192,7 +192,7 @@ impl Built {
         };
         std::fs::create_dir_all(&options.work).map_err(space)?;
         let opened = bundle::open(&options.start)?;
-        let calibration = Calibration { search: weights.clone(), ..opened.calibration };
+        let calibration = Calibration { search: BTreeMap::new(), ..opened.calibration };
         let searching =
             Searching { weights: &student.weights()?, calibration: &calibration, card: &opened.card };
         bundle::searching(&options.start, &folder, &searching, bundle::MOST_BYTES)?;
@@ -213,7 +213,7 @@ pub fn generation(
     models: &Understanding,
 ) -> Result<Generation, LearningError> {
     let options = policy::Options {
-        language: crate::base::Language::En,
+        language: Language::En,
         now: Timestamp::from_millis(0),
         models: Some(models),
         bar: None,
@@ -231,7 +231,7 @@ pub fn asked(query: &str) -> Question {
         about: Vec::new(),
         language: None,
         audience: Clearance::All,
-        as_of: jiff::civil::date(2022, 12, 31),
+        as_of: jiff::civil::date(2026, 9, 21),
         documents: None,
         product: None,
         top: 10,
@@ -257,7 +257,7 @@ fn mine(built: &Built, collections: &[Collection], examples: &mut [Example]) -> 
         };
         let near = generation.nearness(&asked(&question.query), &built.models);
         let near = near.map_err(|error| LearningError::Broken(error.to_string()))?;
-        let weights = &built.models.calibration().search;
+        let weights = SearchWeights::default();
         let mut ranked: Vec<(usize, f64)> = near
             .iter()
             .map(|(at, near)| (*at, weights.score(near.words, near.vector, near.pieces)))
@@ -322,3 +322,7 @@ impl Course<'_> {
         student.step(self.below, &batch, (step, dropout, eight_bit), options.threads)
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
