@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod documents;
 mod flow;
 mod http;
 mod stage;

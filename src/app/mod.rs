@@ -35,6 +35,10 @@ const BLOCKING: usize = 8;
 
 /// Runs a command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
+    // Before there is a thread, a descriptor or a log: it has to give up what it would get here.
+    if matches!(arguments.command, Command::ReadDocument) {
+        return crate::intake::document::run_worker();
+    }
     output::start_logging();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let done = tokio::runtime::Builder::new_multi_thread()
@@ -80,5 +84,6 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::RotateKeys(asked) => erase::rotate(&place, &asked),
         Command::Replay(replay) => replay::replay(&place, &replay),
         Command::Key(key) => oneshot::key(&key),
+        Command::ReadDocument => Err(Failure::input("it runs before all else")),
     }
 }

@@ -97,6 +97,9 @@ pub enum Command {
     Replay(Replay),
     /// Make an API key: prints the key and the line for the configuration.
     Key(Key),
+    /// Read one document from standard input, in a process that gives up its rights first.
+    #[command(hide = true)]
+    ReadDocument,
 }
 
 #[derive(Args, Debug)]

@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod bank_codes;
+pub mod document;
 pub mod error;
 pub mod identity;
 pub mod language;
