@@ -95,15 +95,18 @@ pub struct Draft {
     pub format: Format,
     pub pages: Vec<usize>,
     pub source: Option<Digest>,
+    /// What was left out when it was read, and what to do about it.
+    pub notes: Vec<String>,
     pub body: String,
 }
 
 impl Draft {
-    /// What of it is passed over.
-    pub fn foreign(&self) -> Option<String> {
+    /// What of it is passed over, each with the file.
+    pub fn passed_over(&self) -> Vec<String> {
         let keys: Vec<String> = self.foreign.iter().map(|key| format!("`{key}`")).collect();
-        let keys = keys.join(", ");
-        (!keys.is_empty()).then(|| format!("{}: not read in the front matter: {keys}", self.file.display()))
+        let keys = (!keys.is_empty()).then(|| format!("not read in the front matter: {}", keys.join(", ")));
+        let all = self.notes.iter().cloned().chain(keys);
+        all.map(|note| format!("{}: {note}", self.file.display())).collect()
     }
 
     /// Checks every field.

@@ -33,7 +33,9 @@ pub enum PolicyError {
     BelowBar(Box<Tested>),
     #[error("{}", list(.0))]
     Flaws(Vec<Flaw>),
-    #[error("no documents found in {0}; expected files ending in .md, .markdown, .txt or .jsonl")]
+    #[error(
+        "no documents found in {0}; expected files ending in .md, .txt, .html, .pdf, .docx, .odt, .xlsx, .eml or .jsonl"
+    )]
     NoDocuments(String),
     #[error("another process is changing the policy index in `{}`: wait for it to end", state.display())]
     Busy { state: PathBuf },

@@ -5,6 +5,7 @@ use super::document::{Document, Draft, Format, Written, conflicts};
 use super::error::{Flaw, PolicyError};
 use super::front_matter;
 use crate::base::{Digest, Language};
+use crate::intake::document as intake;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,20 +50,55 @@ pub fn gather(
     }
     files.sort();
     files.dedup();
-    let (mut found, mut flaws, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-    for (done, file) in files.iter().enumerate() {
-        for draft in read(file)? {
-            let checked = draft.and_then(|draft| {
-                let (file, line) = (draft.file.clone(), draft.line);
-                notes.extend(draft.foreign());
-                Ok((file, line, draft.finish(language)?))
-            });
-            match checked {
-                Ok(document) => found.push(document),
-                Err(more) => flaws.extend(more),
-            }
+    let mut drafts = Vec::new();
+    let together = std::thread::available_parallelism().map_or(1, usize::from);
+    for part in files.chunks(together) {
+        // Workers read at the same time; what they read stays in the order of the files.
+        let read: Vec<Result<Drafts, PolicyError>> = std::thread::scope(|scope| {
+            let running: Vec<_> = part.iter().map(|file| scope.spawn(move || read(file))).collect();
+            running.into_iter().map(|thread| thread.join().unwrap_or(Err(PolicyError::Ended))).collect()
+        });
+        for found in read {
+            drafts.extend(found?);
         }
-        progress(done + 1, files.len());
+        let done = drafts.len().min(files.len());
+        progress(done, files.len());
+    }
+    let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+    let gathered = checked(drafts, language, &paths.join(", "))?;
+    Ok(Gathered { skipped, ..gathered })
+}
+
+/// A document as somebody sends it, without a file: `fields` take the place of what its front matter says.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn upload(
+    name: &str,
+    bytes: &[u8],
+    fields: BTreeMap<String, String>,
+    language: Language,
+) -> Result<Gathered, PolicyError> {
+    let file = Path::new(name);
+    let kind = Kind::of(file).ok_or_else(|| PolicyError::NoDocuments(format!("`{name}`")))?;
+    let written = fields.into_iter().map(|(key, value)| (key, Written { value, line: 1 })).collect();
+    let drafts = drafts(file, kind, bytes, &written);
+    checked(drafts, language, &format!("`{name}`"))
+}
+
+/// Checks drafts, alone and against one another.
+fn checked(drafts: Drafts, language: Language, from: &str) -> Result<Gathered, PolicyError> {
+    let (mut found, mut flaws, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for draft in drafts {
+        let checked = draft.and_then(|draft| {
+            let (file, line) = (draft.file.clone(), draft.line);
+            notes.extend(draft.passed_over());
+            Ok((file, line, draft.finish(language)?))
+        });
+        match checked {
+            Ok(document) => found.push(document),
+            Err(more) => flaws.extend(more),
+        }
     }
     flaws.extend(conflicts(&found));
     if !flaws.is_empty() {
@@ -70,28 +106,50 @@ pub fn gather(
     }
     let mut documents: Vec<Document> = found.into_iter().map(|(_, _, document)| document).collect();
     if documents.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
-        return Err(PolicyError::NoDocuments(paths.join(", ")));
+        return Err(PolicyError::NoDocuments(from.to_owned()));
     }
     documents.sort_by(|a, b| (&a.id, &a.version).cmp(&(&b.id, &b.version)));
-    Ok(Gathered { documents, skipped, notes })
+    Ok(Gathered { documents, skipped: Vec::new(), notes })
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    Document(Format),
+    /// Text that we read as it is.
+    Plain(Format),
+    /// What a worker process reads.
+    Foreign,
+    /// A document a line.
     Lines,
 }
 
 impl Kind {
     fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "md" | "markdown" => Some(Self::Document(Format::Markdown)),
-            "txt" => Some(Self::Document(Format::Text)),
-            "jsonl" => Some(Self::Lines),
-            _ => None,
+        let name = path.file_name()?.to_str()?;
+        if name.to_ascii_lowercase().ends_with(".jsonl") {
+            return Some(Self::Lines);
+        }
+        Some(match intake::Format::of_name(name)? {
+            intake::Format::Markdown => Self::Plain(Format::Markdown),
+            intake::Format::Text => Self::Plain(Format::Text),
+            _ => Self::Foreign,
+        })
+    }
+
+    const fn most_bytes(self) -> u64 {
+        match self {
+            Self::Plain(_) => MAX_FILE,
+            // The reader has a limit of its own.
+            Self::Foreign | Self::Lines => MAX_JSONL,
         }
     }
+}
+
+/// What a file that is not ours to write in says of itself stands in a file beside it, as front matter without its
+/// fences.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".meta");
+    file.with_file_name(name)
 }
 
 fn walk(
@@ -107,11 +165,13 @@ fn walk(
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
+        let belongs =
+            path.extension().is_some_and(|ending| ending == "meta") && path.with_extension("").is_file();
         if kind.is_dir() && depth < MAX_DEPTH {
             walk(&path, depth + 1, files, skipped)?;
         } else if kind.is_file() && Kind::of(&path).is_some() {
             files.push(path);
-        } else {
+        } else if !belongs {
             skipped.push(path);
         }
     }
@@ -119,51 +179,115 @@ fn walk(
 }
 
 type Drafts = Vec<Result<Draft, Vec<Flaw>>>;
+type Fields = BTreeMap<String, Written>;
+
+fn flaw(file: &Path, line: usize, field: &str, value: String, remedy: impl Into<String>) -> Flaw {
+    Flaw { file: file.to_path_buf(), line, field: field.to_owned(), value, remedy: remedy.into() }
+}
 
 fn read(file: &Path) -> Result<Drafts, PolicyError> {
-    let kind = Kind::of(file);
-    let limit = if kind == Some(Kind::Lines) { MAX_JSONL } else { MAX_FILE };
+    let Some(kind) = Kind::of(file) else { return Ok(Vec::new()) };
     let length = fs::metadata(file).map_err(PolicyError::io(file))?.len();
-    let whole = |field: &str, line: usize, value: String, remedy: &str| {
-        let (field, remedy) = (field.to_owned(), remedy.to_owned());
-        Ok(vec![Err(vec![Flaw { file: file.to_path_buf(), line, field, value, remedy }])])
-    };
-    if length > limit {
-        return whole(
-            "size",
-            1,
-            format!("{length} bytes"),
-            &format!("split the file; at most {limit} bytes are read"),
-        );
+    let most = kind.most_bytes();
+    if length > most {
+        let remedy = format!("split the file; at most {most} bytes are read");
+        return Ok(vec![Err(vec![flaw(file, 1, "size", format!("{length} bytes"), remedy)])]);
     }
     let bytes = fs::read(file).map_err(PolicyError::io(file))?;
-    let text = match std::str::from_utf8(&bytes) {
+    let fields = match (kind, fs::read_to_string(beside(file))) {
+        (Kind::Foreign, Ok(text)) => match front_matter::split(&beside(file), &format!("---\n{text}\n---\n"))
+        {
+            Ok(split) => split.fields,
+            Err(flaws) => return Ok(vec![Err(flaws)]),
+        },
+        _ => Fields::new(),
+    };
+    Ok(drafts(file, kind, &bytes, &fields))
+}
+
+/// What the bytes of a file hold. `given` are fields that count before those of the file.
+fn drafts(file: &Path, kind: Kind, bytes: &[u8], given: &Fields) -> Drafts {
+    if kind == Kind::Foreign {
+        return vec![foreign(file, bytes, given)];
+    }
+    let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let line = bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-            return whole("text", line, format!("byte {}", error.valid_up_to()), "save the file as UTF-8");
+            let value = format!("byte {}", error.valid_up_to());
+            return vec![Err(vec![flaw(file, line, "text", value, "save the file as UTF-8")])];
         }
     };
-    Ok(match kind {
-        Some(Kind::Document(format)) => vec![one(file, text, format)],
-        Some(Kind::Lines) => lines(file, text),
-        None => Vec::new(),
-    })
+    match kind {
+        Kind::Plain(format) => vec![plain(file, text, format, given)],
+        Kind::Lines | Kind::Foreign => lines(file, text),
+    }
 }
 
-fn one(file: &Path, text: &str, format: Format) -> Result<Draft, Vec<Flaw>> {
-    let front_matter::Split { fields, foreign, body, line } = front_matter::split(file, text)?;
+fn stem(file: &Path) -> Option<String> {
+    file.file_stem().map(|stem| stem.to_string_lossy().into_owned())
+}
+
+fn plain(file: &Path, text: &str, format: Format, given: &Fields) -> Result<Draft, Vec<Flaw>> {
+    let front_matter::Split { mut fields, foreign, body, line } = front_matter::split(file, text)?;
+    fields.extend(given.clone());
     Ok(Draft {
         file: file.to_path_buf(),
         line,
         fields,
         foreign,
-        default_id: file.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        default_id: stem(file),
         first_heading: chunk::first_heading(format, body),
         format,
         pages: Vec::new(),
         source: Some(Digest::of(text.as_bytes())),
+        notes: Vec::new(),
         body: body.to_owned(),
+    })
+}
+
+/// Longest title that is taken over from a file, in characters.
+const LONGEST_TITLE: usize = 300;
+
+/// Read by a worker process, which gives Markdown.
+fn foreign(file: &Path, bytes: &[u8], given: &Fields) -> Result<Draft, Vec<Flaw>> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let intake::Text { title, language, mut text, pages, attachments, mut notes } =
+        intake::read(bytes, &name, &intake::Limits::default())
+            .map_err(|reason| vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])?;
+    for attached in attachments {
+        match attached.read {
+            Ok(read) => {
+                text.push_str(&format!("\n\n# {}\n\n{}", attached.name, read.text));
+                notes.extend(read.notes);
+            }
+            Err(reason) => notes.push(format!("the attachment `{}` is left out: {reason}", attached.name)),
+        }
+    }
+    let mut fields = given.clone();
+    let own = |key: &str, value: Option<String>, fields: &mut Fields| {
+        if let Some(value) = value.filter(|_| !fields.contains_key(key)) {
+            fields.insert(key.to_owned(), Written { value, line: 1 });
+        }
+    };
+    let title = title.map(|title| {
+        let one_line: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        one_line.trim().chars().take(LONGEST_TITLE).collect::<String>()
+    });
+    own("title", title.filter(|title| !title.is_empty()), &mut fields);
+    own("language", language.filter(|code| Language::parse(code).is_some()), &mut fields);
+    Ok(Draft {
+        file: file.to_path_buf(),
+        line: 1,
+        fields,
+        foreign: Vec::new(),
+        default_id: stem(file),
+        first_heading: chunk::first_heading(Format::Markdown, &text),
+        format: Format::Markdown,
+        pages,
+        source: Some(Digest::of(bytes)),
+        notes,
+        body: text,
     })
 }
 
@@ -207,6 +331,7 @@ fn json_line(file: &Path, line: usize, text: &str) -> Result<Draft, Vec<Flaw>> {
         format: Format::Markdown,
         pages: Vec::new(),
         source: None,
+        notes: Vec::new(),
         body,
     })
 }
@@ -270,7 +395,7 @@ mod tests {
         let missing =
             gather(&[folder.path().join("none")], Language::De, &|_, _| {}).err().unwrap().to_string();
         assert!(missing.contains("none"));
-        let unknown = folder.path().join("a.pdf");
+        let unknown = folder.path().join("a.pages");
         fs::write(&unknown, "x").unwrap();
         assert!(matches!(gather(&[unknown], Language::De, &|_, _| {}), Err(PolicyError::NoDocuments(_))));
     }

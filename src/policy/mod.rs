@@ -33,7 +33,7 @@ pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
 pub use document::{Document, parse_date};
 pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
-pub use gather::{Gathered, gather};
+pub use gather::{Gathered, gather, upload};
 pub use generation::{Generation, Manifest};
 pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
 pub use live::Policies;

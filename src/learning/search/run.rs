@@ -147,12 +147,15 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(String)) -> Result<Traine
     let built = Built::new(options, &schema, &collections, &student)?;
     let (weights, held_out) = fit::run(&collections, &built.generations, &built.models)?;
     let calibration = Calibration { search: weights.clone(), ..opened.calibration.clone() };
-    let card = format!(
-        "{}\n## Search\n\nTrained on {} questions of our own about documents of tau_banking and German \
-        banking laws (models/data/questions), in {steps} steps.\n",
-        before_search(&opened.card).trim_end(),
-        examples.len()
-    );
+    let card = match steps {
+        0 => opened.card.clone(),
+        _ => format!(
+            "{}\n\n## Search\n\nTrained on {} questions of our own about documents of tau_banking and German banking laws \
+             (models/data/questions), in {steps} steps.\n",
+            before_search(&opened.card).trim_end(),
+            examples.len()
+        ),
+    };
     let searching = Searching { weights: &student.weights()?, calibration: &calibration, card: &card };
     let (model, bytes) = bundle::searching(&options.start, &options.out, &searching, bundle::MOST_SHIPPED)?;
     Ok(Trained { model, bytes, questions: examples.len(), steps, weights, held_out })

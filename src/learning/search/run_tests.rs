@@ -52,7 +52,7 @@ fn options(folder: &Path, epochs: f64) -> Options {
 fn trained(options: &Options) -> (Vec<f64>, Trained) {
     let mut losses = Vec::new();
     let done = run(options, &mut |note| {
-        let nearest = note.split("nearest ").nth(1).and_then(|loss| loss.parse().ok());
+        let nearest = note.split("nearest ").nth(1).and_then(|loss| loss.parse::<f64>().ok());
         losses.extend(nearest.filter(|_| note.contains("whole")));
     });
     (losses, done.unwrap())
