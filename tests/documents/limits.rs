@@ -165,7 +165,9 @@ fn of(script: &str, bytes: &[u8], name: &str) -> Result<String, Unreadable> {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("worker");
     write_program(&program, &format!("#!/bin/sh\n{script}\n"));
-    let limits = Limits { program: Some(program), seconds: 2, answer: 1 << 20, ..Limits::default() };
+    // Only a script that sleeps is to run out of time, however busy the machine is.
+    let seconds = if script.contains("sleep") { 2 } else { 60 };
+    let limits = Limits { program: Some(program), seconds, answer: 1 << 20, ..Limits::default() };
     read(bytes, name, &limits).map(|text| text.text)
 }
 
@@ -182,12 +184,12 @@ fn a_worker_that_does_not_behave_becomes_a_reason() {
         ("kill -SEGV $$", Unreadable::Stopped { signal: 11 }),
         ("kill -KILL $$", Unreadable::Stopped { signal: 9 }),
         ("kill -ABRT $$", Unreadable::Memory { limit: 512 }),
-        ("kill -XCPU $$", Unreadable::Time { limit: 2 }),
+        ("kill -XCPU $$", Unreadable::Time { limit: 60 }),
         ("echo '{\"Err\":\"empty\"}'", Unreadable::Empty),
     ] {
         let start = Instant::now();
         assert_eq!(with(script), Err(expected), "{script}");
-        assert!(start.elapsed() < Duration::from_secs(10), "{script}");
+        assert!(start.elapsed() < PATIENCE, "{script}");
     }
     let told = |pages: &str, scanned: &str| {
         let text = format!(

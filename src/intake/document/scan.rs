@@ -10,6 +10,7 @@ use super::worker::{Header, Task};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// How a picture begins: grey, in the plainest format there is, whatever the PDF had it in.
 pub const PICTURE: &[u8] = b"P5\n";
@@ -22,6 +23,9 @@ const DATA: [&str; 4] = [
     "/usr/share/tessdata",
     "/usr/local/share/tessdata",
 ];
+
+/// All pages of a file together may take so many times what one worker may.
+const LIMITS_OF_TIME: u64 = 10;
 
 /// Memory that recognition takes for a page, beside the picture.
 const MEMORY: u64 = 1 << 30;
@@ -54,16 +58,16 @@ pub fn recognise(
     };
     let limits = Limits { memory: MEMORY, ..limits.clone() };
     let task = Task::Recognise { program, languages };
+    let begun = Instant::now();
     let header = Header { format: Format::Pdf, task, limits: limits.clone() };
     for (index, page) in scanned.iter().enumerate() {
-        if index >= limits.scans {
-            let most = limits.scans;
+        let late = begun.elapsed().as_secs() >= LIMITS_OF_TIME.saturating_mul(limits.seconds);
+        if late || index >= limits.scans {
             let left = scanned.len() - index;
-            let note = format!(
-                "{left} pages from page {page} on have a picture and no text, and of one file only \
-                {most} such pages are read; split it to have all read"
-            );
-            text.notes.push(note);
+            text.notes.push(format!(
+                "{left} pages from page {page} on have a picture and no text and were not read, for so much of one \
+                 file is not recognised; split it"
+            ));
             return;
         }
         match picture(*page).and_then(|picture| ask::recognised(&picture, &header, &limits)) {

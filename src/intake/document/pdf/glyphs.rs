@@ -1,6 +1,5 @@
 //! What a page draws: characters with their places, and how much of it is a picture.
 
-use super::super::error::Unreadable;
 use super::rules::{MOST_RULES, Rule, SHORTEST};
 use hayro_interpret::font::{Glyph as Drawn, GlyphRun};
 use hayro_interpret::hayro_cmap::BfString;
@@ -60,7 +59,8 @@ impl Sheet {
 /// Letters smaller than this many points are not for reading.
 const SMALLEST: f64 = 1.0;
 
-pub fn sheet<'a>(page: &'a Page<'a>, cache: &InterpreterCache<'a>, room: usize) -> Result<Sheet, Unreadable> {
+/// What a page draws; nothing if its text is longer than there is room.
+pub fn sheet<'a>(page: &'a Page<'a>, cache: &InterpreterCache<'a>, room: usize) -> Option<Sheet> {
     let (width, height) = page.render_dimensions();
     let (width, height) = (f64::from(width), f64::from(height));
     let turn = page.initial_transform(true).as_coeffs();
@@ -70,10 +70,7 @@ pub fn sheet<'a>(page: &'a Page<'a>, cache: &InterpreterCache<'a>, room: usize) 
     let sheet = Sheet { width, height, ..Sheet::default() };
     let mut pen = Pen { sheet, room, decoration: Vec::new(), over: false };
     interpret_page(page, &mut context, &mut pen);
-    if pen.over {
-        return Err(Unreadable::TooMuchText { limit: room as u64 >> 20 });
-    }
-    Ok(pen.sheet)
+    (!pen.over).then_some(pen.sheet)
 }
 
 struct Pen {

@@ -62,7 +62,8 @@ pub fn read(bytes: Vec<u8>, limits: &Limits) -> Result<Answer, Unreadable> {
     // What is drawn takes memory until the whole file is arranged: it is bounded as the text is.
     let mut room = usize::try_from(limits.answer).unwrap_or(usize::MAX);
     for (index, page) in pdf.pages().iter().enumerate() {
-        let sheet = glyphs::sheet(page, &cache, room)?;
+        let sheet = glyphs::sheet(page, &cache, room)
+            .ok_or(Unreadable::TooMuchText { limit: limits.answer >> 20 })?;
         room = room.saturating_sub(sheet.length());
         let number = index + 1;
         if sheet.words() == 0 && sheet.picture >= SCANNED_SHARE {
