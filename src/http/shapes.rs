@@ -596,6 +596,8 @@ struct Generation {
     built_at: String,
     documents: usize,
     passages: usize,
+    /// Whose vectors its passages have; null where they are found by their words alone.
+    encoder: Option<String>,
 }
 
 #[derive(ToSchema)]

@@ -35,6 +35,8 @@ pub(super) struct Fields {
     pub to: Field,
     passage: Field,
     pub texts: BTreeMap<Language, Field>,
+    /// The passage's own heading again, for searches by words alone.
+    pub headings: BTreeMap<Language, Field>,
 }
 
 pub(super) fn schema() -> (Schema, Fields) {
@@ -46,7 +48,10 @@ pub(super) fn schema() -> (Schema, Fields) {
         builder.add_text_field(name, TextOptions::default().set_indexing_options(indexing))
     };
     let texts = Language::ALL.map(|language| (language, text(&format!("text_{language}"), &mut builder)));
+    let headings =
+        Language::ALL.map(|language| (language, text(&format!("heading_{language}"), &mut builder)));
     let fields = Fields {
+        headings: headings.into_iter().collect(),
         texts: texts.into_iter().collect(),
         id: builder.add_text_field("id", STRING),
         audience: builder.add_text_field("audience", STRING),
@@ -114,6 +119,9 @@ fn entry(
 ) -> TantivyDocument {
     let mut entry = TantivyDocument::default();
     entry.add_text(text, analysis.words(&read_as(document, place).0).join(" "));
+    if let Some((heading, field)) = place.section.last().zip(fields.headings.get(&document.language)) {
+        entry.add_text(*field, analysis.words(heading).join(" "));
+    }
     entry.add_text(fields.id, &document.id);
     for term in audience_terms(&document.audience) {
         entry.add_text(fields.audience, term);

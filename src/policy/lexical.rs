@@ -19,6 +19,8 @@ use tantivy::query::{
 use tantivy::schema::IndexRecordOption;
 use tantivy::{Searcher, Term};
 
+/// Weight of a word in the passage's own heading, where words alone are compared.
+const HEADING: f32 = 2.0;
 /// Further words of a question are not looked up.
 const MOST_WORDS: usize = 128;
 /// A word that is in no document counts as the words that one letter makes of it, with this weight.
@@ -70,14 +72,14 @@ impl Generation {
     }
 
     /// The best passages by their words, at most `most`, with their scores: the best first, the earlier first of two
-    /// that are as good.
+    /// that are as good. Words in headings count again where nothing else is compared (`headings`).
     pub(super) fn by_words(
         &self,
         question: &Question,
         asked: &BTreeMap<Language, Asked>,
-        most: usize,
+        (most, headings): (usize, bool),
     ) -> Result<Vec<(usize, f64)>, PolicyError> {
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, self.any_of(asked)?)];
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = vec![(Occur::Must, self.any_of(asked, headings)?)];
         clauses.extend(self.filters(question).into_iter().map(|filter| {
             let silent: Box<dyn Query> = Box::new(ConstScoreQuery::new(filter, 0.0));
             (Occur::Must, silent)
@@ -95,10 +97,20 @@ impl Generation {
     }
 
     /// Matches what has at least one of the words.
-    fn any_of(&self, asked: &BTreeMap<Language, Asked>) -> Result<Box<dyn Query>, PolicyError> {
+    fn any_of(
+        &self,
+        asked: &BTreeMap<Language, Asked>,
+        headings: bool,
+    ) -> Result<Box<dyn Query>, PolicyError> {
         let mut either: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for (language, text) in &self.fields.texts {
             for word in asked.get(language).into_iter().flat_map(|asked| asked.words.keys()) {
+                let heading = self.fields.headings.get(language).filter(|_| headings);
+                if let Some(heading) = heading {
+                    let term = Term::from_field_text(*heading, word);
+                    let again = TermQuery::new(term, IndexRecordOption::WithFreqs);
+                    either.push((Occur::Should, Box::new(BoostQuery::new(Box::new(again), HEADING))));
+                }
                 let term = Term::from_field_text(*text, word);
                 let query: Box<dyn Query> = if self.searcher.doc_freq(&term)? > 0 {
                     Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))

@@ -29,6 +29,10 @@ const BY_WORDS: usize = 1_000;
 /// Passages that are compared piece by piece, at least: half of them the best by their words, half by their vectors.
 const COMPARED: usize = 100;
 
+/// A passage in another language than the question's has to be nearer by this much: where both are there, people want
+/// their own.
+const OTHER_LANGUAGE: f64 = 0.1;
+
 /// From this probability on a question counts as answered.
 const ANSWERED: f64 = 0.5;
 
@@ -104,9 +108,10 @@ impl Generation {
         models: Option<&Understanding>,
     ) -> Result<Grounds, PolicyError> {
         let mut asked = self.asked(question)?;
-        let by_words = self.by_words(question, &asked, BY_WORDS)?;
         let models = models.filter(|models| models.searcher().is_some());
         let own = models.filter(|models| models.searcher() == self.manifest.encoder.as_ref());
+        let alone = self.vectors.is_none() || own.is_none();
+        let by_words = self.by_words(question, &asked, (BY_WORDS, alone))?;
         let (found, answerable, answered) = match (&self.vectors, own) {
             (Some(vectors), Some(models)) if !question.text.trim().is_empty() => {
                 let (passages, answerable) =
@@ -144,7 +149,7 @@ impl Generation {
     ) -> Result<BTreeMap<usize, Nearness>, PolicyError> {
         let Some(vectors) = &self.vectors else { return Ok(BTreeMap::new()) };
         let asked = self.asked(question)?;
-        let by_words = self.by_words(question, &asked, BY_WORDS)?;
+        let by_words = self.by_words(question, &asked, (BY_WORDS, false))?;
         let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
         Ok(self.near(question, (vectors, models), &embedded, (by_words, true)))
@@ -167,7 +172,7 @@ impl Generation {
     /// # Errors
     /// A failure of the search engine.
     pub fn words(&self, question: &Question, most: usize) -> Result<Vec<(usize, f64)>, PolicyError> {
-        self.by_words(question, &self.asked(question)?, most)
+        self.by_words(question, &self.asked(question)?, (most, false))
     }
 
     fn by_meaning(
@@ -180,10 +185,16 @@ impl Generation {
         let embedded = embedded.into_iter().next().unwrap_or_default();
         let weights = &models.calibration().search(question.spoken());
         let near = self.near(question, (vectors, models), &embedded, (by_words, weights.pieces != 0.0));
-        let mut ranked: Vec<(usize, f64)> = near
-            .iter()
-            .map(|(passage, near)| (*passage, weights.score(near.words, near.vector, near.pieces)))
-            .collect();
+        let other = |passage: usize| {
+            let document = self.places.get(passage).and_then(|place| self.documents.get(place.document));
+            document.is_some_and(|document| document.language != question.spoken())
+        };
+        let score = |passage: usize, near: &Nearness| {
+            let score = weights.score(near.words, near.vector, near.pieces);
+            if other(passage) { score - OTHER_LANGUAGE } else { score }
+        };
+        let mut ranked: Vec<(usize, f64)> =
+            near.iter().map(|(passage, near)| (*passage, score(*passage, near))).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let answerable = match ranked.first().and_then(|(best, _)| near.get(best).zip(self.places.get(*best)))
         {

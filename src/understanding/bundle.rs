@@ -124,11 +124,13 @@ pub fn copy(from: &Path, to: &Path) -> Result<Digest, UnderstandingError> {
     save(to, files)
 }
 
-/// Weights and tokenizer.json of a bundle, whatever pack it was trained for.
+/// Weights and tokenizer.json of a bundle, whatever pack it was trained for, to train on from. Without its search: that
+/// stands on a trunk that does not move.
 pub fn trunk(folder: &Path) -> Result<(Weights, Vec<u8>), UnderstandingError> {
     let (_, mut files) = verified(folder)?;
     let mut take = |name: &str| files.remove(name).unwrap_or_default();
-    let weights = quantise::full(&quantise::unpack(&take("weights.safetensors"))?)?;
+    let mut weights = quantise::full(&quantise::unpack(&take("weights.safetensors"))?)?;
+    weights.retain(|name, _| !name.starts_with("search."));
     Ok((weights, take("tokenizer.json")))
 }
 
