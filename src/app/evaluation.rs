@@ -8,7 +8,7 @@ use crate::cli::{Evaluate, Place};
 use crate::learning::bar::Bar;
 use crate::learning::datasets::Split;
 use crate::learning::evaluate::{self as evaluation, Evaluation, Few, Figure, Lines, Scale};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
@@ -58,20 +58,10 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
         done.notes.iter().for_each(|note| eprintln!("{note}"));
     }
     if let Some(file) = named.filter(|_| done.figures.iter().all(|f| f.bar.or(f.goal).is_none())) {
-        let known: Vec<&str> = done.figures.iter().map(|figure| figure.id.as_str()).collect();
-        let (file, known) = (file.display(), known.join(", "));
-        return Err(Failure::Input(format!(
-            "{file}: it holds no figure that was measured; these were: {known}"
-        )));
+        return Err(unmeasured(&file, &done));
     }
     if let Some(file) = &options.html {
-        let page = evaluation::page(&done).map_err(Failure::input)?;
-        std::fs::write(file, page).map_err(|error| {
-            Failure::Input(format!(
-                "{}: {error}; name a file that can be written with --html",
-                file.display()
-            ))
-        })?;
+        write_page(file, &done)?;
     }
     if options.json {
         output::json_pretty(&done)?;
@@ -84,6 +74,20 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     } else {
         Err(Failure::Check(format!("below the bar: {}", below.join("; "))))
     }
+}
+
+/// A bar was named that none of the figures is held to.
+fn unmeasured(file: &Path, done: &Evaluation) -> Failure {
+    let known: Vec<&str> = done.figures.iter().map(|figure| figure.id.as_str()).collect();
+    let (file, known) = (file.display(), known.join(", "));
+    Failure::Input(format!("{file}: it holds no figure that was measured; these were: {known}"))
+}
+
+fn write_page(file: &Path, done: &Evaluation) -> Result<(), Failure> {
+    let page = evaluation::page(done).map_err(Failure::input)?;
+    std::fs::write(file, page).map_err(|error| {
+        Failure::Input(format!("{}: {error}; name a file that can be written with --html", file.display()))
+    })
 }
 
 /// What figures are held to: the file that was named, or the one beside the settings where there is one.

@@ -253,9 +253,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let master = Secret::fresh();
         let key = open(folder.path(), &master).unwrap().fresh().unwrap().1;
+        let hidden = |bytes: Vec<u8>| {
+            bytes.windows(32).all(|window| window != key.bytes() && window != master.bytes())
+        };
+        assert!(hidden(std::fs::read(folder.path().join("keys.sqlite")).unwrap()));
         for file in std::fs::read_dir(folder.path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            assert!(bytes.windows(32).all(|window| window != key.bytes() && window != master.bytes()));
+            // The log beside the database goes when its connections are closed, which may be now.
+            assert!(std::fs::read(file.unwrap().path()).map_or(true, hidden));
         }
     }
 

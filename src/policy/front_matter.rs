@@ -53,13 +53,7 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
-        let flaw = |field: &str, remedy: &str| Flaw {
-            file: file.to_path_buf(),
-            line: number,
-            field: field.to_owned(),
-            value: content.to_owned(),
-            remedy: remedy.to_owned(),
-        };
+        let flaw = |field: &str, remedy: &str| flaw_at(file, number, (field, content), remedy.to_owned());
         let indented = line.starts_with([' ', '\t']) || content.starts_with("- ");
         match &open {
             Some(Key::Foreign(_)) if indented => continue,
@@ -95,14 +89,13 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
             Err(remedy) => flaws.push(flaw(key, remedy)),
         }
     }
-    flaws.push(Flaw {
-        file: file.to_path_buf(),
-        line: 1,
-        field: "front matter".to_owned(),
-        value: "---".to_owned(),
-        remedy: format!("close it with a line `---` within {MAX_LINES} lines"),
-    });
+    let remedy = format!("close it with a line `---` within {MAX_LINES} lines");
+    flaws.push(flaw_at(file, 1, ("front matter", "---"), remedy));
     Err(flaws)
+}
+
+fn flaw_at(file: &Path, line: usize, (field, value): (&str, &str), remedy: String) -> Flaw {
+    Flaw { file: file.to_path_buf(), line, field: field.to_owned(), value: value.to_owned(), remedy }
 }
 
 /// Whose a key is.
