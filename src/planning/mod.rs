@@ -15,7 +15,7 @@ mod walk;
 
 pub use check::{Names, check};
 pub use condition::{Condition, Truth};
-pub use plan::{Branch, HANDOVER, Plan, PlanFor, Plans, Step, StepKind};
+pub use plan::{Branch, HANDOVER, Plan, PlanFor, Plans, Step, StepKind, bare};
 pub use shape::Shape;
 pub use tool::*;
 pub use trial::{Trial, TrialOutcome, run as run_trials};

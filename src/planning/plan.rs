@@ -1,7 +1,7 @@
 //! The plan language: a plan is data, a set of named steps for one leaf.
 
 use super::Condition;
-use crate::base::Finding;
+use crate::base::{Finding, Language};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -10,6 +10,21 @@ use toml::Spanned;
 #[derive(Debug, Default)]
 pub struct Plans {
     pub by_leaf: BTreeMap<String, Plan>,
+}
+
+/// A document's id as plans name it: without its language.
+pub fn bare(document: &str) -> &str {
+    let suffix = Language::ALL.into_iter().find_map(|l| document.strip_suffix(&format!("-{l}")));
+    suffix.unwrap_or(document)
+}
+
+impl Plans {
+    /// The leaves whose plans rest on a document, named with its language or without.
+    pub fn citing(&self, document: &str) -> Vec<String> {
+        let document = bare(document);
+        let resting = |plan: &Plan| plan.documents.iter().any(|id| id == document);
+        self.by_leaf.iter().filter(|(_, plan)| resting(plan)).map(|(leaf, _)| leaf.clone()).collect()
+    }
 }
 
 /// One plan file.
