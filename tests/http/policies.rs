@@ -17,8 +17,11 @@ const UPLOAD: &str = "/v1/policies/documents?name=safe-box.md";
 const PREVIEW: &str = "/v1/policies/preview?name=safe-box.md";
 const QUESTION: &str = "I lost the key of my safe deposit box";
 
+/// Nobody looks for what was published: a change itself has to see to it that it answers.
 async fn served() -> Served {
-    Served::around(Stage::with_own_policies().await).await
+    let stage = Stage::with_own_policies().await;
+    stage.cases.parts().policies.watched();
+    Served::around(stage).await
 }
 
 impl Served {
