@@ -1,7 +1,7 @@
 //! Prokura: autonomous customer-support resolution inside a bank.
 //!
 //! The map: `base < ledger < intake < understanding < records < policy < planning < governance < acting <
-//! reply < cases < learning < http, cli, demo < app`. A room uses only rooms to its left; ARCHITECTURE.md tells
+//! reply < cases < learning < http, console, cli, demo < app`. A room uses only rooms to its left; ARCHITECTURE.md tells
 //! what each takes and gives, and `tests/tidy.rs` holds the code to it.
 
 pub mod acting;
@@ -9,6 +9,7 @@ pub mod app;
 pub mod base;
 pub mod cases;
 pub mod cli;
+pub mod console;
 pub mod demo;
 pub mod governance;
 pub mod http;

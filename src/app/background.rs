@@ -3,6 +3,7 @@
 
 use super::settings::Settings;
 use super::{Failure, nearest};
+use crate::base::priority::stand_back;
 use crate::base::{Digest, Timestamp};
 use crate::cases::{CaseError, Cases, erased};
 use crate::cli::Place;
@@ -17,9 +18,6 @@ use std::time::Duration;
 use tokio::time::interval;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Niceness, 0 to 19.
-const BEHIND: i32 = 15;
 
 pub fn start(
     witness: Option<Witness>,
@@ -117,14 +115,6 @@ fn again<E: Debug>(
         }
     };
     std::thread::Builder::new().name("background".to_owned()).spawn(repeat).map(|_| ())
-}
-
-/// Lets this thread run when no other wants to, as far as the system lets it: whoever waits for an answer comes
-/// first.
-pub(super) fn stand_back() {
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BEHIND) {
-        tracing::debug!(%error, "the thread's priority stays as it is");
-    }
 }
 
 /// When a checkpoint was signed and the witness saw one.

@@ -1,7 +1,8 @@
 //! The bundles of the state directory: listed, imported, promoted, rolled back, compared.
 
 use super::settings::Settings;
-use super::{Failure, background, evaluation, models, oneshot, output, wire};
+use super::{Failure, evaluation, models, oneshot, output, wire};
+use crate::base::priority::stand_back;
 use crate::base::{Clock, Digest, SystemClock};
 use crate::cli::{InstalledModels as Models, Place};
 use crate::intake::recognise_with;
@@ -107,7 +108,7 @@ impl Here<'_> {
             bar: evaluation::bar(bar, &self.settings)?,
         };
         // A service on this machine goes on answering meanwhile.
-        background::stand_back();
+        stand_back();
         // Loading it for this also checks it whole. It takes a while, in which somebody may have to roll back.
         let measured = measure::few(&few).map_err(Failure::input)?;
         measured.notes.iter().for_each(|note| eprintln!("{note}"));

@@ -4,9 +4,10 @@ use super::oneshot::language;
 use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{Clock, Language, SystemClock};
+use crate::cases;
 use crate::cli::{Place, Policies as Asked};
 use crate::policy::bar::RetrievalBar;
-use crate::policy::{self, PolicyError, Published, validate};
+use crate::policy::{self, Clearance, PolicyError, Published, validate};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,7 @@ pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
             policy::list(&here.state).map_err(Failure::input)?.iter().try_for_each(output::json_line)
         }
         Asked::Rollback { generation } => {
-            let current = policy::rollback(&here.state, &generation).map_err(Failure::input)?;
-            output::json_line(&json!({"current": current}))
+            output::json_line(&policy::rollback(&here.state, &generation).map_err(Failure::input)?)
         }
         Asked::Diff { from, to } => here.diff(&from, &to),
         Asked::Verify { generation } => here.verify(generation.as_deref()),
@@ -76,62 +76,25 @@ impl Here<'_> {
     }
 
     fn diff(&self, from: &str, to: &str) -> Result<(), Failure> {
-        let difference = policy::diff(&self.state, from, to).map_err(Failure::input)?;
-        // Plans name documents without their language.
-        let plans = wire::pack(&self.settings, None).map(|checked| checked.pack.plans).ok();
-        let citing = |document: &str| -> Vec<String> {
-            let bare = wire::bare(document);
-            let plans = plans.iter().flat_map(|plans| &plans.by_leaf);
-            plans
-                .filter(|(_, plan)| plan.documents.iter().any(|id| *id == bare))
-                .map(|(leaf, _)| leaf.clone())
-                .collect()
-        };
-        let mut told = json!(difference);
-        for changed in told.get_mut("documents").and_then(|all| all.as_array_mut()).into_iter().flatten() {
-            let plans = changed.get("document").and_then(|id| id.as_str()).map(citing).unwrap_or_default();
-            if let Some(changed) = changed.as_object_mut() {
-                changed.insert("plans".to_owned(), json!(plans));
-            }
-        }
-        output::json_pretty(&told)
+        // A pack that cannot be loaded has no plans to tell of.
+        let plans = wire::pack(&self.settings, None).map(|checked| checked.pack.plans).unwrap_or_default();
+        let found = cases::difference(&self.state, &plans, (from, to), &Clearance::All);
+        output::json_pretty(&found.map_err(Failure::input)?)
     }
 
     /// Each generation, or the one that is asked for.
     fn verify(&self, asked: Option<&str>) -> Result<(), Failure> {
-        let names = match asked {
-            Some(asked) => vec![asked.to_owned()],
-            None => {
-                let listed = policy::list(&self.state).map_err(Failure::input)?;
-                listed.into_iter().map(|one| one.generation.to_string()).collect()
-            }
-        };
-        let mut damaged = 0;
-        for name in names {
-            match policy::open_generation(&self.state, &name) {
-                Ok(generation) => output::json_line(&json!({
-                    "generation": generation.digest(), "whole": true, "documents": generation.documents().len(),
-                    "encoder": generation.manifest().encoder, "vector_bytes": generation.vector_bytes(),
-                }))?,
-                Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })) => {
-                    damaged += 1;
-                    output::json_line(
-                        &json!({"generation": name, "whole": false, "reason": error.to_string()}),
-                    )?;
-                }
-                Err(error) => return Err(Failure::input(error)),
-            }
-        }
-        if damaged == 0 {
-            Ok(())
-        } else {
-            Err(Failure::Check(format!("{damaged} generations cannot be searched")))
+        let verified = policy::verify(&self.state, asked).map_err(Failure::input)?;
+        verified.iter().try_for_each(output::json_line)?;
+        match verified.iter().filter(|one| !one.whole).count() {
+            0 => Ok(()),
+            damaged => Err(Failure::Check(format!("{damaged} generations cannot be searched"))),
         }
     }
 
     fn test(&self, asked: Option<&str>) -> Result<(), Failure> {
         let bar: RetrievalBar = wire::retrieval_bar(&self.settings)?.ok_or_else(|| {
-            let file = self.settings.folder.join("retrieval-bar.toml");
+            let file = wire::bar_file(&self.settings);
             Failure::Input(format!("there is no {}; write the questions there", file.display()))
         })?;
         let models = wire::understanding(self.place, &self.settings)?;

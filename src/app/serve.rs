@@ -4,9 +4,10 @@ use super::settings::{Key, Settings};
 use super::{Failure, background, wire};
 use crate::base::{Clock, SystemClock, ids};
 use crate::cli::{Demo, DemoBank, Place, Serve, ServeRole};
+use crate::console;
 use crate::governance::{Principal, Role};
-use crate::http::{self, Api, ApiKey};
-use crate::intake::{Algorithm, IdentityConfig, IdentityKeys};
+use crate::http::{self, Administration, Api, ApiKey};
+use crate::intake::{Algorithm, IdentityConfig, IdentityKeys, document};
 use crate::understanding::{Live, Readers, Schema};
 use crate::{base::Digest, demo};
 use std::net::SocketAddr;
@@ -50,7 +51,7 @@ async fn inference(place: &Place, settings: &Settings, listener: TcpListener) ->
     };
     let address = listener.local_addr().map_err(Failure::input)?;
     eprintln!("prokura reads for other machines on http://{address}");
-    http::serve_node(listener, node, shutdown()).await.map_err(Failure::input)
+    http::serve(listener, http::node_router(node), shutdown()).await.map_err(Failure::input)
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
@@ -79,7 +80,7 @@ async fn run(
         drift: Arc::default(),
         nearest: Arc::default(),
         explaining: Arc::new(Semaphore::new(1)),
-        state: wire::state(place, settings),
+        administration: Administration::new(wire::bar_file(settings), document::Limits::default()),
     };
     let unfinished = crate::cases::unfinished(&engine.cases.parts().ledger).map_err(Failure::input)?;
     if !unfinished.is_empty() {
@@ -93,7 +94,8 @@ async fn run(
         .map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
     let ledger = Arc::clone(&engine.cases.parts().ledger);
-    http::serve(listener, api, shutdown()).await.map_err(Failure::input)?;
+    let router = http::router(api).merge(console::router());
+    http::serve(listener, router, shutdown()).await.map_err(Failure::input)?;
     // What was written last is not left unsigned.
     ledger.sign().map_err(Failure::input)?;
     if let Some(witness) = wire::witness(place, settings)? {
@@ -133,9 +135,14 @@ pub async fn demo(place: &Place, options: Demo) -> Result<(), Failure> {
     let bank = DemoProcess::start(place, &settings, Some(options.bank), &options.switches).await?;
     bank.point(&mut settings);
     settings.identity = Some(bank.identity().await?);
-    wire::index_if_missing(&place, &settings)?;
+    wire::index_if_missing(place, &settings)?;
     let mut shown = Vec::new();
-    for (principal, role) in [("demo-app", Role::Channel), ("sara", Role::Supervisor), ("tom", Role::Agent)] {
+    for (principal, role) in [
+        ("demo-app", Role::Channel),
+        ("sara", Role::Supervisor),
+        ("tom", Role::Agent),
+        ("paula", Role::PolicyAdmin),
+    ] {
         let key = fresh_key();
         settings.keys.push(Key {
             name: format!("demo {principal}"),
@@ -162,7 +169,7 @@ const MESSAGE: &str = "Ich bin Kunde bei der Sparkasse Nürnberg, mein Name ist 
     Angelika Müller, Kontonummer ABCO1234. Wir kommen nicht mehr in unser Konto rein.";
 
 fn explain(service: SocketAddr, bank: SocketAddr, keys: &[String]) {
-    let [channel, supervisor, agent] = keys else { return };
+    let [channel, supervisor, agent, administrator] = keys else { return };
     eprintln!(
         "\nprokura listens on http://{service}, the demonstration bank on http://{bank}\n\n\
          A customer who is logged in writes (the bank's channel signs who it is, prokura answers):\n\n\
@@ -177,6 +184,7 @@ fn explain(service: SocketAddr, bank: SocketAddr, keys: &[String]) {
          curl -s http://{service}/v1/approvals -H 'Authorization: Bearer {agent}'\n\n\
          Raise a fraud flag and send the message again; the customer's text gives nothing away:\n\n\
          curl -s http://{bank}/switches -H 'Content-Type: application/json' -d '{{\"fraud\":[\"acc_001\"]}}'\n\n\
+         Policies, in a browser: http://{service}/console/policies with the key {administrator}\n\n\
          The API: http://{service}/openapi.json. End with Ctrl-C.\n"
     );
 }

@@ -9,6 +9,7 @@ use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{Ledger, Post, StateLock, Witness};
+use crate::planning::bare;
 use crate::policy::bar::RetrievalBar;
 use crate::policy::{self, Policies, PolicyError};
 use crate::records::weights::Matching;
@@ -148,16 +149,10 @@ pub fn lookup(settings: &Settings, checked: &Checked, clock: Arc<dyn Clock>) -> 
     Ok(Lookup::new(pack.lookup.clone(), sources, clock))
 }
 
-/// A document's id as plans name it: without its language.
-pub fn bare(id: &str) -> String {
-    let suffix = crate::base::Language::ALL.into_iter().find_map(|l| id.strip_suffix(&format!("-{l}")));
-    suffix.unwrap_or(id).to_owned()
-}
-
 /// The ids of the indexed documents without their language suffix, which is how plans name them.
 pub fn documents(policies: &Policies) -> BTreeSet<String> {
     let generation = policies.current(None);
-    generation.documents().iter().map(|document| bare(&document.id)).collect()
+    generation.documents().iter().map(|document| bare(&document.id).to_owned()).collect()
 }
 
 /// The ledger of the state directory. Reading beside a running service is safe: the store lets readers in while one
@@ -295,19 +290,18 @@ pub fn indexing<'a>(settings: &Settings, models: &'a Understanding) -> policy::O
     }
 }
 
-/// The questions beside the settings that policies must answer before they are published; `None`: there are none.
+/// The questions beside the settings that policies must answer before they are published.
+pub fn bar_file(settings: &Settings) -> PathBuf {
+    settings.folder.join("retrieval-bar.toml")
+}
+
+/// `None`: there are none.
 pub fn retrieval_bar(settings: &Settings) -> Result<Option<RetrievalBar>, Failure> {
-    let file = settings.folder.join("retrieval-bar.toml");
-    let text = match std::fs::read_to_string(&file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::Input(format!("{}: {error}", file.display()))),
-        Ok(text) => text,
-    };
     let shown = |findings: Vec<Finding>| {
         let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
         Failure::Input(lines.join("\n"))
     };
-    RetrievalBar::parse(&file.display().to_string(), &text).map(Some).map_err(shown)
+    RetrievalBar::read(&bar_file(settings)).map_err(shown)
 }
 
 /// The bundle that reads now.

@@ -15,6 +15,7 @@ pub mod language;
 pub mod money;
 pub mod outbound;
 pub mod postgres;
+pub mod priority;
 pub mod probability;
 
 pub use breaker::{BreakerSettings, Breakers};

@@ -3,6 +3,7 @@
 use crate::base::{ApprovalId, CaseId};
 use crate::governance::ApprovalRefused;
 use crate::ledger::LedgerError;
+use crate::policy::PolicyError;
 use crate::understanding::UnderstandingError;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,13 @@ pub enum CaseError {
     /// The files of the models.
     #[error(transparent)]
     Models(#[from] UnderstandingError),
+    /// The policy documents, or their index.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error("there is no document `{0}`")]
+    NoDocument(String),
+    #[error("the plans {} cite the document `{document}`", .plans.join(", "))]
+    Cited { document: String, plans: Vec<String> },
     /// What is left of the disk is for the cases that are open.
     #[error("the disk of the state directory is nearly full; no new case is opened")]
     NoRoom,

@@ -83,6 +83,16 @@ impl Role {
         matches!(self, Self::Supervisor | Self::Operator)
     }
 
+    /// Publishing policy documents, and taking them away.
+    pub const fn may_change_policies(self) -> bool {
+        matches!(self, Self::PolicyAdmin | Self::Operator)
+    }
+
+    /// Policy documents of every audience: who administers or audits.
+    pub const fn sees_every_document(self) -> bool {
+        matches!(self, Self::PolicyAdmin | Self::Auditor | Self::Operator)
+    }
+
     /// Internal documents, in a search.
     pub const fn sees_internal_documents(self) -> bool {
         !matches!(self, Self::Channel | Self::System)
@@ -105,6 +115,14 @@ mod tests {
         assert!(channel.may_open_cases());
         assert!(!channel.sees_cases() && !channel.sees_approvals());
         assert!(!channel.may_approve() && !channel.may_stop() && !channel.sees_internal_documents());
+    }
+
+    #[test]
+    fn who_changes_policies_sees_them_all() {
+        let changing: Vec<Role> = Role::ALL.into_iter().filter(|role| role.may_change_policies()).collect();
+        assert_eq!(changing, [Role::PolicyAdmin, Role::Operator]);
+        assert!(changing.into_iter().all(Role::sees_every_document));
+        assert!(!Role::Supervisor.sees_every_document() && !Role::System.sees_internal_documents());
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! What is in force: tools, rules, dial, documents, models; and whether the log is what was written.
+//! What is in force: tools, rules, dial, models; and whether the log is what was written.
 
 use super::api::Api;
 use super::auth::{Access, staff};
 use super::error::Refusal;
 use super::routes::Route;
-use super::shapes::{Generations, InForce, ModelsInForce, RulesInForce, ToolList, Verified};
+use super::shapes::{InForce, ModelsInForce, RulesInForce, ToolList, Verified};
 use crate::governance::Role;
 use crate::planning::{Compensation, ToolDeclaration};
-use crate::policy;
 use crate::understanding::UnderstandingError;
 use axum::Json;
 use axum::extract::State;
@@ -24,8 +23,6 @@ pub fn routes() -> Vec<Route> {
             .gives::<RulesInForce>(200, "their digest"),
         Route::get("/v1/autonomy", everyone, "The autonomy dial in force.", autonomy)
             .gives::<InForce>(200, "its digest"),
-        Route::get("/v1/policies", everyone, "The generations of the policy index.", policies)
-            .gives::<Generations>(200, "oldest first"),
         Route::get(
             "/v1/models",
             everyone,
@@ -95,13 +92,6 @@ async fn models(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
     });
     let listed = listed.await.map_err(|error| Refusal::internal(&error))?;
     listed.map(Json).map_err(|error| Refusal::internal(&error))
-}
-
-async fn policies(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {
-    let listed = tokio::task::spawn_blocking(move || policy::list(&api.state));
-    let listed = listed.await.map_err(|error| Refusal::internal(&error))?;
-    let generations = listed.map_err(|error| Refusal::internal(&error))?;
-    Ok(Json(json!({"generations": generations})))
 }
 
 async fn verify(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {

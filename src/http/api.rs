@@ -1,11 +1,11 @@
 //! What the routes work with.
 
 use super::auth::ApiKey;
+use super::policies::Administration;
 use crate::cases::Cases;
 use crate::intake::{IdentityKeys, Limits};
 use crate::learning::drift::Drift;
 use crate::understanding::Nearest;
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -29,6 +29,5 @@ pub struct Api {
     pub nearest: Arc<RwLock<Option<Arc<Nearest>>>>,
     /// Held while a text is explained.
     pub explaining: Arc<Semaphore>,
-    /// The state directory, for the list of policy generations.
-    pub state: PathBuf,
+    pub administration: Administration,
 }

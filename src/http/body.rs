@@ -2,15 +2,22 @@
 
 use super::error::Refusal;
 use crate::intake::IntakeError;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Most bytes of a body.
 pub const MOST_BYTES: usize = 1 << 20;
+/// How long a body may take to come.
+const LONGEST: Duration = Duration::from_secs(30);
+/// And one that is a file.
+const LONGEST_FILE: Duration = Duration::from_secs(300);
 /// Longest Idempotency-Key, in characters.
 const LONGEST_KEY: usize = 200;
 
@@ -22,8 +29,103 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Given<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         is_json(request.headers())?;
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| unread(&error))?;
+        let bytes = tokio::time::timeout(LONGEST, Bytes::from_request(request, state)).await;
+        let bytes = bytes.map_err(|_| Refusal::cut_off())?.map_err(|error| unread(&error))?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// The bytes of a file, at most so many: more are not kept, whatever the request says of their number.
+pub async fn file(headers: &HeaderMap, body: Body, most: u64) -> Result<Vec<u8>, Refusal> {
+    let too_large = || Refusal::too_large(usize::try_from(most).unwrap_or(usize::MAX));
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if media.to_ascii_lowercase().starts_with("multipart/") {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "form",
+            "the body is a form",
+            "send the file's bytes alone, as `curl --data-binary @FILE` does",
+        ));
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > most) {
+        return Err(too_large());
+    }
+    let collected = async {
+        let (mut bytes, mut parts) = (Vec::new(), body.into_data_stream());
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|_| Refusal::cut_off())?;
+            if (bytes.len() + part.len()) as u64 > most {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(LONGEST_FILE, collected).await.map_err(|_| Refusal::cut_off())?
+}
+
+/// The names and values of a query, each name at most once and one of these.
+pub struct Pairs(BTreeMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Pairs {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let bad = |message: String| Refusal::bad("bad_query", message, "see /openapi.json");
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) = query.map_err(|_| bad("the query cannot be read".to_owned()))?;
+        let mut known = BTreeMap::new();
+        for (name, value) in pairs {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+            if known.insert(name, value).is_some() {
+                return Err(bad(format!("the query has `{shown}` more than once")));
+            }
+        }
+        Ok(Self(known))
+    }
+}
+
+impl Pairs {
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    /// # Errors
+    /// 400 when it is not there.
+    pub fn needed(&mut self, name: &str) -> Result<String, Refusal> {
+        let given = self.take(name).filter(|value| !value.is_empty());
+        given.ok_or_else(|| {
+            Refusal::bad("bad_query", format!("the query has no `{name}`"), "see /openapi.json")
+        })
+    }
+
+    /// Whether it is `true`; not there is `false`.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
+        match self.take(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => {
+                let message = format!("`{name}` is neither true nor false");
+                Err(Refusal::bad("bad_query", message, "send `true`, or leave it out"))
+            }
+        }
+    }
+
+    /// What is left.
+    ///
+    /// # Errors
+    /// 400 when one of the names is not known.
+    pub fn rest(self, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
+        if let Some(other) = self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            let shown: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
+            let message = format!("the query has `{shown}`, which is not known");
+            return Err(Refusal::bad("bad_query", message, "see /openapi.json for what is"));
+        }
+        Ok(self.0)
     }
 }
 
@@ -57,7 +159,7 @@ fn unread(error: &BytesRejection) -> Refusal {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Refusal::too_large(MOST_BYTES)
     } else {
-        Refusal::bad("bad_body", "the body could not be read to its end", "send it whole")
+        Refusal::cut_off()
     }
 }
 
@@ -161,6 +263,37 @@ mod tests {
             assert!(refusal.message.contains(&format!("unknown field `{field}`")), "{refusal}");
             assert!(refusal.remedy.contains("Prokura-Identity"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_counted_as_it_comes() {
+        let parts = || futures::stream::iter([Ok::<_, std::io::Error>("abc"), Ok("def")]);
+        let sent = |headers: HeaderMap, most| async move {
+            file(&headers, Body::from_stream(parts()), most).await.map_err(|refusal| refusal.status.as_u16())
+        };
+        let with =
+            |name, value: &'static str| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+        assert_eq!(sent(HeaderMap::new(), 6).await, Ok(b"abcdef".to_vec()));
+        assert_eq!(sent(HeaderMap::new(), 5).await, Err(413));
+        assert_eq!(sent(with(header::CONTENT_LENGTH, "7"), 6).await, Err(413));
+        assert_eq!(sent(with(header::CONTENT_TYPE, "Multipart/form-data; boundary=x"), 6).await, Err(415));
+        let broken = Body::from_stream(futures::stream::iter([Err::<&str, _>(std::io::Error::other("x"))]));
+        assert_eq!(file(&HeaderMap::new(), broken, 6).await.unwrap_err().status.as_u16(), 400);
+    }
+
+    #[tokio::test]
+    async fn a_query_has_each_name_once_and_none_that_is_not_known() {
+        async fn asked(query: &str) -> Result<Pairs, Refusal> {
+            let request = axum::http::Request::builder().uri(format!("/x?{query}")).body(()).unwrap();
+            Pairs::from_request_parts(&mut request.into_parts().0, &()).await
+        }
+        let mut pairs = asked("name=a%20b&force=true&empty=").await.unwrap();
+        assert_eq!((pairs.needed("name").unwrap().as_str(), pairs.flag("force").unwrap()), ("a b", true));
+        assert!(!pairs.flag("force").unwrap() && pairs.needed("none").is_err());
+        let refused = pairs.rest(&["name"]).unwrap_err();
+        assert!(refused.message.contains("`empty`"), "{refused}");
+        assert_eq!(asked("a=1&a=2").await.err().unwrap().code, "bad_query");
+        assert!(asked("force=yes").await.unwrap().flag("force").unwrap_err().message.contains("force"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use crate::cases::CaseError;
 use crate::governance::ApprovalRefused;
 use crate::intake::{IdentityError, IntakeError};
 use crate::ledger::LedgerError;
+use crate::policy::bar::Tested;
+use crate::policy::{Flaw, PolicyError};
 use crate::understanding::Unread;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,7 +15,8 @@ use utoipa::ToSchema;
 
 /// A request that is not served. Every field may be shown to the caller.
 ///
-/// 422 is not used: a body that is not as documented is 400, whatever is wrong with it.
+/// A body that is not as documented is 400, whatever is wrong with it. 422 is for a document that came whole and cannot
+/// be taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{code}: {message}; {remedy}")]
 pub struct Refusal {
@@ -118,6 +121,10 @@ impl Refusal {
             format!("the body is longer than {limit} bytes"),
             "send a shorter one",
         )
+    }
+
+    pub fn cut_off() -> Self {
+        Self::bad("bad_body", "the body could not be read to its end", "send it whole")
     }
 
     pub fn too_slow() -> Self {
@@ -276,9 +283,84 @@ impl From<CaseError> for Refusal {
                 Self::identity()
             }
             CaseError::Ledger(cause) => cause.into(),
+            CaseError::Policy(cause) => cause.into(),
+            CaseError::NoDocument(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "no_document",
+                "there is no document of this id",
+                "GET /v1/policies/documents names those that are",
+            ),
+            CaseError::Cited { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "cited",
+                text,
+                "take it out of the plans first, and start the service with them",
+            ),
             CaseError::Unreadable { .. } | CaseError::Models(_) => Self::internal(&text),
         }
     }
+}
+
+impl From<PolicyError> for Refusal {
+    fn from(error: PolicyError) -> Self {
+        let conflict =
+            |code, message: String, remedy: &str| Self::new(StatusCode::CONFLICT, code, message, remedy);
+        let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+        match error {
+            PolicyError::UnknownGeneration { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "no_generation",
+                "there is no such generation",
+                "GET /v1/policies names those that are",
+            ),
+            PolicyError::Busy { .. } => conflict(
+                "publishing",
+                "somebody else is changing the policies".to_owned(),
+                "send it again when that has ended",
+            ),
+            PolicyError::BelowBar(tested) => conflict("below_bar", below_bar(&tested), BELOW_BAR),
+            PolicyError::Damaged { .. } | PolicyError::Earlier { .. } => conflict(
+                "damaged",
+                "the generation is damaged, or another version of this program built it".to_owned(),
+                "GET /v1/policies/verify says which can be searched",
+            ),
+            PolicyError::Flaws(flaws) => {
+                let message = match flaws.len() {
+                    1 => "one thing is wrong with what was sent".to_owned(),
+                    many => format!("{many} things are wrong with what was sent"),
+                };
+                let told: Vec<String> = flaws.iter().take(MOST_FLAWS).map(Flaw::told).collect();
+                Self::new(unprocessable, "bad_document", message, told.join("\n"))
+            }
+            PolicyError::NoDocuments(_) => Self::new(
+                unprocessable,
+                "no_documents",
+                "there would be no document",
+                "send one; the last one that is there cannot be taken away",
+            ),
+            PolicyError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self::from(CaseError::NoRoom)
+            }
+            error => Self::internal(&error),
+        }
+    }
+}
+
+/// So many flaws are told at once.
+const MOST_FLAWS: usize = 20;
+
+const BELOW_BAR: &str = "correct the documents or retrieval-bar.toml, or send it again with `force=true`; nothing was \
+    published";
+
+fn below_bar(tested: &Tested) -> String {
+    let missed: Vec<&str> = tested.failed.iter().take(5).map(|failed| failed.document.as_str()).collect();
+    format!(
+        "{} of {} saved questions found their document, at least {:.0} % must; not found: {}",
+        tested.passed,
+        tested.asked,
+        tested.least * 100.0,
+        missed.join(", ")
+    )
 }
 
 fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
@@ -329,6 +411,34 @@ mod tests {
             let told = Refusal::from(error).to_string();
             assert!(!told.contains("Müller") && !told.contains("secret"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_document_is_told_without_what_it_says() {
+        let flaw = |field: &str, value: &str, remedy: &str| Flaw {
+            file: "Max Müller.md".into(),
+            line: 3,
+            field: field.to_owned(),
+            value: value.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let flaws =
+            vec![flaw("valid_from", "Müller", "write a date"), flaw("audience", "Müller", "write whom")];
+        let refusal = Refusal::from(PolicyError::Flaws(flaws));
+        assert_eq!((refusal.status.as_u16(), refusal.code), (422, "bad_document"));
+        assert_eq!(refusal.remedy, "line 3, valid_from: write a date\nline 3, audience: write whom");
+        assert!(!refusal.to_string().contains("Müller"));
+        let state = std::path::PathBuf::from("/srv/secret");
+        assert_eq!(status(PolicyError::Busy { state: state.clone() }.into()), (409, "publishing"));
+        let unknown = PolicyError::UnknownGeneration { asked: "Müller".into(), known: String::new() };
+        let refusal = Refusal::from(unknown);
+        assert!(refusal.status.as_u16() == 404 && !refusal.to_string().contains("Müller"), "{refusal}");
+        let cited = CaseError::Cited { document: "fees-de".into(), plans: vec!["fees".into()] };
+        assert_eq!(status(cited), (409, "cited"));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(status(PolicyError::Io { path: state.clone(), source: full }.into()), (507, "no_room"));
+        let refusal = Refusal::from(PolicyError::NotBuilt { state });
+        assert!(refusal.status.as_u16() == 500 && !refusal.to_string().contains("secret"), "{refusal}");
     }
 
     #[test]

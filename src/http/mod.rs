@@ -1,6 +1,6 @@
 //! The HTTP face: routes, keys and roles, status codes.
 //!
-//! Enters: requests with an API key, at most 1 MiB. Leaves: JSON in the contract's shapes, errors in one
+//! Enters: requests with an API key, at most 1 MiB but for documents. Leaves: JSON in the contract's shapes, errors in one
 //! shape of their own, and `/openapi.json`, made from the same table as the routes: `routes` for the service,
 //! `inference` for a machine that only reads. Status codes are decided here and nowhere else.
 //! It must never take an identity or a role from a body, show a channel more than the customer's view, or
@@ -19,6 +19,7 @@ mod inference;
 mod metrics;
 mod notices;
 mod openapi;
+mod policies;
 mod routes;
 mod serve;
 pub mod shapes;
@@ -30,4 +31,5 @@ pub use api::Api;
 pub use auth::ApiKey;
 pub use error::Refusal;
 pub use inference::Node;
-pub use serve::{node_router, router, serve, serve_node};
+pub use policies::Administration;
+pub use serve::{node_router, router, serve};

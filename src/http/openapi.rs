@@ -28,7 +28,11 @@ pub fn document<S>(routes: &[Route<S>]) -> OpenApi {
         {
             collect(&mut schemas, described);
         }
-        let method = if route.method == Method::POST { HttpMethod::Post } else { HttpMethod::Get };
+        let method = match route.method {
+            Method::POST => HttpMethod::Post,
+            Method::DELETE => HttpMethod::Delete,
+            _ => HttpMethod::Get,
+        };
         paths.add_path_operation(route.path, vec![method], operation(route));
     }
     let components = ComponentsBuilder::new()
@@ -67,6 +71,14 @@ fn operation<S>(route: &Route<S>) -> OperationBuilder {
             .build();
         operation = operation.request_body(Some(body));
     }
+    if let Some(what) = about.file {
+        let body = RequestBodyBuilder::new()
+            .description(Some(what))
+            .content("application/octet-stream", Content::default())
+            .required(Some(Required::True))
+            .build();
+        operation = operation.request_body(Some(body));
+    }
     for (status, what, shape) in &about.gives {
         let response = ResponseBuilder::new().description(*what);
         let response = match (shape, about.media) {
@@ -101,6 +113,15 @@ fn errors<S>(route: &Route<S>) -> BTreeMap<u16, &'static str> {
         errors.insert(400, "the body is not as documented");
         errors.insert(413, "the body or a text in it is too long");
         errors.insert(415, "the body is not application/json");
+    }
+    if route.about.file.is_some() {
+        errors.insert(400, "the query is not as documented, or the file did not come to its end");
+        errors.insert(413, "the file is too large");
+        errors.insert(415, "no format is known by the name's ending, or the body is a form");
+        errors.insert(422, "the file cannot be read, or is no document that can be taken");
+    }
+    if !route.about.query.is_empty() {
+        errors.insert(400, "the query is not as documented");
     }
     if route.path.contains('{') {
         errors.insert(404, "there is no such thing, or none that the caller may know of");
@@ -176,12 +197,37 @@ mod tests {
             ("post", "/v1/stops"),
             ("post", "/v1/stops/start"),
             ("post", "/v1/approvals/{id}/decision"),
+            ("get", "/v1/policies"),
+            ("get", "/v1/policies/documents"),
+            ("post", "/v1/policies/documents"),
+            ("delete", "/v1/policies/documents/{id}"),
+            ("post", "/v1/policies/preview"),
+            ("post", "/v1/policies/validate"),
+            ("post", "/v1/policies/rollback"),
+            ("get", "/v1/policies/diff"),
+            ("get", "/v1/policies/verify"),
+            ("post", "/v1/policies/test"),
+            ("post", "/v1/policies/forget"),
             ("get", "/healthz"),
             ("get", "/readyz"),
             ("get", "/openapi.json"),
         ] {
             assert!(document["paths"][path][method].is_object(), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_file_is_described_by_its_bytes() {
+        let document = json();
+        let upload = &document["paths"]["/v1/policies/documents"]["post"];
+        assert!(upload["requestBody"]["content"]["application/octet-stream"].is_object(), "{upload}");
+        for status in ["400", "403", "409", "413", "415", "422"] {
+            assert!(upload["responses"][status].is_object(), "{status}");
+        }
+        let named: Vec<&str> =
+            upload["parameters"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+        let fields = crate::policy::document::KEYS;
+        assert!(["name", "force"].into_iter().chain(fields).all(|name| named.contains(&name)), "{named:?}");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, metrics, notices, stateless, stops};
+use super::{admin, approvals, cases, events, health, metrics, notices, policies, stateless, stops};
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -16,6 +16,8 @@ pub struct Route<S = Arc<Api>> {
     pub access: Access,
     pub handler: MethodRouter<S>,
     pub about: About,
+    /// Whether it may take as long as it does.
+    pub takes_time: bool,
 }
 
 /// What the document says of a route. Errors that follow from access, body and path are added to it.
@@ -24,6 +26,8 @@ pub struct About {
     pub summary: &'static str,
     /// A JSON body.
     pub takes: Option<Described>,
+    /// A body that is a file's bytes.
+    pub file: Option<&'static str>,
     pub gives: Vec<(u16, &'static str, Option<Described>)>,
     /// Media type of the answers, when it is not JSON.
     pub media: Option<&'static str>,
@@ -56,8 +60,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
-        let about = About { summary, ..About::default() };
-        Self { method: Method::GET, path, access, handler: get(handler), about }
+        Self::new((Method::GET, path), access, summary, get(handler))
     }
 
     pub fn post<H: Handler<T, S>, T: 'static>(
@@ -66,8 +69,39 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         summary: &'static str,
         handler: H,
     ) -> Self {
+        Self::new((Method::POST, path), access, summary, post(handler))
+    }
+
+    pub fn delete<H: Handler<T, S>, T: 'static>(
+        path: &'static str,
+        access: Access,
+        summary: &'static str,
+        handler: H,
+    ) -> Self {
+        Self::new((Method::DELETE, path), access, summary, delete(handler))
+    }
+
+    fn new(
+        (method, path): (Method, &'static str),
+        access: Access,
+        summary: &'static str,
+        handler: MethodRouter<S>,
+    ) -> Self {
         let about = About { summary, ..About::default() };
-        Self { method: Method::POST, path, access, handler: post(handler), about }
+        Self { method, path, access, handler, about, takes_time: false }
+    }
+
+    /// The work goes on to its end, and the answer comes then: no limit of time may tell of it what is not so. What is
+    /// read of the request has one.
+    pub fn takes_time(mut self) -> Self {
+        self.takes_time = true;
+        self
+    }
+
+    /// A body that is a file's bytes, and what of it is said.
+    pub fn takes_file(mut self, what: &'static str) -> Self {
+        self.about.file = Some(what);
+        self
     }
 
     pub fn takes<T: ToSchema>(mut self) -> Self {
@@ -113,6 +147,7 @@ pub fn table() -> Vec<Route> {
         notices::routes(),
         stateless::routes(),
         admin::routes(),
+        policies::routes(),
         metrics::routes(),
     ]
     .into_iter()

@@ -42,7 +42,8 @@ fn routed<S: Clone + Send + Sync + 'static>(
     let keys: Arc<[ApiKey]> = keys.into();
     let mut router = Router::new();
     for route in table {
-        let Route { method: _, path, access, handler, about: _ } = route;
+        let Route { method: _, path, access, handler, about: _, takes_time } = route;
+        let limit = (!takes_time).then_some(limit);
         let door = Arc::new(Door { path, access, keys: Arc::clone(&keys), limit });
         router = router.route(path, handler.route_layer(from_fn_with_state(door, enter)));
     }
@@ -62,23 +63,6 @@ fn finished<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
-    listener: TcpListener,
-    api: Api,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    answer(listener, router(api), shutdown).await
-}
-
-/// As `serve`, for a node.
-pub async fn serve_node(
-    listener: TcpListener,
-    node: Node,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    answer(listener, node_router(node), shutdown).await
-}
-
-async fn answer(
     listener: TcpListener,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -111,7 +95,8 @@ struct Door {
     path: &'static str,
     access: Access,
     keys: Arc<[ApiKey]>,
-    limit: Duration,
+    /// `None`: an answer before the end of the work would be a guess.
+    limit: Option<Duration>,
 }
 
 async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
@@ -146,7 +131,9 @@ async fn admitted(door: &Door, mut request: Request, next: Next) -> Response {
             request.extensions_mut().insert(key.principal.clone());
         }
     }
-    match tokio::time::timeout(door.limit, next.run(request)).await {
+    let answered = next.run(request);
+    let Some(limit) = door.limit else { return answered.await };
+    match tokio::time::timeout(limit, answered).await {
         Ok(response) => response,
         Err(_) => Refusal::too_slow().into_response(),
     }
@@ -163,7 +150,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::SocketAddr;
 
-    fn door(access: Access, limit: Duration) -> Arc<Door> {
+    fn door(access: Access, limit: Option<Duration>) -> Arc<Door> {
         let principal = Principal { name: "sara".into(), role: Role::Supervisor };
         let key = ApiKey { name: "sara".into(), principal, sha256: Digest::of(b"secret").hex().into() };
         Arc::new(Door { path: "/x", access, keys: vec![key].into(), limit })
@@ -171,17 +158,22 @@ mod tests {
 
     fn small() -> Router {
         let behind = |access, limit| from_fn_with_state(door(access, limit), enter);
-        let long = Duration::from_secs(30);
+        let (long, short) = (Some(Duration::from_secs(30)), Some(Duration::from_millis(20)));
         let name = |Extension(who): Extension<Principal>| async move { who.name };
         let echo = |Given(value): Given<Value>| async move { axum::Json(value) };
         let slow = || async { tokio::time::sleep(Duration::from_secs(60)).await };
+        let later = || async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            "done"
+        };
         let roles = Access::Roles(Role::may_approve);
         let router = Router::new()
             .route("/name", get(name).route_layer(behind(roles, long)))
             .route("/channel", get(name).route_layer(behind(Access::Roles(Role::may_open_cases), long)))
             .route("/echo", post(echo).route_layer(behind(roles, long)))
             .route("/thing/{id}", get(|Id(id): Id| async { id }))
-            .route("/slow", get(slow).route_layer(behind(Access::Everybody, Duration::from_millis(20))));
+            .route("/slow", get(slow).route_layer(behind(Access::Everybody, short)))
+            .route("/takes-time", get(later).route_layer(behind(Access::Everybody, None)));
         finished(router)
     }
 
@@ -193,7 +185,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let server = tokio::spawn(answer(listener, small(), async {
+            let server = tokio::spawn(serve(listener, small(), async {
                 let _ = stopped.await;
             }));
             let sent =
@@ -261,10 +253,15 @@ mod tests {
 
     #[test]
     fn the_route_learns_who_calls_and_nothing_is_cached() {
-        let answers = answers(vec![request("GET /name", KEY, ""), request("POST /echo", JSON, "{\"a\": 1}")]);
+        let answers = answers(vec![
+            request("GET /name", KEY, ""),
+            request("POST /echo", JSON, "{\"a\": 1}"),
+            request("GET /takes-time", "", ""),
+        ]);
         let (status, head, body) = &answers[0];
         assert_eq!((*status, body), (200, &Value::from("sara")));
         assert!(head.contains("cache-control: no-store"));
         assert_eq!(answers[1].2, serde_json::json!({"a": 1}));
+        assert_eq!((answers[2].0, &answers[2].2), (200, &Value::from("done")));
     }
 }

@@ -2,6 +2,8 @@
 //! below hold these descriptions to what is really sent.
 #![expect(dead_code, reason = "descriptions of JSON that other rooms make are read by the derive alone")]
 
+pub mod policies;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -621,7 +623,7 @@ struct Damage {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::base::{CaseId, Digest, Probability, Timestamp};
     use crate::cases::{State, Status, customer_view, staff_view};
@@ -637,7 +639,7 @@ mod tests {
     }
 
     /// Every field that is sent is described, and every one that is required is sent.
-    fn agrees<T: PartialSchema>(sent: &Value) {
+    pub fn agrees<T: PartialSchema>(sent: &Value) {
         let (keys, required) = described::<T>();
         let sent: BTreeSet<String> = sent.as_object().unwrap().keys().cloned().collect();
         assert!(sent.is_subset(&keys), "not described: {:?}", sent.difference(&keys));

@@ -8,6 +8,7 @@ use crate::base::{Finding, Language};
 use crate::understanding::Understanding;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use toml::Spanned;
 
 /// What must be found.
@@ -68,6 +69,19 @@ pub struct Failed {
 }
 
 impl RetrievalBar {
+    /// Of the file beside the settings; `None`: there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what is wrong in it, with its line.
+    pub fn read(file: &Path) -> Result<Option<Self>, Vec<Finding>> {
+        let shown = file.display().to_string();
+        match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(vec![Finding::new(&shown, 0, error.to_string())]),
+            Ok(text) => Self::parse(&shown, &text).map(Some),
+        }
+    }
+
     /// # Errors
     /// What is wrong in the file, with its line.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Finding>> {

@@ -3,6 +3,8 @@
 use super::chunk::{characters, chunks};
 use super::document::Document;
 use super::error::PolicyError;
+use super::generation::Generation;
+use super::grounds::Clearance;
 use super::publish::open_generation;
 use crate::base::Digest;
 use serde::Serialize;
@@ -57,14 +59,18 @@ impl Change {
     }
 }
 
-/// Compares two generations, named by digest or the beginning of one.
+/// Compares what somebody may see of two generations, named by digest or the beginning of one.
 ///
 /// # Errors
 /// An unknown or damaged generation.
-pub fn diff(state: &Path, from: &str, to: &str) -> Result<Difference, PolicyError> {
+pub fn diff(state: &Path, from: &str, to: &str, seen: &Clearance) -> Result<Difference, PolicyError> {
     let (from, to) = (open_generation(state, from)?, open_generation(state, to)?);
+    let of = |generation: &Generation| -> Vec<Document> {
+        let all = generation.documents().iter().filter(|document| seen.sees(&document.audience));
+        all.cloned().collect()
+    };
     Ok(Difference {
-        documents: compare(from.documents(), to.documents()),
+        documents: compare(&of(&from), &of(&to)),
         from: from.digest().clone(),
         to: to.digest().clone(),
     })

@@ -71,6 +71,13 @@ pub struct Flaw {
     pub remedy: String,
 }
 
+impl Flaw {
+    /// For somebody who sent the document: nothing of what it says is repeated.
+    pub fn told(&self) -> String {
+        format!("line {}, {}: {}", self.line, shortened(&self.field), self.remedy)
+    }
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, field, value, remedy } = self;

@@ -69,20 +69,25 @@ pub fn gather(
     Ok(Gathered { skipped, ..gathered })
 }
 
+/// Most bytes that are read of a file of this name; `None`: no format is known by it.
+pub fn most_bytes(name: &str) -> Option<u64> {
+    Kind::of(Path::new(name)).map(Kind::most_bytes)
+}
+
 /// A document as somebody sends it, without a file: `fields` take the place of what its front matter says.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn upload(
-    name: &str,
-    bytes: &[u8],
+    (name, bytes): (&str, &[u8]),
     fields: BTreeMap<String, String>,
     language: Language,
+    limits: &intake::Limits,
 ) -> Result<Gathered, PolicyError> {
     let file = Path::new(name);
     let kind = Kind::of(file).ok_or_else(|| PolicyError::NoDocuments(format!("`{name}`")))?;
     let written = fields.into_iter().map(|(key, value)| (key, Written { value, line: 1 })).collect();
-    let drafts = drafts(file, kind, bytes, &written);
+    let drafts = drafts(file, kind, bytes, (&written, limits));
     checked(drafts, language, &format!("`{name}`"))
 }
 
@@ -202,13 +207,14 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
         },
         _ => Fields::new(),
     };
-    Ok(drafts(file, kind, &bytes, &fields))
+    Ok(drafts(file, kind, &bytes, (&fields, &intake::Limits::default())))
 }
 
-/// What the bytes of a file hold. `given` are fields that count before those of the file.
-fn drafts(file: &Path, kind: Kind, bytes: &[u8], given: &Fields) -> Drafts {
+/// What the bytes of a file hold. `given` are fields that count before those of the file; `limits` are what a worker
+/// may take.
+fn drafts(file: &Path, kind: Kind, bytes: &[u8], (given, limits): (&Fields, &intake::Limits)) -> Drafts {
     if kind == Kind::Foreign {
-        return vec![foreign(file, bytes, given)];
+        return vec![foreign(file, bytes, (given, limits))];
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -220,7 +226,7 @@ fn drafts(file: &Path, kind: Kind, bytes: &[u8], given: &Fields) -> Drafts {
     };
     match kind {
         Kind::Plain(format) => vec![plain(file, text, format, given)],
-        Kind::Lines | Kind::Foreign => lines(file, text),
+        Kind::Lines | Kind::Foreign => lines(file, text, given),
     }
 }
 
@@ -250,10 +256,14 @@ fn plain(file: &Path, text: &str, format: Format, given: &Fields) -> Result<Draf
 const LONGEST_TITLE: usize = 300;
 
 /// Read by a worker process, which gives Markdown.
-fn foreign(file: &Path, bytes: &[u8], given: &Fields) -> Result<Draft, Vec<Flaw>> {
+fn foreign(
+    file: &Path,
+    bytes: &[u8],
+    (given, limits): (&Fields, &intake::Limits),
+) -> Result<Draft, Vec<Flaw>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let intake::Text { title, language, mut text, pages, attachments, mut notes } =
-        intake::read(bytes, &name, &intake::Limits::default())
+        intake::read(bytes, &name, limits)
             .map_err(|reason| vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])?;
     for attached in attachments {
         match attached.read {
@@ -307,12 +317,12 @@ fn spoken(text: &str, claimed: Option<Language>) -> Option<Language> {
     if letters < ENOUGH_LETTERS { claimed } else { Some(detect(text, claimed.unwrap_or(Language::En))) }
 }
 
-fn lines(file: &Path, text: &str) -> Drafts {
+fn lines(file: &Path, text: &str, given: &Fields) -> Drafts {
     let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    numbered.map(|(index, line)| json_line(file, index + 1, line)).collect()
+    numbered.map(|(index, line)| json_line(file, (index + 1, line), given)).collect()
 }
 
-fn json_line(file: &Path, line: usize, text: &str) -> Result<Draft, Vec<Flaw>> {
+fn json_line(file: &Path, (line, text): (usize, &str), given: &Fields) -> Result<Draft, Vec<Flaw>> {
     let flaw = |field: &str, value: &str, remedy: String| {
         vec![Flaw {
             file: file.to_path_buf(),
@@ -322,8 +332,11 @@ fn json_line(file: &Path, line: usize, text: &str) -> Result<Draft, Vec<Flaw>> {
             remedy,
         }]
     };
-    let object: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| flaw("line", text, format!("write one JSON object a line ({error})")))?;
+    // What the parser says may quote the line.
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+        let place = error.column();
+        flaw("line", text, format!("write one JSON object a line; this is none at column {place}"))
+    })?;
     let mut fields = BTreeMap::new();
     for (key, value) in object {
         let value = match value {
@@ -337,6 +350,7 @@ fn json_line(file: &Path, line: usize, text: &str) -> Result<Draft, Vec<Flaw>> {
     let Some(body) = fields.remove("content").map(|written| written.value) else {
         return Err(flaw("content", "", "add the document's text".to_owned()));
     };
+    fields.extend(given.clone());
     Ok(Draft {
         file: file.to_path_buf(),
         line,
@@ -387,6 +401,23 @@ mod tests {
         assert_eq!((first.language, second.language), (Language::De, Language::En));
         assert_eq!(second.audience, Audience::Internal);
         assert_eq!(found.skipped.len(), 1);
+    }
+
+    #[test]
+    fn what_is_said_with_an_upload_counts_before_what_the_file_says() {
+        let sent = |name: &str, text: &str| {
+            let fields = BTreeMap::from([("audience".to_owned(), "internal".to_owned())]);
+            let found = upload((name, text.as_bytes()), fields, Language::De, &intake::Limits::default());
+            found.unwrap().documents.remove(0)
+        };
+        let fees = sent("fees.md", "---\naudience: public\nlanguage: en\n---\n# Fees\n\nText");
+        assert_eq!(
+            (fees.id.as_str(), fees.audience, fees.language),
+            ("fees", Audience::Internal, Language::En)
+        );
+        let line = sent("a.jsonl", r#"{"id": "a", "audience": "public", "content": "Text."}"#);
+        assert_eq!(line.audience, Audience::Internal);
+        assert_eq!((most_bytes("a.md"), most_bytes("a.pages")), (Some(MAX_FILE), None));
     }
 
     #[test]

@@ -156,6 +156,11 @@ impl Generation {
         &self.documents
     }
 
+    /// Each document with the number of its passages.
+    pub fn held(&self) -> impl Iterator<Item = (&Document, usize)> {
+        self.documents.iter().zip(self.passages.iter().map(ExactSizeIterator::len))
+    }
+
     /// Bytes that its vectors take in memory, about; generations share them.
     pub fn vector_bytes(&self) -> usize {
         self.vectors.as_ref().map_or(0, Vectors::bytes)

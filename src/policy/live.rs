@@ -52,6 +52,11 @@ impl Policies {
         })
     }
 
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// See [`Generation::search`].
     ///
     /// # Errors

@@ -34,15 +34,15 @@ pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
 pub use document::{Document, parse_date};
 pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
-pub use gather::{Gathered, gather, upload};
+pub use gather::{Gathered, gather, most_bytes, upload};
 pub use generation::{Generation, Manifest};
 pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
 pub use live::Policies;
 pub use nearness::{Compared, Nearness, OTHER_LANGUAGE, Ranked, signs};
 pub use preview::{Preview, preview};
 pub use publish::{
-    Following, Listed, Options, Published, amend, follow, forget, index, list, open_generation, publish,
-    rollback,
+    Following, Listed, Options, Published, RolledBack, Verified, amend, amended, follow, forget, index, list,
+    open_generation, publish, rollback, verify,
 };
 pub use search::{PASSAGES_A_PLACE, Question};
 

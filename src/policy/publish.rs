@@ -115,7 +115,19 @@ pub fn amend(
     progress: &dyn Fn(usize, usize),
 ) -> Result<Published, PolicyError> {
     let lock = Lock::take(state)?;
-    let mut documents = lock.documents()?;
+    let documents = amended(lock.documents()?, put, removed)?;
+    lock.publish(&documents, options, progress)
+}
+
+/// What `amend` would publish in the place of these documents, sorted by id and version.
+///
+/// # Errors
+/// Versions that would be in force on the same day; that no document would be left.
+pub fn amended(
+    mut documents: Vec<Document>,
+    put: Vec<Document>,
+    removed: &BTreeSet<String>,
+) -> Result<Vec<Document>, PolicyError> {
     let key = |document: &Document| (document.id.clone(), document.version.clone());
     let new: BTreeSet<_> = put.iter().map(key).collect();
     documents.retain(|document| !removed.contains(&document.id) && !new.contains(&key(document)));
@@ -129,7 +141,7 @@ pub fn amend(
     if documents.is_empty() {
         return Err(PolicyError::NoDocuments("what would be left".to_owned()));
     }
-    lock.publish(&documents, options, progress)
+    Ok(documents)
 }
 
 /// What is current stays so while this value lives.
@@ -173,19 +185,29 @@ pub fn list(state: &Path) -> Result<Vec<Listed>, PolicyError> {
     Ok(listed)
 }
 
+/// What `rollback` did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RolledBack {
+    pub current: Digest,
+    /// What was current before.
+    pub previous: Option<Digest>,
+}
+
 /// Makes a generation the current one after checking it whole. The digest may be shortened to a beginning
-/// that only one generation has. Returns what is current now.
+/// that only one generation has.
 ///
 /// # Errors
 /// An unknown or damaged generation; the current one then stays.
-pub fn rollback(state: &Path, digest: &str) -> Result<Digest, PolicyError> {
+pub fn rollback(state: &Path, digest: &str) -> Result<RolledBack, PolicyError> {
     let digest = find(state, digest)?;
     let _lock = Lock::take(state)?;
     let root = root(state);
     let generation = Generation::read(&root, &digest, &Shelf::new(root.clone()))?;
     let encoder = generation.manifest().encoder.clone();
+    // One that cannot be read is what somebody may want to get away from.
+    let previous = pointer(state).ok().flatten().map(|(all, _)| all.newest.generation);
     point(&root, &Pointed { newest: Current { generation: digest.clone(), encoder }, others: Vec::new() })?;
-    Ok(digest)
+    Ok(RolledBack { current: digest, previous })
 }
 
 /// Opens one generation, current or not, by its digest or the beginning of it.
@@ -195,6 +217,53 @@ pub fn rollback(state: &Path, digest: &str) -> Result<Digest, PolicyError> {
 pub fn open_generation(state: &Path, digest: &str) -> Result<Generation, PolicyError> {
     let root = root(state);
     Generation::read(&root, &find(state, digest)?, &Shelf::new(root.clone()))
+}
+
+/// Whether a generation can be searched.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Verified {
+    pub generation: Digest,
+    pub whole: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub documents: Option<usize>,
+    pub encoder: Option<Digest>,
+    /// Bytes that its vectors take in memory, about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_bytes: Option<usize>,
+}
+
+/// Reads generations whole and holds every file against its digest: each, or the one that is asked for.
+///
+/// # Errors
+/// An unknown generation, the disk.
+pub fn verify(state: &Path, asked: Option<&str>) -> Result<Vec<Verified>, PolicyError> {
+    let names = match asked {
+        Some(asked) => vec![find(state, asked)?],
+        None => generations(&root(state))?,
+    };
+    let verified = |name: Digest| match open_generation(state, name.as_str()) {
+        Ok(found) => Ok(Verified {
+            generation: name.clone(),
+            whole: true,
+            reason: None,
+            documents: Some(found.documents().len()),
+            encoder: found.manifest().encoder.clone(),
+            vector_bytes: Some(found.vector_bytes()),
+        }),
+        Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })) => Ok(Verified {
+            generation: name.clone(),
+            whole: false,
+            reason: Some(error.to_string()),
+            documents: None,
+            encoder: None,
+            vector_bytes: None,
+        }),
+        Err(error) => Err(error),
+    };
+    names.into_iter().map(verified).collect()
 }
 
 /// Removes generations that were built before `before` and are neither current nor needed, and the vectors that no

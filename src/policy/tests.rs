@@ -174,7 +174,11 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     assert_eq!((again.built, &again.generation), (false, &first.generation));
     assert_eq!(says("five"), first.generation);
     let hex = &second.generation.hex()[..12];
-    assert_eq!(rollback(state, hex).unwrap(), second.generation);
+    let rolled = rollback(state, hex).unwrap();
+    assert_eq!(
+        (rolled.current, rolled.previous),
+        (second.generation.clone(), Some(first.generation.clone()))
+    );
     assert_eq!(says("six"), second.generation);
     let listed = list(state).unwrap();
     assert_eq!(
@@ -186,7 +190,7 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     let quote = policies.search(&question("fee"), None).unwrap().passages.remove(0);
     assert!(!old.holds(&quote) && policies.current(None).holds(&quote));
     assert!(rollback(state, "sha256:ffff").unwrap_err().to_string().contains(first.generation.as_str()));
-    assert_eq!(diff(state, first.generation.as_str(), hex).unwrap().documents.len(), 1);
+    assert_eq!(diff(state, first.generation.as_str(), hex, &Clearance::All).unwrap().documents.len(), 1);
 }
 
 #[test]
@@ -203,6 +207,10 @@ fn a_damaged_generation_is_refused_and_rebuilt_and_a_running_handle_goes_on() {
     let error = Policies::open(state).err().unwrap().to_string();
     assert!(error.contains("documents.jsonl") && error.contains(second.generation.as_str()), "{error}");
     assert!(rollback(state, second.generation.as_str()).is_err());
+    let whole = verify(state, None).unwrap().into_iter().map(|one| (one.generation, one.whole));
+    let mut expected = vec![(first.generation.clone(), true), (second.generation.clone(), false)];
+    expected.sort();
+    assert_eq!(whole.collect::<Vec<_>>(), expected);
     assert_eq!(policies.search(&question("fee"), None).unwrap().generation, first.generation);
     assert!(policies.fault().unwrap().contains("documents.jsonl"));
 

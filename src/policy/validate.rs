@@ -9,10 +9,10 @@ use crate::base::Language;
 use jiff::civil::Date;
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One thing to look at. None of them keeps documents from being published.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "concern", rename_all = "snake_case")]
 pub enum Concern {
     /// A link leads to a document or heading that is not there.
@@ -32,12 +32,23 @@ const MOST: usize = 500;
 
 /// All concerns about documents that would be published together.
 pub fn concerns(documents: &[Document]) -> Vec<Concern> {
+    let mut found = all(documents);
+    found.truncate(MOST);
+    found
+}
+
+/// The concerns about documents that were none about those before.
+pub fn raised(before: &[Document], after: &[Document]) -> Vec<Concern> {
+    let known: HashSet<Concern> = all(before).into_iter().collect();
+    all(after).into_iter().filter(|concern| !known.contains(concern)).take(MOST).collect()
+}
+
+fn all(documents: &[Document]) -> Vec<Concern> {
     let mut found = links(documents);
     let days = in_force(documents);
     found.extend(superseded(documents));
     found.extend(duplicates(documents, &days));
     found.extend(contradictions(documents, &days));
-    found.truncate(MOST);
     found
 }
 
@@ -248,6 +259,10 @@ mod tests {
         assert!(
             matches!(&found[..], [Concern::SupersedesNothing { supersedes, .. }] if supersedes == "old@2")
         );
+        // Only what a change brings is its concern.
+        let (before, fees) = ([new.clone()], with("fees", "Fees", "[gone](nothing.md)"));
+        let raised = raised(&before, &[new.clone(), fees]);
+        assert!(matches!(&raised[..], [Concern::BrokenLink { document, .. }] if document == "fees"));
         new.supersedes = Some("old".to_owned());
         assert_eq!(concerns(&[new, with("old", "Old", "other")]), []);
     }

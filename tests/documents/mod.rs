@@ -2,7 +2,7 @@
 
 mod hostile;
 mod limits;
-mod made;
+pub mod made;
 mod office;
 mod pdfs;
 mod scans;

@@ -4,7 +4,7 @@ use crate::stage::root;
 use prokura::base::outbound::{Method, Outbound, Request};
 use prokura::base::{Digest, Language, SystemClock};
 use prokura::governance::{Principal, Role};
-use prokura::http::{ApiKey, Node, serve_node};
+use prokura::http::{ApiKey, Node, node_router, serve};
 use prokura::intake::{BankCodes, Limits};
 use prokura::understanding::nodes::{Nodes, Place};
 use prokura::understanding::readers::Done;
@@ -42,7 +42,7 @@ async fn node_at(state: &Path, address: &str) -> (String, Arc<Live>) {
     };
     let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(serve_node(listener, node, std::future::pending()));
+    tokio::spawn(serve(listener, node_router(node), std::future::pending()));
     (address, models)
 }
 

@@ -4,14 +4,15 @@ mod cases;
 mod identity;
 mod inference;
 mod models;
+mod policies;
 mod refusals;
 mod stops;
 
-use crate::stage::{Stage, reply};
+use crate::stage::{Stage, raw, reply, root};
 use prokura::base::Digest;
 use prokura::governance::{Principal, Role};
-use prokura::http::{Api, ApiKey, router};
-use prokura::intake::{Algorithm, IdentityConfig, IdentityKeys, Limits};
+use prokura::http::{Administration, Api, ApiKey, router};
+use prokura::intake::{Algorithm, IdentityConfig, IdentityKeys, Limits, document};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,11 +59,18 @@ impl Served {
             drift: Arc::default(),
             nearest: Arc::default(),
             explaining: Arc::new(Semaphore::new(1)),
-            state: stage.directory.path().to_path_buf(),
+            administration: Administration::new(
+                root().join("config/retrieval-bar.toml"),
+                document::Limits {
+                    program: Some(env!("CARGO_BIN_EXE_prokura").into()),
+                    ..document::Limits::default()
+                },
+            ),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router(api)).await });
+        let router = router(api).merge(prokura::console::router());
+        tokio::spawn(async move { axum::serve(listener, router).await });
         Self { stage, address }
     }
 
@@ -90,6 +98,14 @@ impl Served {
         let mut headers = vec![("Authorization", bearer.as_str())];
         headers.extend(more);
         let (status, text) = reply(&self.address, method, path, &headers, body.as_ref()).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Sends a file's bytes.
+    pub async fn send(&self, key: &str, path: &str, bytes: &[u8]) -> (u16, Value) {
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/octet-stream")];
+        let (status, text) = raw(&self.address, "POST", path, &headers, bytes).await;
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 

@@ -75,6 +75,15 @@ impl Stage {
     }
 
     pub async fn with_models(switches: &[&str], models: Arc<Live>) -> Self {
+        Self::with(switches, models, false).await
+    }
+
+    /// With policies that nobody else has, so that they can be changed.
+    pub async fn with_own_policies() -> Self {
+        Self::with(&[], models(), true).await
+    }
+
+    async fn with(switches: &[&str], models: Arc<Live>, own_policies: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = demo::Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -86,7 +95,14 @@ impl Stage {
         let bank = server.address();
         tokio::spawn(server.run(std::future::pending()));
         let ledger = Arc::new(LedgerSettings::default().open(directory.path()).unwrap());
-        let cases = engine_with(bank, ledger, models);
+        let policies = if own_policies {
+            copy(&index().join("index"), &directory.path().join("index"));
+            directory.path()
+        } else {
+            index()
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let cases = engine_of((bank, ledger), models, (&root().join("config"), policies), &clock);
         Self { bank, directory, cases }
     }
 
@@ -126,7 +142,19 @@ impl Stage {
 
 /// The engine over the given ledger, with the shipped bundle.
 pub fn engine(bank: SocketAddr, ledger: Arc<Ledger>) -> Cases {
-    engine_with(bank, ledger, models())
+    engine_over(bank, ledger, &root().join("config"), &(Arc::new(SystemClock) as Arc<dyn Clock>))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(path, target).unwrap();
+        }
+    }
 }
 
 /// A copy of the shipped pack with these files in the place of its own.
@@ -156,24 +184,19 @@ pub fn engine_in(bank: SocketAddr, state: &Path, pack: &Path, clock: &Arc<dyn Cl
     engine_over(bank, ledger, pack, clock)
 }
 
-fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, models: Arc<Live>) -> Cases {
-    engine_of(bank, ledger, models, &root().join("config"), &(Arc::new(SystemClock) as Arc<dyn Clock>))
-}
-
 /// The engine over the given ledger, with another pack and clock.
 pub fn engine_over(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, clock: &Arc<dyn Clock>) -> Cases {
-    engine_of(bank, ledger, models(), pack, clock)
+    engine_of((bank, ledger), models(), (pack, index()), clock)
 }
 
 /// The engine over the given ledger, as the program wires it.
 fn engine_of(
-    bank: SocketAddr,
-    ledger: Arc<Ledger>,
+    (bank, ledger): (SocketAddr, Arc<Ledger>),
     models: Arc<Live>,
-    config: &Path,
+    (config, state): (&Path, &Path),
     clock: &Arc<dyn Clock>,
 ) -> Cases {
-    let policies = Policies::open(index()).unwrap();
+    let policies = Policies::open(state).unwrap();
     let checked = load_pack(config, None).unwrap_or_else(|found| panic!("{found:?}"));
     record_pack(&ledger, &checked.files, clock.now()).unwrap();
     let mut pack = checked.pack;
@@ -188,7 +211,7 @@ fn engine_of(
     let pack = Arc::new(pack);
     let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
     let parts = Parts {
-        packs: Arc::new(Packs::new(Arc::clone(&ledger), index(), Arc::clone(&pack))),
+        packs: Arc::new(Packs::new(Arc::clone(&ledger), state, Arc::clone(&pack))),
         ledger,
         lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),

@@ -1,0 +1,226 @@
+//! Changes of the policy documents by people of the bank, as events of a stream: `asked` before anything is done, and
+//! what came of it, with who, what, and the generations before and after. A change that was asked for and has no end
+//! was cut off; `generations` tells what answers. No event has a text of a document.
+
+use super::CaseError;
+use super::run::Cases;
+use crate::base::{Digest, Timestamp};
+use crate::governance::Principal;
+use crate::ledger::{LedgerError, NewEvent, Stream, StreamKind};
+use crate::planning::{Plans, bare};
+use crate::policy::bar::RetrievalBar;
+use crate::policy::{self, Clearance, Document, DocumentChange, Options, PolicyError, Published, RolledBack};
+use crate::understanding::Understanding;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The one stream of its kind.
+const STREAM: &str = "changes";
+
+const ASKED: &str = "asked";
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+/// What changed between two generations, with the plans that rest on it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PolicyDifference {
+    pub from: Digest,
+    pub to: Digest,
+    /// By document id. What is equal is left out.
+    pub documents: Vec<CitedChange>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct CitedChange {
+    #[serde(flatten)]
+    pub change: DocumentChange,
+    /// The leaves whose plans cite the document.
+    pub plans: Vec<String>,
+}
+
+/// Compares what somebody may see of two generations. Blocks.
+///
+/// # Errors
+/// An unknown or damaged generation.
+pub fn difference(
+    state: &Path,
+    plans: &Plans,
+    (from, to): (&str, &str),
+    seen: &Clearance,
+) -> Result<PolicyDifference, PolicyError> {
+    let found = policy::diff(state, from, to, seen)?;
+    let cited = |change: DocumentChange| CitedChange { plans: plans.citing(&change.document), change };
+    let documents = found.documents.into_iter().map(cited).collect();
+    Ok(PolicyDifference { from: found.from, to: found.to, documents })
+}
+
+impl Cases {
+    /// Puts documents in the place of those with the same id and version, or beside the others, and publishes them;
+    /// `source` is the file that they came in. What is `forced` need not answer the questions of the bar. Blocks until
+    /// they answer.
+    ///
+    /// # Errors
+    /// As `policy::amend`; a ledger that cannot be written.
+    pub fn put_policies(
+        &self,
+        by: &Principal,
+        (documents, source): (Vec<Document>, &Digest),
+        (bar, forced): (Option<&RetrievalBar>, bool),
+    ) -> Result<Published, CaseError> {
+        let asked = json!({
+            "by": by, "what": "upload", "documents": named(&documents), "source": source, "forced": forced,
+        });
+        self.recorded(asked, published, || {
+            Ok(self.amended((documents, &BTreeSet::new()), bar.filter(|_| !forced))?)
+        })
+    }
+
+    /// Takes a document away in all its versions, and publishes what is left. Blocks until that answers.
+    ///
+    /// # Errors
+    /// There is no such document, or plans cite it; as `policy::amend`; a ledger that cannot be written.
+    pub fn remove_policy(
+        &self,
+        by: &Principal,
+        id: &str,
+        (bar, forced): (Option<&RetrievalBar>, bool),
+    ) -> Result<Published, CaseError> {
+        self.parts().policies.refresh();
+        let held = self.parts().generation();
+        let of_id = |document: &&Document| document.id == id;
+        let versions: Vec<Document> = held.documents().iter().filter(of_id).cloned().collect();
+        if versions.is_empty() {
+            return Err(CaseError::NoDocument(id.to_owned()));
+        }
+        self.keeps_cited(held.documents(), |document| document.id != id)?;
+        let asked = json!({"by": by, "what": "remove", "documents": named(&versions), "forced": forced});
+        let removed = BTreeSet::from([id.to_owned()]);
+        self.recorded(asked, published, || Ok(self.amended((Vec::new(), &removed), bar.filter(|_| !forced))?))
+    }
+
+    /// Makes an earlier generation the current one, with vectors of the bundle that reads now. Blocks until it answers.
+    ///
+    /// # Errors
+    /// As `policy::rollback`; that plans cite what it lacks; a ledger that cannot be written.
+    pub fn roll_policies_back(&self, by: &Principal, generation: &str) -> Result<RolledBack, CaseError> {
+        let policies = &self.parts().policies;
+        policies.refresh();
+        let earlier = policy::open_generation(policies.state(), generation)?;
+        self.keeps_cited(self.parts().generation().documents(), |document| {
+            earlier.documents().iter().any(|kept| bare(&kept.id) == bare(&document.id))
+        })?;
+        let name = earlier.digest();
+        let asked = json!({"by": by, "what": "rollback", "generation": name});
+        let told = |done: &RolledBack| json!({"before": done.previous, "after": done.current});
+        self.recorded(asked, told, || {
+            let done = policy::rollback(policies.state(), name.as_str())?;
+            let models = self.parts().models.current();
+            let searcher = models.searcher();
+            if searcher.is_none() || earlier.manifest().encoder.as_ref() == searcher {
+                return Ok(done);
+            }
+            let followed = policy::follow(policies.state(), self.indexing(&models, None), &|_, _| {});
+            match followed {
+                Ok(following) => Ok(RolledBack { current: following.published.generation.clone(), ..done }),
+                // The documents are the ones that were asked for, found by their words alone until the next start.
+                Err(error) => {
+                    tracing::warn!(%error, "what was rolled back to could not be embedded anew");
+                    Ok(done)
+                }
+            }
+        })
+    }
+
+    /// Removes generations that were built before a time and are not current. Blocks. Returns what is gone.
+    ///
+    /// # Errors
+    /// As `policy::forget`; a ledger that cannot be written.
+    pub fn forget_policies(&self, by: &Principal, before: Timestamp) -> Result<Vec<Digest>, CaseError> {
+        let asked = json!({"by": by, "what": "forget", "built_before": before});
+        let told = |gone: &Vec<Digest>| json!({"forgotten": gone});
+        self.recorded(asked, told, || {
+            Ok(policy::forget(self.parts().policies.state(), before, &BTreeSet::new())?)
+        })
+    }
+
+    fn indexing<'a>(&self, models: &'a Understanding, bar: Option<&'a RetrievalBar>) -> Options<'a> {
+        // Documents have their language by now.
+        let language = crate::base::Language::En;
+        Options { language, now: self.parts().clock.now(), models: Some(models), bar }
+    }
+
+    fn amended(
+        &self,
+        change: (Vec<Document>, &BTreeSet<String>),
+        bar: Option<&RetrievalBar>,
+    ) -> Result<Published, PolicyError> {
+        let models = self.parts().models.current();
+        policy::amend(self.parts().policies.state(), change, self.indexing(&models, bar), &|_, _| {})
+    }
+
+    /// Plans may cite only what is there, or the service does not start again.
+    fn keeps_cited(&self, before: &[Document], kept: impl Fn(&Document) -> bool) -> Result<(), CaseError> {
+        let left: BTreeSet<&str> =
+            before.iter().filter(|document| kept(document)).map(|document| bare(&document.id)).collect();
+        for document in before.iter().filter(|document| !left.contains(bare(&document.id))) {
+            let plans = self.pack().plans.citing(&document.id);
+            if !plans.is_empty() {
+                return Err(CaseError::Cited { document: document.id.clone(), plans });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what is asked, does it, and writes down what came of it. What cannot be written down is not done.
+    fn recorded<T>(
+        &self,
+        asked: Value,
+        told: impl FnOnce(&T) -> Value,
+        work: impl FnOnce() -> Result<T, CaseError>,
+    ) -> Result<T, CaseError> {
+        self.note_change(ASKED, asked.clone())?;
+        let done = work();
+        // Whoever asks next is answered from what is current now.
+        self.parts().policies.refresh();
+        let (kind, more) = match &done {
+            Ok(done) => (DONE, told(done)),
+            Err(error) => (REFUSED, json!({"reason": reason(error)})),
+        };
+        let mut body = asked;
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        let noted = self.note_change(kind, body);
+        let done = done?;
+        noted?;
+        Ok(done)
+    }
+
+    fn note_change(&self, kind: &'static str, body: Value) -> Result<(), LedgerError> {
+        let ledger = &self.parts().ledger;
+        let event = NewEvent { at: ledger.store().now()?, kind, body };
+        ledger.note(&Stream::new(StreamKind::Policies, STREAM), &self.digests(), &event)
+    }
+}
+
+fn named(documents: &[Document]) -> Vec<Value> {
+    let named = |document: &Document| json!({"id": document.id, "version": document.version, "source": document.source});
+    documents.iter().map(named).collect()
+}
+
+fn published(done: &Published) -> Value {
+    json!({"before": done.previous, "after": done.generation})
+}
+
+/// In a word: an error's text may tell what a document says.
+fn reason(error: &CaseError) -> &'static str {
+    match error {
+        CaseError::Policy(PolicyError::BelowBar(_)) => "below_bar",
+        CaseError::Policy(PolicyError::Busy { .. }) => "busy",
+        CaseError::Policy(PolicyError::Flaws(_) | PolicyError::NoDocuments(_)) => "bad_document",
+        CaseError::Policy(PolicyError::Damaged { .. } | PolicyError::Earlier { .. }) => "damaged",
+        _ => "failed",
+    }
+}
