@@ -2,21 +2,26 @@
 //! approval has expired, and whether messages are still what they were.
 
 use super::settings::Settings;
-use super::{Failure, nearest};
+use super::{Failure, nearest, wire};
 use crate::base::{Digest, Timestamp};
-use crate::cases::{CaseError, Cases, erased};
+use crate::cases::{CaseError, Cases, erased, needed_generations, note_let_go};
 use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
-use crate::ledger::{LedgerError, LedgerSettings, Witness};
+use crate::ledger::{Digests, Ledger, LedgerError, LedgerSettings, Witness};
+use crate::policy::{self, Ask, Policies};
 use crate::understanding::Live;
 use crate::understanding::installed::Change;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::interval;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Milliseconds.
+pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// Niceness, 0 to 19.
 const BEHIND: i32 = 15;
@@ -27,6 +32,7 @@ pub fn start(
     settings: &Settings,
     cases: &Cases,
     api: &Api,
+    origin: Option<&Arc<Ask>>,
 ) -> std::io::Result<()> {
     let (own, recorded) = (cases.clone(), Mutex::default());
     again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
@@ -38,6 +44,7 @@ pub fn start(
         policies.refresh();
         Ok::<_, LedgerError>(())
     })?;
+    keep_policies(place, settings, cases, origin)?;
     let (own, known) = (cases.clone(), Mutex::new(None));
     again(SECOND, "which policies answer cannot be written down", move || note_generation(&own, &known))?;
     let (own, known) = (cases.clone(), Mutex::new(0));
@@ -86,6 +93,103 @@ pub fn start(
     Ok(())
 }
 
+/// What keeps the generations: where another machine publishes them, they are fetched and what it has let go is let go;
+/// else those that are older than the settings say are let go. What open cases need stays.
+fn keep_policies(
+    place: &Place,
+    settings: &Settings,
+    cases: &Cases,
+    origin: Option<&Arc<Ask>>,
+) -> std::io::Result<()> {
+    const FAULT: &str = "policies that nobody needs could not be let go";
+    let (own, state) = (cases.clone(), wire::state(place, settings));
+    match (origin, settings.policies.keep_days) {
+        (Some(origin), _) => {
+            let (fetching, ask, patience) = (cases.clone(), Arc::clone(origin), Mutex::default());
+            again(SECOND, "the policies were not fetched", move || {
+                follow_origin(&fetching.parts().policies, &*ask, &patience)
+            })?;
+            let ask = Arc::clone(origin);
+            again(SECOND * 3600, FAULT, move || {
+                let kept = policy::offered_now(&*ask).map_err(Failure::input)?;
+                let parts = own.parts();
+                let_go(
+                    &parts.ledger,
+                    &own.digests(),
+                    (&state, parts.clock.now()),
+                    parts.pack.service.open_days,
+                    kept,
+                )
+            })
+        }
+        (None, Some(days)) => again(SECOND * 3600, FAULT, move || {
+            let parts = own.parts();
+            let before = parts.clock.now().plus_millis(-i64::from(days) * DAY);
+            let_go(
+                &parts.ledger,
+                &own.digests(),
+                (&state, before),
+                parts.pack.service.open_days,
+                BTreeSet::new(),
+            )
+        }),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Lets generations go that were built before then, are not current, and are neither kept nor needed by an open case; and
+/// writes down which.
+pub(super) fn let_go(
+    ledger: &Ledger,
+    digests: &Digests,
+    (state, before): (&Path, Timestamp),
+    open_days: i64,
+    kept: BTreeSet<Digest>,
+) -> Result<Vec<Digest>, Failure> {
+    let mut needed = needed_generations(ledger, open_days).map_err(Failure::input)?;
+    needed.extend(kept);
+    let gone = policy::forget(state, before, &needed).map_err(Failure::input)?;
+    note_let_go(ledger, digests, &gone).map_err(Failure::input)?;
+    Ok(gone)
+}
+
+/// After a failure the origin is left alone: two seconds, then twice as long each time.
+#[derive(Default)]
+struct Patience {
+    failures: u32,
+    until: Option<Instant>,
+    fault: String,
+}
+
+/// Seconds.
+const LONGEST_PATIENCE: u64 = 60;
+
+fn follow_origin(policies: &Policies, ask: &Ask, patience: &Mutex<Patience>) -> Result<(), String> {
+    let mut patience = patience.lock().unwrap_or_else(PoisonError::into_inner);
+    if patience.until.is_some_and(|until| Instant::now() < until) {
+        return Err(patience.fault.clone());
+    }
+    let fetched = policies.fetch(ask);
+    if let Ok(fetched) = &fetched
+        && let Some(current) = &fetched.current
+    {
+        tracing::info!(generation = %current, fetched = fetched.fetched.len(), "other policies answer now");
+    }
+    let fault = match fetched {
+        Ok(fetched) => fetched.left.into_iter().next(),
+        Err(error) => Some(error.to_string()),
+    };
+    let Some(fault) = fault else {
+        *patience = Patience::default();
+        return Ok(());
+    };
+    patience.failures += 1;
+    let pause = 2_u64.saturating_pow(patience.failures).min(LONGEST_PATIENCE);
+    patience.until = Some(Instant::now() + Duration::from_secs(pause));
+    patience.fault.clone_from(&fault);
+    Err(fault)
+}
+
 /// Looks every second whether another bundle is to read, where no ledger tells it.
 pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
     let models = Arc::clone(models);
@@ -99,10 +203,10 @@ pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
 
 /// Does work at once and then again and again, on a thread of its own that stands behind those that answer;
 /// what goes wrong is tried again, and logged when it is not what went wrong the last time.
-fn again<E: Debug>(
+fn again<T, E: Debug>(
     period: Duration,
     fault: &'static str,
-    work: impl Fn() -> Result<(), E> + Send + 'static,
+    work: impl Fn() -> Result<T, E> + Send + 'static,
 ) -> std::io::Result<()> {
     let repeat = move || {
         stand_back();

@@ -87,6 +87,12 @@ pub struct Models {
 pub struct Policies {
     /// The documents that `prokura demo` indexes, relative to this file.
     pub documents: PathBuf,
+    /// Generations that are older are let go; `None`: all are kept.
+    pub keep_days: Option<u32>,
+    /// The machine that publishes the policies of this one, as scheme, host and port; `None`: this one does.
+    pub from: Option<String>,
+    /// The file of an API key of that machine, relative to this file.
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -14,6 +14,7 @@ mod body;
 mod cases;
 mod error;
 mod events;
+mod generations;
 mod health;
 mod inference;
 mod metrics;

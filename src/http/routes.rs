@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, metrics, notices, stateless, stops};
+use super::{admin, approvals, cases, events, generations, health, metrics, notices, stateless, stops};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post};
@@ -113,6 +113,7 @@ pub fn table() -> Vec<Route> {
         notices::routes(),
         stateless::routes(),
         admin::routes(),
+        generations::routes(),
         metrics::routes(),
     ]
     .into_iter()

@@ -15,6 +15,7 @@ mod diff;
 pub mod document;
 mod embed;
 pub mod error;
+pub mod fetch;
 mod front_matter;
 mod gather;
 mod generation;
@@ -33,14 +34,17 @@ pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
 pub use document::{Document, parse_date};
 pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
+pub use fetch::{
+    Ask, Fetched, Offer, Offered, OfferedFile, fetch, offer, offered, offered_file, offered_now,
+};
 pub use gather::{Gathered, gather, upload};
 pub use generation::{Generation, Manifest};
 pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
 pub use live::Policies;
 pub use preview::{Preview, preview};
 pub use publish::{
-    Following, Listed, Options, Published, amend, follow, forget, index, list, open_generation, publish,
-    rollback,
+    Current, Following, Listed, Options, Published, amend, follow, forget, index, list, open_generation,
+    publish, rollback, take_from,
 };
 pub use search::{Nearness, PASSAGES_A_PLACE, Question, signs};
 
