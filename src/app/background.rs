@@ -9,7 +9,7 @@ use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
 use crate::ledger::{Digests, Ledger, LedgerError, LedgerSettings, Witness};
-use crate::policy::{self, Ask, Policies};
+use crate::policy::{self, Ask, Policies, PolicyError};
 use crate::understanding::Live;
 use crate::understanding::installed::Change;
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::time::interval;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
 /// Milliseconds.
 pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -51,7 +52,7 @@ pub fn start(
     again(SECOND, "what was erased is not known", move || forget_erased(&own, &known))?;
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
     let watch = Mutex::new(Watch::default());
-    again(SECOND * 3600, "drift could not be measured", move || {
+    again(HOUR, "drift could not be measured", move || {
         let found = watch.lock().unwrap_or_else(PoisonError::into_inner).look(&own, &thresholds)?;
         *told.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok::<_, CaseError>(())
@@ -101,38 +102,32 @@ fn keep_policies(
     cases: &Cases,
     origin: Option<&Arc<Ask>>,
 ) -> std::io::Result<()> {
-    const FAULT: &str = "policies that nobody needs could not be let go";
     let (own, state) = (cases.clone(), wire::state(place, settings));
+    let let_go = move |before: Timestamp, kept| {
+        let parts = own.parts();
+        let open_days = parts.pack.service.open_days;
+        let_go(&parts.ledger, &own.digests(), (&state, before), open_days, kept).map(drop)
+    };
     match (origin, settings.policies.keep_days) {
         (Some(origin), _) => {
-            let (fetching, ask, patience) = (cases.clone(), Arc::clone(origin), Mutex::default());
+            let (own, ask, following) = (cases.clone(), Arc::clone(origin), Mutex::new(Following::default()));
             again(SECOND, "the policies were not fetched", move || {
-                follow_origin(&fetching.parts().policies, &*ask, &patience)
-            })?;
-            let ask = Arc::clone(origin);
-            again(SECOND * 3600, FAULT, move || {
-                let kept = policy::offered_now(&*ask).map_err(Failure::input)?;
-                let parts = own.parts();
-                let_go(
-                    &parts.ledger,
-                    &own.digests(),
-                    (&state, parts.clock.now()),
-                    parts.pack.service.open_days,
-                    kept,
-                )
+                let mut following = following.lock().unwrap_or_else(PoisonError::into_inner);
+                following.look(&own.parts().policies, &*ask)?;
+                if following.tidied.is_none_or(|at| at.elapsed() > HOUR) {
+                    let kept = policy::offered_now(&*ask).map_err(|error| error.to_string())?;
+                    let_go(own.parts().clock.now(), kept).map_err(|error| format!("{error:?}"))?;
+                    following.tidied = Some(Instant::now());
+                }
+                Ok::<_, String>(())
             })
         }
-        (None, Some(days)) => again(SECOND * 3600, FAULT, move || {
-            let parts = own.parts();
-            let before = parts.clock.now().plus_millis(-i64::from(days) * DAY);
-            let_go(
-                &parts.ledger,
-                &own.digests(),
-                (&state, before),
-                parts.pack.service.open_days,
-                BTreeSet::new(),
-            )
-        }),
+        (None, Some(days)) => {
+            let own = cases.clone();
+            again(HOUR, "policies that nobody needs could not be let go", move || {
+                let_go(own.parts().clock.now().plus_millis(-i64::from(days) * DAY), BTreeSet::new())
+            })
+        }
         (None, None) => Ok(()),
     }
 }
@@ -153,41 +148,46 @@ pub(super) fn let_go(
     Ok(gone)
 }
 
-/// After a failure the origin is left alone: two seconds, then twice as long each time.
+/// How it goes with the machine whose policies are fetched.
 #[derive(Default)]
-struct Patience {
+struct Following {
     failures: u32,
+    /// Until then the origin is left alone, after something did not come: for two seconds, then twice as long each time.
     until: Option<Instant>,
-    fault: String,
+    fault: Option<String>,
+    /// What was not had of what answers no new question.
+    left: Vec<String>,
+    /// When what the origin had let go was let go here.
+    tidied: Option<Instant>,
 }
 
 /// Seconds.
-const LONGEST_PATIENCE: u64 = 60;
+const LONGEST_PAUSE: u64 = 60;
 
-fn follow_origin(policies: &Policies, ask: &Ask, patience: &Mutex<Patience>) -> Result<(), String> {
-    let mut patience = patience.lock().unwrap_or_else(PoisonError::into_inner);
-    if patience.until.is_some_and(|until| Instant::now() < until) {
-        return Err(patience.fault.clone());
+impl Following {
+    fn look(&mut self, policies: &Policies, ask: &Ask) -> Result<(), String> {
+        if self.until.is_some_and(|until| Instant::now() < until) {
+            return self.fault.clone().map_or(Ok(()), Err);
+        }
+        let fetched = policies.fetch(ask);
+        self.fault = fetched.as_ref().err().map(PolicyError::to_string);
+        let found = fetched.unwrap_or_default();
+        if let Some(current) = &found.current {
+            tracing::info!(generation = %current, fetched = found.fetched.len(), "other policies answer now");
+        }
+        if !found.left.is_empty() && found.left != self.left {
+            tracing::warn!(reasons = ?found.left, "older policies were not fetched: cases that began with them miss them");
+        }
+        self.left = found.left;
+        if self.fault.is_none() && self.left.is_empty() {
+            (self.failures, self.until) = (0, None);
+            return Ok(());
+        }
+        self.failures += 1;
+        let pause = 2_u64.saturating_pow(self.failures).min(LONGEST_PAUSE);
+        self.until = Some(Instant::now() + Duration::from_secs(pause));
+        self.fault.clone().map_or(Ok(()), Err)
     }
-    let fetched = policies.fetch(ask);
-    if let Ok(fetched) = &fetched
-        && let Some(current) = &fetched.current
-    {
-        tracing::info!(generation = %current, fetched = fetched.fetched.len(), "other policies answer now");
-    }
-    let fault = match fetched {
-        Ok(fetched) => fetched.left.into_iter().next(),
-        Err(error) => Some(error.to_string()),
-    };
-    let Some(fault) = fault else {
-        *patience = Patience::default();
-        return Ok(());
-    };
-    patience.failures += 1;
-    let pause = 2_u64.saturating_pow(patience.failures).min(LONGEST_PATIENCE);
-    patience.until = Some(Instant::now() + Duration::from_secs(pause));
-    patience.fault.clone_from(&fault);
-    Err(fault)
 }
 
 /// Looks every second whether another bundle is to read, where no ledger tells it.

@@ -120,7 +120,10 @@ fn with_a_wrong_byte(ask: &Arc<Ask>, ending: String) -> Arc<Ask> {
         let mut bytes = ask(path, most)?;
         if path.ends_with(&ending) {
             let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
+            match bytes.get_mut(middle) {
+                Some(byte) => *byte ^= 1,
+                None => bytes.push(0),
+            }
         }
         Ok(bytes)
     })
