@@ -15,7 +15,13 @@ use std::path::{Path, PathBuf};
 pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let here = Here { state: wire::state(place, &settings), place, settings };
-    policy::take_from(&here.state, here.settings.policies.from.as_deref()).map_err(Failure::input)?;
+    if matches!(
+        asked,
+        Asked::Index { .. } | Asked::Put { .. } | Asked::Remove { .. } | Asked::Rollback { .. }
+    ) {
+        // A service may not have started with these settings yet.
+        policy::take_from(&here.state, here.settings.policies.from.as_deref()).map_err(Failure::input)?;
+    }
     match asked {
         Asked::Index { paths, language, force } => here.publish(&language, force, |state, options| {
             policy::index(state, &paths, options, &output::progress("indexing"))
@@ -86,10 +92,7 @@ impl Here<'_> {
         let citing = |document: &str| -> Vec<String> {
             let bare = wire::bare(document);
             let plans = plans.iter().flat_map(|plans| &plans.by_leaf);
-            plans
-                .filter(|(_, plan)| plan.documents.iter().any(|id| *id == bare))
-                .map(|(leaf, _)| leaf.clone())
-                .collect()
+            plans.filter(|(_, plan)| plan.documents.contains(&bare)).map(|(leaf, _)| leaf.clone()).collect()
         };
         let mut told = json!(difference);
         for changed in told.get_mut("documents").and_then(|all| all.as_array_mut()).into_iter().flatten() {

@@ -133,7 +133,7 @@ pub async fn demo(place: &Place, options: Demo) -> Result<(), Failure> {
     let bank = DemoProcess::start(place, &settings, Some(options.bank), &options.switches).await?;
     bank.point(&mut settings);
     settings.identity = Some(bank.identity().await?);
-    wire::index_if_missing(&place, &settings)?;
+    wire::index_if_missing(place, &settings)?;
     let mut shown = Vec::new();
     for (principal, role) in [("demo-app", Role::Channel), ("sara", Role::Supervisor), ("tom", Role::Agent)] {
         let key = fresh_key();

@@ -1,6 +1,6 @@
 //! Two machines: one publishes policies, the other one has them.
 
-use super::{bank, failing, free_port, prokura, settings, start, until_ready};
+use super::{Running, bank, failing, free_port, prokura, settings, start, until_ready};
 use crate::stage::{raw, reply, root};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -146,28 +146,14 @@ async fn one_machine_has_the_policies_of_another_whatever_happens_to_the_transfe
     published(&config_a, &state_a, &["index", extra.to_str().unwrap(), "--force"]);
     published(&config_a, &state_a, &["index", documents.to_str().unwrap()]);
 
-    let serve = |address: SocketAddr, state: &str, config: &str| {
-        start(&["serve", "--listen", &address.to_string(), "--state", state, "--config", config])
-    };
-    let _one = serve(one, &state_a, &config_a);
+    let _one = serve(one, (&state_a, &config_a));
     until_ready(one).await;
     until("what is older than the rule allows is let go", || async {
         folders(&state_a, "").iter().filter(|path| path.join("manifest.json").exists()).count() == 1
     })
     .await;
 
-    // Killed in the middle of a transfer, it goes on where it was.
-    let mut second = serve(two, &state_b, &config_b);
-    until("the transfer stands still", || async { between.waiting.load(Ordering::SeqCst) }).await;
-    assert!(folders(&state_b, "fetching-").len() == 1 && folders(&state_b, "current").is_empty());
-    second.0.kill().unwrap();
-    second.0.wait().unwrap();
-    between.left.store(usize::MAX, Ordering::SeqCst);
-    let _two = serve(two, &state_b, &config_b);
-    until_ready(two).await;
-    let given = between.given.lock().unwrap().clone();
-    let once: BTreeSet<&String> = given.iter().collect();
-    assert!(given.len() > 6 && once.len() == given.len(), "{given:#?}");
+    let _two = killed_in_the_middle(&between, two, (&state_b, &config_b)).await;
     let first = generation(&one).await;
     assert_eq!(generation(&two).await, first);
     assert!(folders(&state_b, "fetching-").is_empty());
@@ -200,6 +186,26 @@ async fn one_machine_has_the_policies_of_another_whatever_happens_to_the_transfe
     let config = machine(&directory.path().join("c"), bank, "", &between.address.to_string()).await;
     published(&config, third, &["fetch", "--from", &url, "--key-file", key]);
     assert!(published(&config, third, &["verify"]).lines().any(|line| line.contains(&new)));
+}
+
+fn serve(address: SocketAddr, (state, config): (&str, &str)) -> Running {
+    start(&["serve", "--listen", &address.to_string(), "--state", state, "--config", config])
+}
+
+/// A machine that is killed while it fetches goes on where it was.
+async fn killed_in_the_middle(between: &Between, address: SocketAddr, place: (&str, &str)) -> Running {
+    let mut first = serve(address, place);
+    until("the transfer stands still", || async { between.waiting.load(Ordering::SeqCst) }).await;
+    assert!(folders(place.0, "fetching-").len() == 1 && folders(place.0, "current").is_empty());
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    between.left.store(usize::MAX, Ordering::SeqCst);
+    let second = serve(address, place);
+    until_ready(address).await;
+    let given = between.given.lock().unwrap().clone();
+    let once: BTreeSet<&String> = given.iter().collect();
+    assert!(given.len() > 6 && once.len() == given.len(), "{given:#?}");
+    second
 }
 
 /// Nothing but the files of a generation, and only for who may read all documents.
