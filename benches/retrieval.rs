@@ -8,12 +8,7 @@
 //! DOCUMENTS and QUESTIONS are JSON lines ({"id","title","content"}; {"query"}). One line of JSON on standard output.
 //! FOLDER is on the disk that is measured, and is emptied afterwards.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a benchmark that cannot go on ends"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that cannot go on ends")]
 
 use prokura::base::{Language, Timestamp};
 use prokura::policy::{self, Clearance, Document, Options, Policies, Question};

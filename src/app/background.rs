@@ -2,22 +2,28 @@
 //! approval has expired, and whether messages are still what they were.
 
 use super::settings::Settings;
-use super::{Failure, nearest};
+use super::{Failure, nearest, wire};
 use crate::base::priority::stand_back;
 use crate::base::{Digest, Timestamp};
-use crate::cases::{CaseError, Cases, erased};
+use crate::cases::{CaseError, Cases, erased, needed_generations, note_let_go};
 use crate::cli::Place;
 use crate::http::Api;
 use crate::learning::drift::Watch;
-use crate::ledger::{LedgerError, LedgerSettings, Witness};
+use crate::ledger::{Digests, Ledger, LedgerError, LedgerSettings, Witness};
+use crate::policy::{self, Ask, Policies, PolicyError};
 use crate::understanding::Live;
 use crate::understanding::installed::Change;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::interval;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Milliseconds.
+pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
 
 pub fn start(
     witness: Option<Witness>,
@@ -25,6 +31,7 @@ pub fn start(
     settings: &Settings,
     cases: &Cases,
     api: &Api,
+    origin: Option<&Arc<Ask>>,
 ) -> std::io::Result<()> {
     let (own, recorded) = (cases.clone(), Mutex::default());
     again(SECOND, "the models could not be looked at", move || look_at_models(&own, &recorded))?;
@@ -36,13 +43,14 @@ pub fn start(
         policies.refresh();
         Ok::<_, LedgerError>(())
     })?;
+    keep_policies(place, settings, cases, origin)?;
     let (own, known) = (cases.clone(), Mutex::new(None));
     again(SECOND, "which policies answer cannot be written down", move || note_generation(&own, &known))?;
     let (own, known) = (cases.clone(), Mutex::new(0));
     again(SECOND, "what was erased is not known", move || forget_erased(&own, &known))?;
     let (own, thresholds, told) = (cases.clone(), settings.drift.clone(), Arc::clone(&api.drift));
     let watch = Mutex::new(Watch::default());
-    again(SECOND * 3600, "drift could not be measured", move || {
+    again(HOUR, "drift could not be measured", move || {
         let found = watch.lock().unwrap_or_else(PoisonError::into_inner).look(&own, &thresholds)?;
         *told.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok::<_, CaseError>(())
@@ -84,6 +92,102 @@ pub fn start(
     Ok(())
 }
 
+/// What keeps the generations: where another machine publishes them, they are fetched and what it has let go is let go;
+/// else those that are older than the settings say are let go. What open cases need stays.
+fn keep_policies(
+    place: &Place,
+    settings: &Settings,
+    cases: &Cases,
+    origin: Option<&Arc<Ask>>,
+) -> std::io::Result<()> {
+    let (own, state) = (cases.clone(), wire::state(place, settings));
+    let let_go = move |before: Timestamp, kept| {
+        let parts = own.parts();
+        let open_days = parts.pack.service.open_days;
+        let_go(&parts.ledger, &own.digests(), (&state, before), open_days, kept).map(drop)
+    };
+    match (origin, settings.policies.keep_days) {
+        (Some(origin), _) => {
+            let (own, ask, following) = (cases.clone(), Arc::clone(origin), Mutex::new(Following::default()));
+            again(SECOND, "the policies were not fetched", move || {
+                let mut following = following.lock().unwrap_or_else(PoisonError::into_inner);
+                following.look(&own.parts().policies, &*ask)?;
+                if following.tidied.is_none_or(|at| at.elapsed() > HOUR) {
+                    let kept = policy::offered_now(&*ask).map_err(|error| error.to_string())?;
+                    let_go(own.parts().clock.now(), kept).map_err(|error| format!("{error:?}"))?;
+                    following.tidied = Some(Instant::now());
+                }
+                Ok::<_, String>(())
+            })
+        }
+        (None, Some(days)) => {
+            let own = cases.clone();
+            again(HOUR, "policies that nobody needs could not be let go", move || {
+                let_go(own.parts().clock.now().plus_millis(-i64::from(days) * DAY), BTreeSet::new())
+            })
+        }
+        (None, None) => Ok(()),
+    }
+}
+
+/// Lets generations go that were built before then, are not current, and are neither kept nor needed by an open case; and
+/// writes down which.
+pub(super) fn let_go(
+    ledger: &Ledger,
+    digests: &Digests,
+    (state, before): (&Path, Timestamp),
+    open_days: i64,
+    kept: BTreeSet<Digest>,
+) -> Result<Vec<Digest>, Failure> {
+    let mut needed = needed_generations(ledger, open_days).map_err(Failure::input)?;
+    needed.extend(kept);
+    let gone = policy::forget(state, before, &needed).map_err(Failure::input)?;
+    note_let_go(ledger, digests, &gone).map_err(Failure::input)?;
+    Ok(gone)
+}
+
+/// How it goes with the machine whose policies are fetched.
+#[derive(Default)]
+struct Following {
+    failures: u32,
+    /// Until then the origin is left alone, after something did not come: for two seconds, then twice as long each time.
+    until: Option<Instant>,
+    fault: Option<String>,
+    /// What was not had of what answers no new question.
+    left: Vec<String>,
+    /// When what the origin had let go was let go here.
+    tidied: Option<Instant>,
+}
+
+/// Seconds.
+const LONGEST_PAUSE: u64 = 60;
+
+impl Following {
+    fn look(&mut self, policies: &Policies, ask: &Ask) -> Result<(), String> {
+        if self.until.is_some_and(|until| Instant::now() < until) {
+            return self.fault.clone().map_or(Ok(()), Err);
+        }
+        let fetched = policies.fetch(ask);
+        self.fault = fetched.as_ref().err().map(PolicyError::to_string);
+        let found = fetched.unwrap_or_default();
+        if let Some(current) = &found.current {
+            tracing::info!(generation = %current, fetched = found.fetched.len(), "other policies answer now");
+        }
+        if !found.left.is_empty() && found.left != self.left {
+            tracing::warn!(reasons = ?found.left, "older policies were not fetched: cases that began with them miss them");
+        }
+        self.left = found.left;
+        if self.fault.is_none() && self.left.is_empty() {
+            (self.failures, self.until) = (0, None);
+            return Ok(());
+        }
+        self.failures += 1;
+        let pause = 2_u64.saturating_pow(self.failures).min(LONGEST_PAUSE);
+        self.until = Some(Instant::now() + Duration::from_secs(pause));
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+}
+
 /// Looks every second whether another bundle is to read, where no ledger tells it.
 pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
     let models = Arc::clone(models);
@@ -97,10 +201,10 @@ pub fn follow(models: &Arc<Live>) -> std::io::Result<()> {
 
 /// Does work at once and then again and again, on a thread of its own that stands behind those that answer;
 /// what goes wrong is tried again, and logged when it is not what went wrong the last time.
-fn again<E: Debug>(
+fn again<T, E: Debug>(
     period: Duration,
     fault: &'static str,
-    work: impl Fn() -> Result<(), E> + Send + 'static,
+    work: impl Fn() -> Result<T, E> + Send + 'static,
 ) -> std::io::Result<()> {
     let repeat = move || {
         stand_back();

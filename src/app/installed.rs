@@ -137,6 +137,7 @@ impl Here<'_> {
         let models = self.installed.load(model, &self.schema, &Compute::default()).map_err(Failure::input)?;
         let options = wire::indexing(&self.settings, &models);
         let state = wire::state(self.place, &self.settings);
+        policy::take_from(&state, self.settings.policies.from.as_deref()).map_err(Failure::input)?;
         match policy::follow(&state, options, &output::progress("indexing")) {
             Ok(following) => Ok(Some(following)),
             Err(PolicyError::NotBuilt { .. }) => Ok(None),

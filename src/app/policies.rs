@@ -2,21 +2,27 @@
 
 use super::oneshot::language;
 use super::settings::Settings;
-use super::{Failure, output, wire};
+use super::{Failure, background, output, wire};
 use crate::base::{Clock, Language, SystemClock};
 use crate::cases;
 use crate::cli::{Place, Policies as Asked};
+use crate::ledger::Digests;
 use crate::policy::bar::RetrievalBar;
 use crate::policy::{self, Clearance, PolicyError, Published, validate};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const DAY: i64 = 24 * 60 * 60 * 1000;
-
 pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
     let here = Here { state: wire::state(place, &settings), place, settings };
+    if matches!(
+        asked,
+        Asked::Index { .. } | Asked::Put { .. } | Asked::Remove { .. } | Asked::Rollback { .. }
+    ) {
+        // A service may not have started with these settings yet.
+        policy::take_from(&here.state, here.settings.policies.from.as_deref()).map_err(Failure::input)?;
+    }
     match asked {
         Asked::Index { paths, language, force } => here.publish(&language, force, |state, options| {
             policy::index(state, &paths, options, &output::progress("indexing"))
@@ -43,6 +49,10 @@ pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
         Asked::Preview { file, language } => preview(&file, &language),
         Asked::Test { generation } => here.test(generation.as_deref()),
         Asked::Forget { days } => here.forget(days),
+        Asked::Fetch { from, key_file } => {
+            let ask = wire::asking(&here.settings, &from, &key_file)?;
+            output::json_pretty(&policy::fetch(&here.state, &*ask).map_err(Failure::input)?)
+        }
     }
 }
 
@@ -116,9 +126,17 @@ impl Here<'_> {
         if tested.enough { Ok(()) } else { Err(failed(PolicyError::BelowBar(Box::new(tested)))) }
     }
 
+    /// What open cases need stays, where there are any.
     fn forget(&self, days: u32) -> Result<(), Failure> {
-        let before = SystemClock.now().plus_millis(-i64::from(days) * DAY);
-        let gone = policy::forget(&self.state, before, &BTreeSet::new()).map_err(Failure::input)?;
+        let before = SystemClock.now().plus_millis(-i64::from(days) * background::DAY);
+        let gone = match wire::found_ledger(self.place, &self.settings)? {
+            None => policy::forget(&self.state, before, &BTreeSet::new()).map_err(Failure::input)?,
+            Some(ledger) => {
+                let open_days = wire::pack(&self.settings, None)?.pack.service.open_days;
+                let digests = Digests::from([("program".to_owned(), wire::program_digest()?)]);
+                background::let_go(&ledger, &digests, (&self.state, before), open_days, BTreeSet::new())?
+            }
+        };
         output::json_line(&json!({"forgotten": gone}))
     }
 }

@@ -90,8 +90,8 @@ async fn run(
     if recovered > 0 {
         tracing::info!(cases = recovered, "going on with cases that were under way");
     }
-    background::start(wire::witness(place, settings)?, place, settings, &engine.cases, &api)
-        .map_err(Failure::input)?;
+    let (witness, origin) = (wire::witness(place, settings)?, engine.origin.as_ref());
+    background::start(witness, place, settings, &engine.cases, &api, origin).map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
     let ledger = Arc::clone(&engine.cases.parts().ledger);
     let router = http::router(api).merge(console::router());

@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Of a message's files, which are in memory while they are read.
+const MOST_ATTACHED: usize = 32 << 20;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -57,6 +60,7 @@ pub struct Intake {
     pub language: Language,
     pub text_bytes: usize,
     pub attachments: usize,
+    pub attachment_bytes: usize,
     /// The Bundesbank's file of bank codes, relative to this file.
     pub bank_codes: Option<PathBuf>,
 }
@@ -68,6 +72,7 @@ impl Default for Intake {
             language: limits.language,
             text_bytes: limits.text_bytes,
             attachments: limits.attachments,
+            attachment_bytes: limits.attachment_bytes,
             bank_codes: None,
         }
     }
@@ -87,6 +92,12 @@ pub struct Models {
 pub struct Policies {
     /// The documents that `prokura demo` indexes, relative to this file.
     pub documents: PathBuf,
+    /// Generations that are older are let go; `None`: all are kept.
+    pub keep_days: Option<u32>,
+    /// The machine that publishes the policies of this one, as scheme, host and port; `None`: this one does.
+    pub from: Option<String>,
+    /// The file of an API key of that machine, relative to this file.
+    pub key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -114,6 +125,10 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text)
             .map_err(|error| Failure::Findings(vec![Finding::of_toml(&shown, &text, &error)]))?;
         settings.folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        if settings.intake.attachment_bytes > MOST_ATTACHED {
+            let message = format!("[intake] `attachment_bytes` can be at most {MOST_ATTACHED}");
+            return Err(Failure::Findings(vec![Finding::new(&shown, 0, message)]));
+        }
         for (i, key) in settings.keys.iter().enumerate() {
             let wrong = key.sha256.len() != 64 || !key.sha256.bytes().all(|b| b.is_ascii_hexdigit());
             if wrong
@@ -144,6 +159,7 @@ impl Settings {
         Limits {
             text_bytes: self.intake.text_bytes,
             attachments: self.intake.attachments,
+            attachment_bytes: self.intake.attachment_bytes,
             language: self.intake.language,
         }
     }

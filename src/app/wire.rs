@@ -1,9 +1,9 @@
 //! Builds the rooms from the settings.
 
 use super::Failure;
-use super::settings::Settings;
+use super::settings::{Policies as Published, Settings};
 use crate::acting::{Acting, HttpConnector};
-use crate::base::outbound::{Method, Outbound, Request};
+use crate::base::outbound::{Method, Outbound, Request, Response};
 use crate::base::{Clock, Digest, Finding, SystemClock};
 use crate::cases::{self, Cases, Checked, Parts, load_pack};
 use crate::cli::Place;
@@ -25,6 +25,8 @@ use std::time::Duration;
 /// A running engine and what keeps its state directory to itself.
 pub struct Engine {
     pub cases: Cases,
+    /// The machine whose policies these are.
+    pub origin: Option<Arc<policy::Ask>>,
     _lock: StateLock,
 }
 
@@ -100,25 +102,88 @@ fn nodes(settings: &Settings) -> Result<Option<Arc<Nodes>>, Failure> {
             let remedy = "it needs http:// or https://, and its host and port on the [outbound] hosts list";
             Failure::Input(format!("prokura.toml, [[inference.node]] url: {problem}; {remedy}"))
         })?;
-        let read = |file: &PathBuf| {
-            let file = settings.beside(file);
-            let key = std::fs::read_to_string(&file);
-            let remedy = "put the key of that machine into it, or mend `key_file` in prokura.toml";
-            key.map(|key| key.trim().to_owned())
-                .map_err(|error| Failure::Input(format!("{}: {error}; {remedy}", file.display())))
-        };
-        let key = node.key_file.as_ref().map(read).transpose()?;
-        if let (Some(key), Some(file)) = (&key, &node.key_file)
-            && (key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
-            let problem = "this holds no key; put the one in that `prokura key` printed on the other machine";
-            return Err(Failure::Input(format!("{}: {problem}", settings.beside(file).display())));
-        }
+        let key = node.key_file.as_ref().map(|file| key_in(&settings.beside(file))).transpose()?;
         Ok(nodes::Place { url: node.url.trim_end_matches('/').to_owned(), key })
     });
     let places = places.collect::<Result<_, Failure>>()?;
     let (hedge, longest) = (Duration::from_millis(*hedge_ms), Duration::from_millis(*timeout_ms));
     Ok(Some(Arc::new(Nodes::new(outbound, places, hedge, longest))))
+}
+
+/// The API key in a file.
+fn key_in(file: &Path) -> Result<String, Failure> {
+    let told = |problem: &dyn std::fmt::Display| Failure::Input(format!("{}: {problem}", file.display()));
+    let key = std::fs::read_to_string(file).map_err(|error| {
+        told(&format!("{error}; put the key of that machine into it, or mend `key_file` in prokura.toml"))
+    })?;
+    let key = key.trim();
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(told(
+            &"this holds no key; put the one in that `prokura key` printed on the other machine",
+        ));
+    }
+    Ok(key.to_owned())
+}
+
+/// The machine whose policies this one has, ready to be asked; `None`: they are its own.
+pub fn origin(settings: &Settings) -> Result<Option<Arc<policy::Ask>>, Failure> {
+    let Published { from, key_file, keep_days, .. } = &settings.policies;
+    let wrong = |problem: &str| Err(Failure::Input(format!("prokura.toml, [policies] {problem}")));
+    match (from, key_file) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => wrong("`key_file` is of no use without `from`; leave it out, or name the machine"),
+        (Some(_), None) => {
+            wrong("`from` needs a `key_file`: with a key that `prokura key` made on that machine")
+        }
+        (Some(_), Some(_)) if keep_days.is_some() => wrong(
+            "`keep_days` belongs to the machine that `from` names: what that lets go is let go here, too",
+        ),
+        (Some(from), Some(file)) => asking(settings, from, &settings.beside(file)).map(Some),
+    }
+}
+
+/// Between a request and its answer, for the smallest and for every 100 KiB.
+const LEAST_SECONDS: u64 = 10;
+const BYTES_A_SECOND: u64 = 100 << 10;
+
+/// Asks another machine for its generations, on whatever thread.
+pub fn asking(settings: &Settings, from: &str, key_file: &Path) -> Result<Arc<policy::Ask>, Failure> {
+    let outbound = outbound(settings)?;
+    outbound.check(from).map_err(|problem| {
+        let remedy = "it needs http:// or https://, and its host and port on the [outbound] hosts list";
+        Failure::Input(format!("where policies come from: {problem}; {remedy}"))
+    })?;
+    let (url, key) = (from.trim_end_matches('/').to_owned(), key_in(key_file)?);
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Arc::new(move |path: &str, most: u64| {
+        let request = Request {
+            method: Method::Get,
+            url: format!("{url}{path}"),
+            headers: vec![("authorization".to_owned(), format!("Bearer {key}"))],
+            json: None,
+            text: None,
+            timeout: Duration::from_secs(LEAST_SECONDS + most / BYTES_A_SECOND),
+            max_bytes: usize::try_from(most).unwrap_or(usize::MAX),
+            http2: false,
+        };
+        let answer = sent(&runtime, &outbound, request)?;
+        match answer.status {
+            200 => Ok(answer.body),
+            401 | 403 => Err(format!(
+                "status {}: the key must be one of that machine, of a policy_admin, an auditor or an operator",
+                answer.status
+            )),
+            status => Err(format!("status {status}")),
+        }
+    }))
+}
+
+/// Sends a request and waits for its answer, on whatever thread.
+fn sent(runtime: &tokio::runtime::Handle, outbound: &Outbound, request: Request) -> Result<Response, String> {
+    let (outbound, (tell, told)) = (outbound.clone(), std::sync::mpsc::channel());
+    runtime.spawn(async move { drop(tell.send(outbound.send(request).await)) });
+    let answer = told.recv().map_err(|_| "the program ends".to_owned())?;
+    answer.map_err(|error| error.to_string())
 }
 
 /// The file of bank codes, or none.
@@ -158,14 +223,17 @@ pub fn documents(policies: &Policies) -> BTreeSet<String> {
 /// The ledger of the state directory. Reading beside a running service is safe: the store lets readers in while one
 /// process writes.
 pub fn existing_ledger(place: &Place, settings: &Settings) -> Result<Ledger, Failure> {
+    found_ledger(place, settings)?.ok_or_else(|| {
+        let state = state(place, settings);
+        Failure::Input(format!("there is no ledger in `{}`; name it with --state", state.display()))
+    })
+}
+
+/// The same; `None` where no service ever ran.
+pub fn found_ledger(place: &Place, settings: &Settings) -> Result<Option<Ledger>, Failure> {
     let state = state(place, settings);
-    if settings.ledger.postgres.is_none() && !state.join("ledger.sqlite").exists() {
-        return Err(Failure::Input(format!(
-            "there is no ledger in `{}`; name it with --state",
-            state.display()
-        )));
-    }
-    ledger(settings, &state)
+    let there = settings.ledger.postgres.is_some() || state.join("ledger.sqlite").exists();
+    there.then(|| ledger(settings, &state)).transpose()
 }
 
 fn ledger(settings: &Settings, state: &Path) -> Result<Ledger, Failure> {
@@ -197,12 +265,33 @@ fn post(outbound: Outbound, url: String) -> Post {
             max_bytes: 64 << 10,
             http2: false,
         };
-        let (outbound, (tell, told)) = (outbound.clone(), std::sync::mpsc::channel());
-        runtime.spawn(async move { drop(tell.send(outbound.send(request).await)) });
-        let answer = told.recv().map_err(|_| "the program ends".to_owned())?;
-        let answer = answer.map_err(|error| error.to_string())?;
+        let answer = sent(&runtime, &outbound, request)?;
         Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     })
+}
+
+/// The policies of the state directory: those of the origin where there is one, and built anew where this program cannot
+/// read what is there.
+fn policies(place: &Place, settings: &Settings, origin: Option<&policy::Ask>) -> Result<Policies, Failure> {
+    let state = state(place, settings);
+    policy::take_from(&state, settings.policies.from.as_deref()).map_err(Failure::input)?;
+    let opened = match (Policies::open(&state), origin) {
+        (
+            Err(PolicyError::NotBuilt { .. } | PolicyError::Damaged { .. } | PolicyError::Earlier { .. }),
+            Some(origin),
+        ) => {
+            policy::fetch(&state, origin).map_err(Failure::input)?;
+            Policies::open(&state)
+        }
+        (Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })), None) => {
+            tracing::warn!(%error, "the policies are built anew from their documents");
+            let models = understanding(place, settings)?;
+            policy::follow(&state, indexing(settings, &models), &|_, _| {}).map_err(Failure::input)?;
+            Policies::open(&state)
+        }
+        (opened, _) => opened,
+    };
+    opened.map_err(Failure::input)
 }
 
 /// Opens everything that a case needs. Takes the state directory's lock.
@@ -210,16 +299,8 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let state = state(place, settings);
     let lock = StateLock::take(&state).map_err(Failure::input)?;
     let ledger = Arc::new(ledger(settings, &state)?);
-    let policies = match Policies::open(&state) {
-        Err(error @ (PolicyError::Damaged { .. } | PolicyError::Earlier { .. })) => {
-            tracing::warn!(%error, "the policies are built anew from their documents");
-            let models = understanding(place, settings)?;
-            policy::follow(&state, indexing(settings, &models), &|_, _| {}).map_err(Failure::input)?;
-            Policies::open(&state)
-        }
-        opened => opened,
-    };
-    let policies = policies.map_err(Failure::input)?;
+    let origin = origin(settings)?;
+    let policies = policies(place, settings, origin.as_deref())?;
     let checked = pack(settings, Some(&documents(&policies)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
@@ -251,7 +332,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         parts.ledger.store().forget_nodes().map_err(Failure::input)?;
     }
     let cases = Cases::new(parts).map_err(Failure::input)?;
-    Ok(Engine { cases, _lock: lock })
+    Ok(Engine { cases, origin, _lock: lock })
 }
 
 /// Indexes the sample documents when the state directory has no index yet.
@@ -275,6 +356,12 @@ fn follow_models(
 ) -> Result<(), Failure> {
     let encoder = models.searcher();
     if encoder.is_some() && policies.current(encoder).manifest().encoder.as_ref() != encoder {
+        if settings.policies.from.is_some() {
+            tracing::warn!(
+                "the origin has no vectors of the bundle that reads here: words alone are compared"
+            );
+            return Ok(());
+        }
         tracing::info!("the policies are embedded by the bundle that reads now");
         policy::follow(state, indexing(settings, models), &|_, _| {}).map_err(Failure::input)?;
     }

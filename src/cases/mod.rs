@@ -27,6 +27,7 @@ mod view;
 pub use erase::{Erasure, Kept, Retention, erase, erased, unfinished};
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
+pub use generations::{needed as needed_generations, note_let_go};
 pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
 pub use packs::{Packs, record as record_pack};

@@ -2,8 +2,8 @@
 //! what came of it, with who, what, and the generations before and after. A change that was asked for and has no end
 //! was cut off; `generations` tells what answers. No event has a text of a document.
 
-use super::CaseError;
 use super::run::Cases;
+use super::{CaseError, generations};
 use crate::base::{Digest, Timestamp};
 use crate::governance::Principal;
 use crate::ledger::{LedgerError, NewEvent, Stream, StreamKind};
@@ -133,15 +133,19 @@ impl Cases {
         })
     }
 
-    /// Removes generations that were built before a time and are not current. Blocks. Returns what is gone.
+    /// Removes generations that were built before a time, are not current, and that no open case needs. Blocks. Returns
+    /// what is gone.
     ///
     /// # Errors
-    /// As `policy::forget`; a ledger that cannot be written.
+    /// As `policy::forget`; a ledger that cannot be read or written.
     pub fn forget_policies(&self, by: &Principal, before: Timestamp) -> Result<Vec<Digest>, CaseError> {
         let asked = json!({"by": by, "what": "forget", "built_before": before});
         let told = |gone: &Vec<Digest>| json!({"forgotten": gone});
         self.recorded(asked, told, || {
-            Ok(policy::forget(self.parts().policies.state(), before, &BTreeSet::new())?)
+            let open_days = self.pack().service.open_days;
+            let mut needed = generations::needed(&self.parts().ledger, open_days)?;
+            needed.insert(self.parts().generation().digest().clone());
+            Ok(policy::forget(self.parts().policies.state(), before, &needed)?)
         })
     }
 
@@ -219,6 +223,7 @@ fn reason(error: &CaseError) -> &'static str {
     match error {
         CaseError::Policy(PolicyError::BelowBar(_)) => "below_bar",
         CaseError::Policy(PolicyError::Busy { .. }) => "busy",
+        CaseError::Policy(PolicyError::Follows { .. }) => "follows",
         CaseError::Policy(PolicyError::Flaws(_) | PolicyError::NoDocuments(_)) => "bad_document",
         CaseError::Policy(PolicyError::Damaged { .. } | PolicyError::Earlier { .. }) => "damaged",
         _ => "failed",

@@ -319,11 +319,20 @@ pub enum Policies {
         /// Default: all.
         generation: Option<String>,
     },
-    /// Remove generations that are not current and were built before so many days; cases that were answered from them
-    /// can no longer be searched again (`replay --models`).
+    /// Remove generations that are not current, were built before so many days and are needed by no open case; cases that
+    /// were answered from them can no longer be searched again (`replay --models`).
     Forget {
         #[arg(long, value_name = "N")]
         days: u32,
+    },
+    /// Fetch the generations of another machine, once; `[policies] from` does it all the time.
+    Fetch {
+        /// Scheme, host and port; the host has to be on the [outbound] hosts list.
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// The file of an API key of that machine.
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
     },
     /// The generations of the state directory.
     List,

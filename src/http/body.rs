@@ -1,7 +1,8 @@
 //! Bodies and headers as callers send them.
 
+use super::api::Api;
 use super::error::Refusal;
-use crate::intake::IntakeError;
+use crate::intake::{FILES_IN_ANY_BODY, IntakeError, Limits};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most bytes of a body.
@@ -127,6 +129,33 @@ impl Pairs {
         }
         Ok(self.0)
     }
+}
+
+/// A customer's message: the same, and longer by the files that may come with it. It is refused as soon as it is too long.
+pub struct Sent<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Sent<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refusal> {
+        is_json(request.headers())?;
+        let most = most_bytes(&api.limits);
+        let mut parts = request.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|_| Refusal::cut_off())?;
+            if bytes.len() + part.len() > most {
+                return Err(Refusal::too_large(most));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Of a message with files, which are in Base64.
+fn most_bytes(limits: &Limits) -> usize {
+    MOST_BYTES + limits.attachment_bytes.saturating_sub(FILES_IN_ANY_BODY).div_ceil(3) * 4
 }
 
 /// The id in the path. One that is no text names nothing.
@@ -334,6 +363,13 @@ mod tests {
         let refusal = parse::<Said>(b"{\"text\": \"\xff\"}").err().unwrap();
         assert_eq!((refusal.status.as_u16(), refusal.code), (400, "not_utf8"));
         assert!(refusal.message.contains("byte 10"));
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_the_settings_want_and_no_longer() {
+        let most = |attachment_bytes| most_bytes(&Limits { attachment_bytes, ..Limits::default() });
+        assert_eq!([most(0), most_bytes(&Limits::default())], [MOST_BYTES; 2]);
+        assert_eq!(most(FILES_IN_ANY_BODY + 3_000_000), MOST_BYTES + 4_000_000);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Opening cases, going on with them, and looking at them.
 
 use super::api::Api;
+use super::attachments::{Taken, take};
 use super::auth::Access;
-use super::body::{Given, Id, idempotency_key, single};
+use super::body::{Id, Sent, idempotency_key, single};
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{CaseList, CaseStatus, CaseView, Trace};
@@ -10,7 +11,7 @@ use super::views::{existing, looked_at, view};
 use crate::base::{CaseId, Digest, Language, MessageId, ids};
 use crate::cases::{CaseError, Cases, Incoming, State as Case, Status, trace};
 use crate::governance::{Principal, Role};
-use crate::intake::{self, Envelope, Identity, Message, RawAttachment, RawMessage};
+use crate::intake::{self, Envelope, Identity, Message, RawMessage};
 use crate::ledger::{LedgerError, StreamKind};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -47,12 +48,18 @@ pub struct Said {
     pub attachments: Vec<SaidAttachment>,
 }
 
-/// Text taken from something that came with the message.
-#[derive(Serialize, Deserialize, ToSchema)]
+/// Something that came with the message: its text, or the file itself.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SaidAttachment {
+    /// The ending says what a file is.
     pub name: String,
-    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The bytes of a file in Base64 (RFC 4648, section 4), in the place of `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Byte)]
+    pub content: Option<String>,
 }
 
 pub fn routes() -> Vec<Route> {
@@ -111,7 +118,7 @@ async fn open(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Principal>,
     headers: HeaderMap,
-    Given(said): Given<Said>,
+    Sent(said): Sent<Said>,
 ) -> Result<Response, Refusal> {
     let case = receive(&api, &who, &headers, &said, None).await?;
     Ok(outcome(&api, &who, &case, StatusCode::CREATED).await)
@@ -122,7 +129,7 @@ async fn say(
     Extension(who): Extension<Principal>,
     Id(id): Id,
     headers: HeaderMap,
-    Given(said): Given<Said>,
+    Sent(said): Sent<Said>,
 ) -> Result<Response, Refusal> {
     let known = existing(&api, &who, &CaseId::new(id)).await?;
     let case = receive(&api, &who, &headers, &said, Some(&known.case)).await?;
@@ -157,7 +164,8 @@ async fn receive(
     let (identity, token) = identified(api, headers, said, case)?;
     let digest = request_digest(said, case, &identity)?;
     let id = case.cloned().unwrap_or_else(|| CaseId::new(ids::fresh("case")));
-    let message = message(api, who, said, id, identity)?;
+    let attachments = take(&said.attachments, &api.limits).await?;
+    let message = message(api, who, (said, &attachments), id, identity)?;
     let key = key.map(|key| (key, digest));
     let (cases, by) = (api.cases.clone(), who.clone());
     // A caller that hangs up must not leave a recorded message behind that nobody answers.
@@ -227,12 +235,11 @@ fn request_digest(said: &Said, case: Option<&CaseId>, identity: &Identity) -> Re
 fn message(
     api: &Api,
     who: &Principal,
-    said: &Said,
+    (said, attachments): (&Said, &[Taken<'_>]),
     case: CaseId,
     identity: Identity,
 ) -> Result<Message, Refusal> {
-    let attachments =
-        said.attachments.iter().map(|a| RawAttachment { name: &a.name, text: a.text.as_bytes() }).collect();
+    let attachments = attachments.iter().map(Taken::raw).collect();
     let raw = RawMessage { text: said.text.as_bytes(), language: said.language, attachments };
     let envelope = Envelope {
         id: MessageId::new(ids::fresh("msg")),

@@ -318,6 +318,11 @@ impl From<PolicyError> for Refusal {
                 "somebody else is changing the policies".to_owned(),
                 "send it again when that has ended",
             ),
+            PolicyError::Follows { .. } => conflict(
+                "follows",
+                "the policies of this machine are fetched from another one".to_owned(),
+                "send it to that one; what it publishes comes here by itself",
+            ),
             PolicyError::BelowBar(tested) => conflict("below_bar", below_bar(&tested), BELOW_BAR),
             PolicyError::Damaged { .. } | PolicyError::Earlier { .. } => conflict(
                 "damaged",

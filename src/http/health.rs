@@ -59,6 +59,11 @@ fn faults(api: &Api) -> Vec<Fault> {
         let remedy = "run `prokura policies index PATH...`, or `prokura policies rollback DIGEST`";
         faults.push(fault("policy index", &reason, remedy));
     }
+    if let Some(reason) = parts.policies.behind() {
+        let remedy = "what was there goes on answering, and it is tried again; `prokura policies verify` on the machine \
+                      that `[policies] from` names tells whether it is at fault";
+        faults.push(fault("policy index", &reason, remedy));
+    }
     faults
 }
 

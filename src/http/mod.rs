@@ -1,6 +1,6 @@
 //! The HTTP face: routes, keys and roles, status codes.
 //!
-//! Enters: requests with an API key, at most 1 MiB but for documents. Leaves: JSON in the contract's shapes, errors in one
+//! Enters: requests with an API key, at most 1 MiB but for files. Leaves: JSON in the contract's shapes, errors in one
 //! shape of their own, and `/openapi.json`, made from the same table as the routes: `routes` for the service,
 //! `inference` for a machine that only reads. Status codes are decided here and nowhere else.
 //! It must never take an identity or a role from a body, show a channel more than the customer's view, or
@@ -9,11 +9,13 @@
 mod admin;
 mod api;
 mod approvals;
+mod attachments;
 mod auth;
 mod body;
 mod cases;
 mod error;
 mod events;
+mod generations;
 mod health;
 mod inference;
 mod metrics;

@@ -2,7 +2,9 @@
 
 use super::api::Api;
 use super::auth::Access;
-use super::{admin, approvals, cases, events, health, metrics, notices, policies, stateless, stops};
+use super::{
+    admin, approvals, cases, events, generations, health, metrics, notices, policies, stateless, stops,
+};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodRouter, delete, get, post};
@@ -148,6 +150,7 @@ pub fn table() -> Vec<Route> {
         stateless::routes(),
         admin::routes(),
         policies::routes(),
+        generations::routes(),
         metrics::routes(),
     ]
     .into_iter()

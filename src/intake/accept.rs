@@ -22,6 +22,8 @@ pub struct RawMessage<'a> {
 pub struct RawAttachment<'a> {
     pub name: &'a str,
     pub text: &'a [u8],
+    /// What of its file was not read, and why.
+    pub notes: &'a [String],
 }
 
 /// What is known of a message without reading it. `identity` comes from [`super::identity::verify`] or is not
@@ -35,19 +37,29 @@ pub struct Envelope {
     pub received_at: Timestamp,
 }
 
+/// Bytes of files that a request of the usual length has room for.
+pub const FILES_IN_ANY_BODY: usize = 512 * 1024;
+
 /// From the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of a message's text, and of each attachment's.
     pub text_bytes: usize,
     pub attachments: usize,
+    /// Bytes of all files of a message together.
+    pub attachment_bytes: usize,
     /// Where neither the text nor the channel tells the language.
     pub language: Language,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { text_bytes: 64 * 1024, attachments: 10, language: Language::De }
+        Self {
+            text_bytes: 64 * 1024,
+            attachments: 10,
+            attachment_bytes: FILES_IN_ANY_BODY,
+            language: Language::De,
+        }
     }
 }
 
@@ -69,6 +81,7 @@ pub fn accept(raw: &RawMessage<'_>, envelope: Envelope, limits: &Limits) -> Resu
         attachments.push(Attachment {
             name: clean("attachment's name", attachment.name.as_bytes(), limits.text_bytes)?,
             text: clean("attachment", attachment.text, limits.text_bytes)?,
+            notes: attachment.notes.iter().map(|note| printable(note)).collect(),
         });
     }
     let language = language::detect(&text, raw.language.unwrap_or(limits.language));
@@ -82,8 +95,12 @@ fn clean(part: &'static str, bytes: &[u8], limit: usize) -> Result<String, Intak
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| IntakeError::NotUtf8 { part, position: error.valid_up_to() })?;
+    Ok(printable(text))
+}
+
+fn printable(text: &str) -> String {
     let printable: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
-    Ok(mask_cards(&printable))
+    mask_cards(&printable)
 }
 
 /// Control characters other than tab and line breaks, and those that turn the direction of writing, which
@@ -125,12 +142,15 @@ mod tests {
         let message = taken("Meine Karte\u{0}4111 1111 1111 1111\u{202e} ist weg\r\n".as_bytes()).unwrap();
         assert_eq!(message.text, "Meine Karte •••• •••• •••• 1111  ist weg\r\n");
         assert_eq!(message.language, Language::De);
-        let attachment = RawAttachment { name: "4111111111111111.pdf", text: b"pay 4111-1111-1111-1111" };
+        let notes = ["`4111111111111111.png` in it is not read".to_owned()];
+        let attachment =
+            RawAttachment { name: "4111111111111111.pdf", text: b"pay 4111-1111-1111-1111", notes: &notes };
         let message =
             with(RawMessage { text: b"see attached", language: None, attachments: vec![attachment] })
                 .unwrap();
         assert_eq!(message.attachments[0].name, "••••••••••••1111.pdf");
         assert_eq!(message.attachments[0].text, "pay ••••-••••-••••-1111");
+        assert_eq!(message.attachments[0].notes, ["`••••••••••••1111.png` in it is not read"]);
     }
 
     #[test]
@@ -154,10 +174,10 @@ mod tests {
         assert_eq!(long, IntakeError::TooLong { part: "message", bytes: 1024 * 1024, limit });
         assert!(long.to_string().contains("65536") && long.to_string().contains("1048576"));
         assert_eq!(taken(b"ab\xff"), Err(IntakeError::NotUtf8 { part: "message", position: 2 }));
-        let attachment = RawAttachment { name: "a", text: b"\xc3" };
+        let attachment = RawAttachment { name: "a", text: b"\xc3", notes: &[] };
         let raw = RawMessage { text: b"hello", language: None, attachments: vec![attachment; 1] };
         assert_eq!(with(raw), Err(IntakeError::NotUtf8 { part: "attachment", position: 0 }));
-        let many = vec![RawAttachment { name: "a", text: b"b" }; 11];
+        let many = vec![RawAttachment { name: "a", text: b"b", notes: &[] }; 11];
         let raw = RawMessage { text: b"hello", language: None, attachments: many };
         assert_eq!(with(raw), Err(IntakeError::TooManyAttachments { count: 11, limit: 10 }));
     }

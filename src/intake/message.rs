@@ -24,6 +24,9 @@ pub struct Message {
 pub struct Attachment {
     pub name: String,
     pub text: String,
+    /// What of its file was not read, and why: for staff.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Who sent this message, and how surely we know. It belongs to the message, not to the case.

@@ -9,6 +9,7 @@
 //! or decide what the customer wants.
 
 pub mod accept;
+mod attach;
 pub mod bank_codes;
 pub mod document;
 pub mod error;
@@ -18,7 +19,8 @@ pub mod message;
 pub mod recognise;
 pub mod redact;
 
-pub use accept::{Envelope, Limits, RawAttachment, RawMessage, accept};
+pub use accept::{Envelope, FILES_IN_ANY_BODY, Limits, RawAttachment, RawMessage, accept};
+pub use attach::{ReadFile, read_file};
 pub use bank_codes::BankCodes;
 pub use error::{IdentityError, IdentityKeyError, IntakeError};
 pub use identity::{Algorithm, IdentityConfig, IdentityKeys, VerifiedToken, verify};

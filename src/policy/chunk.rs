@@ -89,8 +89,8 @@ fn outline(format: Format, body: &str) -> Outline {
     if format == Format::Text {
         return Outline::default();
     }
-    let (mut headings, mut tables): (Vec<Heading>, Vec<(Range<usize>, Range<usize>)>) =
-        (Vec::new(), Vec::new());
+    let mut headings: Vec<Heading> = Vec::new();
+    let mut tables: Vec<(Range<usize>, Range<usize>)> = Vec::new();
     let mut cuts = Vec::new();
     let mut depth = 0_usize;
     let mut open = false;

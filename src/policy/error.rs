@@ -37,6 +37,18 @@ pub enum PolicyError {
         "no documents found in {0}; expected files ending in .md, .txt, .html, .pdf, .docx, .odt, .xlsx, .eml or .jsonl"
     )]
     NoDocuments(String),
+    #[error(
+        "the policies of `{}` are those of {origin}: publish there, and they come by themselves; or take `from` out of \
+         `[policies]` in prokura.toml", state.display()
+    )]
+    Follows { state: PathBuf, origin: String },
+    #[error(
+        "the machine whose policies these are does not say what it has: {reason}; see that it runs, and that `[policies] \
+         from` names it"
+    )]
+    Origin { reason: String },
+    #[error("policy generation `{generation}` was not fetched: `{file}` {reason}")]
+    NotFetched { generation: String, file: String, reason: String },
     #[error("another process is changing the policy index in `{}`: wait for it to end", state.display())]
     Busy { state: PathBuf },
     #[error("`{}`: {source}", path.display())]

@@ -290,7 +290,9 @@ fn foreign(
     if let (Some(claimed), Some(spoken), None) = (claimed, spoken, given.get("language"))
         && claimed != spoken
     {
-        notes.push(format!("{name}: the file says that its language is `{claimed}`; its text is in `{spoken}`"));
+        notes.push(format!(
+            "{name}: the file says that its language is `{claimed}`; its text is in `{spoken}`"
+        ));
     }
     own("language", spoken.map(|language| language.to_string()), &mut fields);
     Ok(Draft {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use tantivy::directory::{Directory, RamDirectory};
 use tantivy::{Index, Searcher};
@@ -36,7 +36,7 @@ const DOCUMENTS: &str = "documents.jsonl";
 const PASSAGES: &str = "passages.jsonl";
 const COMPOUNDS: &str = "compounds.txt";
 const VECTORS: &str = "vectors.json";
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 const TANTIVY: &str = "tantivy";
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -52,6 +52,17 @@ pub struct Manifest {
     pub made_by: Vec<String>,
     /// Path within the folder, with `/`, to the SHA-256 of the file.
     pub files: BTreeMap<String, Digest>,
+}
+
+impl Manifest {
+    /// # Errors
+    /// [`PolicyError::Earlier`]: the index is of a program that searches otherwise.
+    pub(super) fn of_this_program(&self) -> Result<(), PolicyError> {
+        match self.made_by == made_by() {
+            true => Ok(()),
+            false => Err(PolicyError::Earlier { generation: self.generation.to_string() }),
+        }
+    }
 }
 
 /// Where a passage stands.
@@ -179,13 +190,20 @@ impl Generation {
     /// # Errors
     /// [`PolicyError::Damaged`] with the file that differs.
     pub(super) fn read(root: &Path, digest: &Digest, shelf: &Shelf) -> Result<Self, PolicyError> {
-        let folder = root.join(digest.hex());
+        Self::read_in(&root.join(digest.hex()), digest, shelf)
+    }
+
+    /// As `read`, of a folder that may have another name yet.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(super) fn read_in(folder: &Path, digest: &Digest, shelf: &Shelf) -> Result<Self, PolicyError> {
         let damaged = |file: &str, reason: &str| PolicyError::Damaged {
             generation: digest.to_string(),
             file: file.to_owned(),
             reason: reason.to_owned(),
         };
-        let manifest = read_manifest(root, digest)?;
+        let manifest = manifest_in(folder, digest)?;
         let ram = RamDirectory::create();
         let mut own: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         for (name, expected) in &manifest.files {
@@ -194,7 +212,7 @@ impl Generation {
                 return Err(damaged(name, "is not what was built"));
             }
             match name.strip_prefix("tantivy/") {
-                Some(file) => ram.atomic_write(Path::new(file), &bytes).map_err(PolicyError::io(&folder))?,
+                Some(file) => ram.atomic_write(Path::new(file), &bytes).map_err(PolicyError::io(folder))?,
                 None => drop(own.insert(name, bytes)),
             }
         }
@@ -203,9 +221,7 @@ impl Generation {
         if name_of(&lines, &manifest.made_by, manifest.encoder.as_ref()) != *digest {
             return Err(damaged(DOCUMENTS, "does not have the generation's digest"));
         }
-        if manifest.made_by != made_by() {
-            return Err(PolicyError::Earlier { generation: digest.to_string() });
-        }
+        manifest.of_this_program()?;
         let form = "is not of this program's form";
         let documents: Vec<Document> = parsed(&lines).ok_or_else(|| damaged(DOCUMENTS, form))?;
         let places: Vec<Place> = parsed(&take(PASSAGES)).ok_or_else(|| damaged(PASSAGES, form))?;
@@ -246,21 +262,33 @@ fn by_document(places: &[Place], documents: usize) -> Option<Vec<Range<usize>>> 
 }
 
 pub(super) fn read_manifest(root: &Path, digest: &Digest) -> Result<Manifest, PolicyError> {
+    manifest_in(&root.join(digest.hex()), digest)
+}
+
+pub(super) fn manifest_in(folder: &Path, digest: &Digest) -> Result<Manifest, PolicyError> {
     let damaged = |reason: &str| PolicyError::Damaged {
         generation: digest.to_string(),
         file: MANIFEST.to_owned(),
         reason: reason.to_owned(),
     };
-    let bytes = fs::read(root.join(digest.hex()).join(MANIFEST)).map_err(|_| damaged("cannot be read"))?;
+    let bytes = fs::read(folder.join(MANIFEST)).map_err(|_| damaged("cannot be read"))?;
     let manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|_| damaged("is not of this program's form"))?;
     if manifest.generation != *digest {
         return Err(damaged("names another generation"));
     }
-    if !manifest.files.contains_key(DOCUMENTS) || manifest.files.keys().any(|name| name.contains("..")) {
+    if !manifest.files.contains_key(DOCUMENTS) || !manifest.files.keys().all(|name| is_plain(name)) {
         return Err(damaged("does not list the generation's files"));
     }
     Ok(manifest)
+}
+
+/// Whether a file's name leads nowhere but into the folder that it is put behind.
+pub(super) fn is_plain(name: &str) -> bool {
+    let parts = Path::new(name).components();
+    !name.is_empty()
+        && !name.contains('\0')
+        && parts.into_iter().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// The packs that a generation of this program's layout needs; nothing of one that cannot be read.

@@ -1,6 +1,7 @@
 //! The handle that always answers from the current generation.
 
 use super::error::PolicyError;
+use super::fetch::{self, Fetched};
 use super::generation::{Generation, root};
 use super::grounds::Grounds;
 use super::publish::{Stamp, pointer};
@@ -24,6 +25,8 @@ pub struct Policies {
     watched: AtomicBool,
     /// The earlier generation that was asked for last.
     earlier: Mutex<Option<Arc<Generation>>>,
+    /// Why what the origin published is not here.
+    behind: Mutex<Option<String>>,
 }
 
 struct Live {
@@ -49,6 +52,7 @@ impl Policies {
             loading: Mutex::default(),
             watched: AtomicBool::new(false),
             earlier: Mutex::default(),
+            behind: Mutex::default(),
         })
     }
 
@@ -109,6 +113,32 @@ impl Policies {
             Err(error) => error.to_string(),
         };
         self.live().fault = Some(fault);
+    }
+
+    /// Fetches what the machine whose policies these are has published, if it has; old questions go on meanwhile.
+    ///
+    /// # Errors
+    /// The origin does not say what it has: nobody knows of anything newer then. Or a generation did not come, or not
+    /// as it was made: what answered goes on answering, and [`Policies::behind`] says why until it has come.
+    pub fn fetch(&self, ask: &fetch::Ask) -> Result<Fetched, PolicyError> {
+        let fetched = fetch::look(&self.state, &self.shelf, ask, false);
+        match &fetched {
+            Err(PolicyError::Origin { .. } | PolicyError::Busy { .. }) => {}
+            other => *self.kept_behind() = other.as_ref().err().map(PolicyError::to_string),
+        }
+        if fetched.as_ref().is_ok_and(|fetched| fetched.current.is_some()) {
+            self.refresh();
+        }
+        fetched
+    }
+
+    /// Why what the origin published last is not here, if so. For the readiness of the service.
+    pub fn behind(&self) -> Option<String> {
+        self.kept_behind().clone()
+    }
+
+    fn kept_behind(&self) -> MutexGuard<'_, Option<String>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The generation of this digest, for a case that began with it; `None` where it cannot be had any more.

@@ -15,6 +15,7 @@ mod diff;
 pub mod document;
 mod embed;
 pub mod error;
+pub mod fetch;
 mod front_matter;
 mod gather;
 mod generation;
@@ -34,6 +35,9 @@ pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
 pub use document::{Document, parse_date};
 pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
+pub use fetch::{
+    Ask, Fetched, Offer, Offered, OfferedFile, fetch, offer, offered, offered_file, offered_now,
+};
 pub use gather::{Gathered, gather, most_bytes, upload};
 pub use generation::{Generation, Manifest};
 pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
@@ -41,8 +45,8 @@ pub use live::Policies;
 pub use nearness::{Compared, Nearness, OTHER_LANGUAGE, Ranked, signs};
 pub use preview::{Preview, preview};
 pub use publish::{
-    Following, Listed, Options, Published, RolledBack, Verified, amend, amended, follow, forget, index, list,
-    open_generation, publish, rollback, verify,
+    Current, Following, Listed, Options, Published, RolledBack, Verified, amend, amended, follow, forget,
+    index, list, open_generation, publish, rollback, take_from, verify,
 };
 pub use search::{PASSAGES_A_PLACE, Question};
 

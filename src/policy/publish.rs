@@ -2,7 +2,8 @@
 //!
 //! `<state>/index/current` names the generations in force: a line for each encoder whose vectors there are, the
 //! newest first. It is replaced by writing a new file and renaming it, so a reader sees the old names or the new
-//! ones. `<state>/index/lock` is held by whoever changes anything there; readers need no lock.
+//! ones. `<state>/index/lock` is held by whoever changes anything there; readers need no lock. Where
+//! `<state>/index/from` names another machine, its policies are fetched (see `fetch`) and none are published.
 
 use super::bar::{RetrievalBar, Tested};
 use super::document::{Document, conflicts, parse_date};
@@ -16,7 +17,7 @@ use super::generation::{
 use super::vectors::{self, Shelf};
 use crate::base::{Digest, Language, Timestamp, durable, ids};
 use crate::understanding::Understanding;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,9 @@ use std::time::SystemTime;
 
 const CURRENT: &str = "current";
 const LOCK: &str = "lock";
-const BUILDING: &str = "building";
+pub(super) const BUILDING: &str = "building";
+/// Whose policies these are, where another machine publishes them.
+const FROM: &str = "from";
 
 /// How to index.
 #[derive(Clone, Copy)]
@@ -85,7 +88,7 @@ pub fn index(
     progress: &dyn Fn(usize, usize),
 ) -> Result<Published, PolicyError> {
     let Gathered { documents, skipped, notes } = gather(paths, options.language, progress)?;
-    let lock = Lock::take(state)?;
+    let lock = Lock::to_publish(state)?;
     let published = lock.publish(&documents, options, progress)?;
     Ok(Published { skipped, notes, ..published })
 }
@@ -100,7 +103,7 @@ pub fn publish(
     options: Options,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Published, PolicyError> {
-    Lock::take(state)?.publish(documents, options, progress)
+    Lock::to_publish(state)?.publish(documents, options, progress)
 }
 
 /// Puts documents in the place of those with the same id and version, or beside the others, and takes those of the
@@ -114,7 +117,7 @@ pub fn amend(
     options: Options,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Published, PolicyError> {
-    let lock = Lock::take(state)?;
+    let lock = Lock::to_publish(state)?;
     let documents = amended(lock.documents()?, put, removed)?;
     lock.publish(&documents, options, progress)
 }
@@ -155,15 +158,17 @@ pub struct Following {
 /// before the result is dropped: time to have that encoder read.
 ///
 /// # Errors
-/// That nothing was published yet; as `index`.
+/// That nothing was published yet, or not by the machine whose policies these are; as `index`.
 pub fn follow(
     state: &Path,
     options: Options,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Following, PolicyError> {
     let lock = Lock::take(state)?;
-    let documents = lock.documents()?;
-    let published = lock.make(&documents, options, true, progress)?;
+    let published = match origin(state)? {
+        Some(origin) => lock.there(options, origin)?,
+        None => lock.make(&lock.documents()?, options, true, progress)?,
+    };
     Ok(Following { published, _lock: lock })
 }
 
@@ -200,7 +205,7 @@ pub struct RolledBack {
 /// An unknown or damaged generation; the current one then stays.
 pub fn rollback(state: &Path, digest: &str) -> Result<RolledBack, PolicyError> {
     let digest = find(state, digest)?;
-    let _lock = Lock::take(state)?;
+    let _lock = Lock::to_publish(state)?;
     let root = root(state);
     let generation = Generation::read(&root, &digest, &Shelf::new(root.clone()))?;
     let encoder = generation.manifest().encoder.clone();
@@ -289,16 +294,54 @@ pub fn forget(
     Ok(gone)
 }
 
+/// From now on the policies of this state directory are those of another machine, at this address, and nothing else is
+/// published here; `None`: they are its own.
+///
+/// # Errors
+/// The disk.
+pub fn take_from(state: &Path, address: Option<&str>) -> Result<(), PolicyError> {
+    let root = root(state);
+    let path = root.join(FROM);
+    if origin(state)?.as_deref() == address {
+        return Ok(());
+    }
+    match address {
+        Some(address) => {
+            durable::private(&root).map_err(PolicyError::io(&root))?;
+            durable::replace(&path, BUILDING, address.as_bytes()).map_err(PolicyError::io(&path))
+        }
+        None => fs::remove_file(&path).map_err(PolicyError::io(&path)),
+    }
+}
+
+/// Whose policies these are, where another machine publishes them.
+fn origin(state: &Path) -> Result<Option<String>, PolicyError> {
+    let path = root(state).join(FROM);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(PolicyError::io(&path)),
+    }
+}
+
 /// The right to change the index of a state directory; others wait for its end. It is let go with the value, also
 /// when the process dies.
-struct Lock {
-    state: PathBuf,
-    root: PathBuf,
+pub(super) struct Lock {
+    pub state: PathBuf,
+    pub root: PathBuf,
     _file: fs::File,
 }
 
 impl Lock {
-    fn take(state: &Path) -> Result<Self, PolicyError> {
+    /// Of who decides what the policies are.
+    fn to_publish(state: &Path) -> Result<Self, PolicyError> {
+        let lock = Self::take(state)?;
+        match origin(state)? {
+            Some(origin) => Err(PolicyError::Follows { state: state.to_path_buf(), origin }),
+            None => Ok(lock),
+        }
+    }
+
+    pub fn take(state: &Path) -> Result<Self, PolicyError> {
         let root = root(state);
         durable::private(&root).map_err(PolicyError::io(&root))?;
         let path = root.join(LOCK);
@@ -319,6 +362,29 @@ impl Lock {
         let (all, _) =
             pointer(&self.state)?.ok_or_else(|| PolicyError::NotBuilt { state: self.state.clone() })?;
         documents_of(&self.root, &all.newest.generation)
+    }
+
+    /// What is current for an encoder, where another machine publishes it.
+    fn there(&self, options: Options, origin: String) -> Result<Published, PolicyError> {
+        let encoder = options.models.and_then(Understanding::searcher);
+        let known = pointer(&self.state)?.map(|(all, _)| all);
+        let own = known.iter().flat_map(Pointed::all).find(|one| one.encoder.as_ref() == encoder);
+        let own = own.or(known.as_ref().map(|all| &all.newest).filter(|_| encoder.is_none()));
+        let Some(own) = own else {
+            return Err(PolicyError::Follows { state: self.state.clone(), origin });
+        };
+        let manifest = read_manifest(&self.root, &own.generation)?;
+        Ok(Published {
+            generation: own.generation.clone(),
+            previous: Some(own.generation.clone()),
+            built: false,
+            documents: manifest.documents,
+            passages: manifest.passages,
+            encoder: manifest.encoder,
+            tested: None,
+            skipped: Vec::new(),
+            notes: Vec::new(),
+        })
     }
 
     fn publish(
@@ -402,19 +468,25 @@ impl Lock {
                 Some(if remove_damaged(&self.root, &made, shelf)? { embedded()? } else { made })
             }
         };
-        let target = self.root.join(blueprint.digest.hex());
+        let digest = blueprint.digest.clone();
         let folder = self.root.join(ids::fresh(BUILDING));
         let manifest =
             blueprint.build(&folder, documents, (&places, embeddings.as_ref()), options.now, progress)?;
+        self.put_in_place(&folder, &digest)?;
+        Ok(manifest)
+    }
+
+    /// Makes a folder that is whole the generation of this digest.
+    pub fn put_in_place(&self, folder: &Path, digest: &Digest) -> Result<(), PolicyError> {
+        let target = self.root.join(digest.hex());
         if target.exists() {
-            // It was found damaged, or it would not be built again.
+            // It was found damaged, or it would not be made again.
             let aside = self.root.join(ids::fresh(BUILDING));
             fs::rename(&target, &aside).map_err(PolicyError::io(&target))?;
         }
-        fs::rename(&folder, &target).map_err(PolicyError::io(&target))?;
+        fs::rename(folder, &target).map_err(PolicyError::io(&target))?;
         sync_folder(&self.root)?;
-        remove_leftovers(&self.root)?;
-        Ok(manifest)
+        remove_leftovers(&self.root)
     }
 
     /// Lets go the packs that no generation needs.
@@ -455,7 +527,7 @@ fn find(state: &Path, asked: &str) -> Result<Digest, PolicyError> {
     }
 }
 
-fn generations(root: &Path) -> Result<Vec<Digest>, PolicyError> {
+pub(super) fn generations(root: &Path) -> Result<Vec<Digest>, PolicyError> {
     let entries = match fs::read_dir(root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(PolicyError::io(root))?,
@@ -483,8 +555,8 @@ fn remove_leftovers(root: &Path) -> Result<(), PolicyError> {
 }
 
 /// A line of the pointer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Current {
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Current {
     pub generation: Digest,
     /// For whose questions; `None`: for those that are compared by their words alone.
     pub encoder: Option<Digest>,
@@ -499,12 +571,12 @@ pub(super) struct Pointed {
 }
 
 impl Pointed {
-    fn all(&self) -> impl Iterator<Item = &Current> {
+    pub fn all(&self) -> impl Iterator<Item = &Current> {
         std::iter::once(&self.newest).chain(&self.others)
     }
 }
 
-fn point(root: &Path, all: &Pointed) -> Result<(), PolicyError> {
+pub(super) fn point(root: &Path, all: &Pointed) -> Result<(), PolicyError> {
     let current = root.join(CURRENT);
     let line = |one: &Current| match &one.encoder {
         Some(encoder) => format!("{} {encoder}\n", one.generation),

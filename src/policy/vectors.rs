@@ -291,7 +291,7 @@ mod tests {
         assert!(pack.pieces(1).is_empty() && pack.pieces(9).is_empty());
         assert!(Arc::ptr_eq(&pack, &shelf.pack(&digest).unwrap()));
 
-        assert_eq!(there(folder.path()).unwrap(), [digest.clone()]);
+        assert_eq!(there(folder.path()).unwrap(), std::slice::from_ref(&digest));
         let file = folder.path().join(path(&digest));
         let mut bytes = fs::read(&file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

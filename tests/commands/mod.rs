@@ -1,9 +1,11 @@
 //! The program as a person or a script runs it.
 
+mod attachments;
 mod audit;
 mod evaluate;
 mod lookup;
 mod models;
+mod origin;
 mod stop;
 mod witness;
 

@@ -2,7 +2,7 @@
 
 mod hostile;
 mod limits;
-pub mod made;
+pub(crate) mod made;
 mod office;
 mod pdfs;
 mod scans;

@@ -76,6 +76,7 @@ mod ledgers;
 mod message;
 mod nodes;
 mod plans;
+mod retention;
 mod sagas;
 mod simulated;
 mod variants;

@@ -143,7 +143,7 @@ fn development(
         let documents = distinct(passages.iter().map(|passage| passage.document.as_str()));
         own.push(place(&documents, &question.gold));
         let right = passages.first().is_some_and(|passage| {
-            let within = passage.section.iter().any(|heading| *heading == question.section);
+            let within = passage.section.contains(&question.section);
             question.gold.contains(&passage.document) && (within || passage.title == question.section)
         });
         sections.push(right);

@@ -1,0 +1,95 @@
+//! A file that came with a message -> its text, and what staff is told about it.
+
+use super::accept::Limits;
+use super::document::{self, Attached, Text, Unreadable};
+
+/// A customer waits meanwhile: for one worker, in seconds.
+const SECONDS: u64 = 10;
+/// Pages without text that are recognised.
+const SCANS: usize = 3;
+/// Bytes of memory.
+const MEMORY: u64 = 256 << 20;
+
+/// What a file says, as far as it was read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReadFile {
+    pub text: String,
+    /// What was not read, and why.
+    pub notes: Vec<String>,
+}
+
+impl ReadFile {
+    /// Nothing of it.
+    pub fn unread(reason: &Unreadable) -> Self {
+        Self { text: String::new(), notes: vec![format!("not read: {reason}")] }
+    }
+}
+
+/// Reads a file in a worker (see `document`); whatever it is, the message that it came with is taken. Blocks.
+pub fn read_file(name: &str, bytes: &[u8], limits: &Limits) -> ReadFile {
+    let costs = document::Limits {
+        bytes: limits.attachment_bytes as u64,
+        memory: MEMORY,
+        seconds: SECONDS,
+        scans: SCANS,
+        attachments: limits.attachments,
+        ..document::Limits::default()
+    };
+    match document::read(bytes, name, &costs) {
+        Ok(text) => kept(text, limits.text_bytes),
+        Err(reason) => {
+            if matches!(reason, Unreadable::NotStarted { .. } | Unreadable::NotConfined { .. }) {
+                tracing::error!(%reason, "a customer's file was not read");
+            }
+            ReadFile::unread(&reason)
+        }
+    }
+}
+
+/// As much of it as an attachment may have.
+fn kept(text: Text, most: usize) -> ReadFile {
+    let mut file = ReadFile::default();
+    put(&mut file, text);
+    if file.text.len() > most {
+        file.text.truncate(file.text.floor_char_boundary(most));
+        file.notes.push(format!("only the first {most} bytes of its text are kept"));
+    }
+    file
+}
+
+/// What came with an e-mail stands behind it, under its name.
+fn put(file: &mut ReadFile, Text { text, attachments, notes, .. }: Text) {
+    file.text.push_str(&text);
+    file.notes.extend(notes);
+    for Attached { name, read } in attachments {
+        match read {
+            Ok(inner) => {
+                file.text.push_str(&format!("\n\n## {name}\n\n"));
+                put(file, inner);
+            }
+            Err(reason) => file.notes.push(format!("`{name}` in it is not read: {reason}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str, attachments: Vec<Attached>) -> Text {
+        Text { text: text.to_owned(), attachments, ..Text::default() }
+    }
+
+    #[test]
+    fn an_emails_files_stand_behind_it_and_what_is_too_long_is_cut_between_characters() {
+        let inner = Attached { name: "a.pdf".to_owned(), read: Ok(text("Gebühr", Vec::new())) };
+        let empty = Attached { name: "b.pdf".to_owned(), read: Err(Unreadable::Encrypted) };
+        let email = || text("Guten Tag", vec![inner.clone(), empty.clone()]);
+        let whole = kept(email(), 1000);
+        assert_eq!(whole.text, "Guten Tag\n\n## a.pdf\n\nGebühr");
+        assert!(whole.notes.len() == 1 && whole.notes[0].starts_with("`b.pdf` in it is not read"));
+        let up_to_umlaut = whole.text.find('ü').unwrap() + 1;
+        let cut = kept(email(), up_to_umlaut);
+        assert!(cut.text.ends_with("Geb") && cut.notes[1].contains(&up_to_umlaut.to_string()), "{cut:?}");
+    }
+}
