@@ -145,7 +145,9 @@ impl Cases {
             let open_days = self.pack().service.open_days;
             let mut needed = generations::needed(&self.parts().ledger, open_days)?;
             needed.insert(self.parts().generation().digest().clone());
-            Ok(policy::forget(self.parts().policies.state(), before, &needed)?)
+            let gone = policy::forget(self.parts().policies.state(), before, &needed)?;
+            generations::note_let_go(&self.parts().ledger, &self.digests(), &gone)?;
+            Ok(gone)
         })
     }
 
