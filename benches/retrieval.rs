@@ -183,15 +183,19 @@ fn search(file: &Path, asked: &Path, folder: &Path) -> Value {
     let published = policy::publish(&state, &all, options(&full), &|_, _| {}).unwrap();
     let generation = policy::open_generation(&state, published.generation.as_str()).unwrap();
     let plain = Plain::new(&all);
-    let mut times: [Vec<f64>; 5] = Default::default();
+    let mut times: [Vec<f64>; 6] = Default::default();
     for round in 0..=ROUNDS {
         for question in &asked {
+            let best = generation.search(question, Some(&full)).unwrap().passages.swap_remove(0);
+            let pair = format!("{} {}", question.text, best.text);
             let each = [
                 timed(|| black_box(plain.search(&question.text))).1,
                 timed(|| black_box(full.embedded(&[&question.text]).unwrap())).1,
                 timed(|| black_box(generation.search(question, None).unwrap())).1,
                 timed(|| black_box(generation.search(question, Some(&vectors)).unwrap())).1,
                 timed(|| black_box(generation.search(question, Some(&full)).unwrap())).1,
+                // What a head that judges a question and a passage read together would cost for each.
+                timed(|| black_box(full.embedded(&[&pair]).unwrap())).1,
             ];
             // The first round warms up.
             if round > 0 {
@@ -208,6 +212,8 @@ fn search(file: &Path, asked: &Path, folder: &Path) -> Value {
         "words": summary(times[2].clone()),
         "without_rerank": summary(times[3].clone()),
         "whole": summary(times[4].clone()),
+        "pair": summary(times[5].clone()),
+        "pairs_in_the_time_of_the_rerank": (mean(4) - mean(3)) / mean(5),
         "whole_over_tantivy": mean(4) / mean(0),
         "words_over_tantivy": mean(2) / mean(0),
         "without_rerank_over_encoder": mean(3) / mean(1),

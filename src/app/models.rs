@@ -67,7 +67,9 @@ pub fn search(place: &Place, options: Train) -> Result<(), Failure> {
     let mut recipe = search::run::Recipe::default();
     recipe.epochs = options.epochs.unwrap_or(recipe.epochs);
     recipe.seed = options.seed.unwrap_or(recipe.seed);
+    let settings = Settings::read(&place.config)?;
     let asked = search::Options {
+        policies: settings.beside(&settings.policies.documents),
         start,
         out: options.out,
         data,

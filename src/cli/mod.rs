@@ -244,7 +244,8 @@ pub struct Search {
     /// Most passages a question, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub top: u64,
-    /// Most passages of one document, 0: any number; default: one, and one more for every 20 that it has.
+    /// Most passages of one document, each of another section; 0: any number of any. By default a further section of a
+    /// document has to be better than those of others, by more for each.
     #[arg(long, value_name = "N")]
     pub each: Option<usize>,
     /// `public`, `internal` for what is public and for all of the bank, a role's name for what is for that role, too,

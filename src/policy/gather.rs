@@ -5,7 +5,7 @@ use super::document::{Document, Draft, Format, Written, conflicts};
 use super::error::{Flaw, PolicyError};
 use super::front_matter;
 use crate::base::{Digest, Language};
-use crate::intake::document as intake;
+use crate::intake::{detect, document as intake};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -285,7 +285,16 @@ fn foreign(
         one_line.trim().chars().take(LONGEST_TITLE).collect::<String>()
     });
     own("title", title.filter(|title| !title.is_empty()), &mut fields);
-    own("language", language.filter(|code| Language::parse(code).is_some()), &mut fields);
+    let claimed = language.and_then(|code| Language::parse(&code));
+    let spoken = spoken(&text, claimed);
+    if let (Some(claimed), Some(spoken), None) = (claimed, spoken, given.get("language"))
+        && claimed != spoken
+    {
+        notes.push(format!(
+            "{name}: the file says that its language is `{claimed}`; its text is in `{spoken}`"
+        ));
+    }
+    own("language", spoken.map(|language| language.to_string()), &mut fields);
     Ok(Draft {
         file: file.to_path_buf(),
         line: 1,
@@ -299,6 +308,15 @@ fn foreign(
         notes,
         body: text,
     })
+}
+
+/// With fewer letters a text does not tell its language.
+const ENOUGH_LETTERS: usize = 200;
+
+/// The language of a text. What a file says of it is what the program that wrote it was set to.
+fn spoken(text: &str, claimed: Option<Language>) -> Option<Language> {
+    let letters = text.chars().filter(|c| c.is_alphabetic()).take(ENOUGH_LETTERS).count();
+    if letters < ENOUGH_LETTERS { claimed } else { Some(detect(text, claimed.unwrap_or(Language::En))) }
 }
 
 fn lines(file: &Path, text: &str, given: &Fields) -> Drafts {
@@ -361,6 +379,15 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         gather(&[folder.path().to_path_buf()], Language::De, &|_, _| {})
+    }
+
+    #[test]
+    fn the_text_tells_its_language_before_the_file_does() {
+        let german = "Die Gebühr für eine Überweisung ins Ausland beträgt zehn Euro. ".repeat(6);
+        assert_eq!(spoken(&german, Some(Language::En)), Some(Language::De));
+        assert_eq!(spoken(&german, None), Some(Language::De));
+        assert_eq!(spoken("Die Gebühr", Some(Language::En)), Some(Language::En));
+        assert_eq!(spoken("Die Gebühr", None), None);
     }
 
     #[test]

@@ -40,6 +40,12 @@ impl Asked {
         self.words.values().sum()
     }
 
+    /// Of a word of the question, the rarest of its parts; 0 where it is no word that is looked up.
+    pub fn rarity_of(&mut self, word: &str) -> f64 {
+        let parts = self.analysis.words(word);
+        parts.iter().filter_map(|part| self.words.get(part)).copied().fold(0.0, f64::max)
+    }
+
     /// The share of it whose words stand in a text, 0..=1.
     pub fn covered_by(&mut self, text: &str) -> f64 {
         let there: BTreeSet<String> = self.analysis.words(text).into_iter().collect();

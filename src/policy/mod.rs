@@ -22,6 +22,7 @@ pub mod grounds;
 mod invert;
 mod lexical;
 mod live;
+mod nearness;
 mod preview;
 mod publish;
 mod search;
@@ -37,12 +38,13 @@ pub use gather::{Gathered, gather, most_bytes, upload};
 pub use generation::{Generation, Manifest};
 pub use grounds::{Audience, Clearance, Grounds, Passage, Sentence};
 pub use live::Policies;
+pub use nearness::{Compared, Nearness, OTHER_LANGUAGE, Ranked, signs};
 pub use preview::{Preview, preview};
 pub use publish::{
     Following, Listed, Options, Published, RolledBack, Verified, amend, amended, follow, forget, index, list,
     open_generation, publish, rollback, verify,
 };
-pub use search::{Nearness, PASSAGES_A_PLACE, Question, signs};
+pub use search::{PASSAGES_A_PLACE, Question};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::error::PolicyError;
 use super::generation::{Generation, Place, Vectors};
 use super::grounds::{Clearance, Grounds, Passage};
 use super::lexical::Asked;
+use super::nearness::{Compared, Nearness, Ranked, signs};
 use super::sentences;
 use crate::base::{Language, Probability};
 use crate::intake::detect;
@@ -29,9 +30,12 @@ const BY_WORDS: usize = 1_000;
 /// Passages that are compared piece by piece, at least: half of them the best by their words, half by their vectors.
 const COMPARED: usize = 100;
 
-/// A passage in another language than the question's has to be nearer by this much: where both are there, people want
-/// their own.
-const OTHER_LANGUAGE: f64 = 0.1;
+/// A further section of a document has to be better by this much for each that comes before it (by this share of the
+/// best, where words alone are compared): what else there is to read is worth more than more of the same.
+const FURTHER: f64 = 0.15;
+
+/// The inverse document frequency of a word that is everywhere, or no word.
+const LEAST_RARE: f64 = 1.0;
 
 /// From this probability on a question counts as answered.
 const ANSWERED: f64 = 0.5;
@@ -59,8 +63,8 @@ pub struct Question {
     pub product: Option<String>,
     /// Most passages wanted, 1..=100; values outside become the nearest bound.
     pub top: usize,
-    /// Most passages of one document, each of another section; 0: any number of any; `None`: one, and one more for every [`PASSAGES_A_PLACE`] that it
-    /// has, so that a short document leaves room for others and a long one counts as several.
+    /// Most passages of one document, each of another section; 0: any number of any; `None`: as many as are much better
+    /// than those of others. A document that is [`PASSAGES_A_PLACE`] times as long counts as several.
     pub each: Option<usize>,
 }
 
@@ -77,19 +81,6 @@ impl Question {
             false => Cow::Owned(format!("{} ({})", self.text, self.about.join(", "))),
         }
     }
-}
-
-/// How near a passage is to a question.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Nearness {
-    /// Its BM25 score; 0 where it shares no word with the question.
-    pub words: f64,
-    /// The cosine of their vectors.
-    pub vector: f64,
-    /// The mean over the question's pieces of the cosine of the nearest piece.
-    pub pieces: f64,
-    /// The mean over the quarter of them for which it is least: what the passage does not speak of.
-    pub weakest: f64,
 }
 
 impl Generation {
@@ -119,7 +110,8 @@ impl Generation {
                 (passages, answerable, answerable.get() >= ANSWERED)
             }
             _ => {
-                let chosen = self.chosen(question, by_words).into_iter();
+                let further = FURTHER * by_words.first().map_or(0.0, |(_, best)| *best);
+                let chosen = self.chosen(question, by_words, further).into_iter();
                 let passages: Vec<Passage> = chosen
                     .filter_map(|(number, score)| self.passage(self.places.get(number)?, score))
                     .collect();
@@ -142,17 +134,15 @@ impl Generation {
     ///
     /// # Errors
     /// As `search`.
-    pub fn nearness(
-        &self,
-        question: &Question,
-        models: &Understanding,
-    ) -> Result<BTreeMap<usize, Nearness>, PolicyError> {
-        let Some(vectors) = &self.vectors else { return Ok(BTreeMap::new()) };
-        let asked = self.asked(question)?;
+    pub fn nearness(&self, question: &Question, models: &Understanding) -> Result<Compared, PolicyError> {
+        let Some(vectors) = &self.vectors else { return Ok(Compared::default()) };
+        let mut asked = self.asked(question)?;
         let by_words = self.by_words(question, &asked, (BY_WORDS, false))?;
         let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
-        Ok(self.near(question, (vectors, models), &embedded, (by_words, true)))
+        let weights = piece_weights(question, models, &mut asked)?;
+        let near = self.near(question, (vectors, models), (&embedded, Some(&weights)), &by_words);
+        Ok(Compared { weights, near })
     }
 
     /// For each of these passages, by their numbers, the share of what the question's words tell whose words stand
@@ -184,28 +174,28 @@ impl Generation {
         let embedded = models.embedded(&[question.whole().as_ref()]).map_err(PolicyError::Encoder)?;
         let embedded = embedded.into_iter().next().unwrap_or_default();
         let weights = &models.calibration().search(question.spoken());
-        let near = self.near(question, (vectors, models), &embedded, (by_words, weights.pieces != 0.0));
-        let other = |passage: usize| {
-            let document = self.places.get(passage).and_then(|place| self.documents.get(place.document));
-            document.is_some_and(|document| document.language != question.spoken())
+        let pieces = match weights.pieces {
+            0.0 => None,
+            _ => Some(piece_weights(question, models, asked)?),
         };
-        let score = |passage: usize, near: &Nearness| {
-            let score = weights.score(near.words, near.vector, near.pieces);
-            if other(passage) { score - OTHER_LANGUAGE } else { score }
-        };
+        let near = self.near(question, (vectors, models), (&embedded, pieces.as_deref()), &by_words);
         let mut ranked: Vec<(usize, f64)> =
-            near.iter().map(|(passage, near)| (*passage, score(*passage, near))).collect();
+            near.iter().map(|(passage, near)| (*passage, near.score(weights))).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let answerable = match ranked.first().and_then(|(best, _)| near.get(best).zip(self.places.get(*best)))
-        {
-            Some((best, place)) => {
-                let scores: Vec<f64> = ranked.iter().map(|(_, score)| *score).collect();
-                weights.answerable(&signs(best, &scores, self.covered(asked, place)))
+        let of = |(passage, score): &(usize, f64)| {
+            let (near, place) = (near.get(passage)?, self.places.get(*passage)?);
+            Some(Ranked { document: place.document, near, score: *score })
+        };
+        let answerable = match ranked.first().and_then(|(best, _)| self.places.get(*best)) {
+            Some(place) => {
+                let compared: Vec<Ranked> = ranked.iter().filter_map(of).collect();
+                let covered = self.covered(asked, place);
+                weights.answerable(&signs(&pieces.unwrap_or_default(), &compared, covered))
             }
             None => Probability::ZERO,
         };
         let mut passages = Vec::new();
-        for (number, score) in self.chosen(question, ranked) {
+        for (number, score) in self.chosen(question, ranked, FURTHER) {
             let Some(place) = self.places.get(number) else { continue };
             let (Some(document), Some(mut passage)) =
                 (self.documents.get(place.document), self.passage(place, score))
@@ -226,13 +216,13 @@ impl Generation {
         vectors.pieces(place.document, passage - first)
     }
 
-    /// How near the passages are that are worth comparing.
+    /// How near the passages are that are worth comparing; piece by piece where the pieces have `weights`.
     fn near(
         &self,
         question: &Question,
         (vectors, models): (&Vectors, &Understanding),
-        embedded: &Embedded,
-        (by_words, compared): (Vec<(usize, f64)>, bool),
+        (embedded, weights): (&Embedded, Option<&[f64]>),
+        by_words: &[(usize, f64)],
     ) -> BTreeMap<usize, Nearness> {
         let kernel = models.model().kernel();
         let mut cosines: Vec<(usize, i32)> = Vec::with_capacity(self.places.len());
@@ -251,47 +241,52 @@ impl Generation {
         }
         let candidates = cosines.iter().map(|(passage, _)| *passage);
         let candidates = candidates.chain(by_words.iter().take(wanted).map(|(passage, _)| *passage));
+        let spoken = question.spoken();
         let mut near = BTreeMap::new();
         for passage in candidates {
             let Some(place) = self.places.get(passage) else { continue };
-            let pieces = if compared { self.pieces(vectors, passage, place) } else { &[] };
-            let cosines = search::nearest(kernel, embedded, pieces);
-            let mut cosines = cosines;
-            cosines.sort_by(f64::total_cmp);
-            let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
-            let quarter = cosines.get(..cosines.len().div_ceil(4)).unwrap_or_default();
-            near.insert(
-                passage,
-                Nearness {
-                    words: words.get(&passage).copied().unwrap_or(0.0),
-                    vector: by_number.get(&passage).map_or(0.0, |sum| search::cosine(*sum)),
-                    pieces: mean(&cosines),
-                    weakest: mean(quarter),
-                },
-            );
+            let each = match weights {
+                Some(_) => search::nearest(kernel, embedded, self.pieces(vectors, passage, place)),
+                None => Vec::new(),
+            };
+            let weighted =
+                each.iter().zip(weights.unwrap_or_default()).map(|(cosine, weight)| cosine * weight);
+            let nearness = Nearness {
+                words: words.get(&passage).copied().unwrap_or(0.0),
+                vector: by_number.get(&passage).map_or(0.0, |sum| search::cosine(*sum)),
+                pieces: weighted.sum(),
+                each,
+                foreign: self.documents.get(place.document).is_some_and(|one| one.language != spoken),
+            };
+            near.insert(passage, nearness);
         }
         near
     }
 
-    /// The first of the ranked passages, at most so many of one document.
-    fn chosen(&self, question: &Question, mut ranked: Vec<(usize, f64)>) -> Vec<(usize, f64)> {
+    /// The first of the ranked passages, each of another section unless any are wanted.
+    fn chosen(&self, question: &Question, ranked: Vec<(usize, f64)>, further: f64) -> Vec<(usize, f64)> {
         let mut taken: HashMap<usize, usize> = HashMap::new();
         let mut sections: HashSet<(usize, &[String])> = HashSet::new();
-        ranked.retain(|(passage, _)| {
-            let Some(place) = self.places.get(*passage) else { return false };
+        // The score that decides the place, and what is ranked.
+        let mut placed: Vec<(f64, (usize, f64))> = Vec::with_capacity(ranked.len());
+        for (passage, score) in ranked {
+            let Some(place) = self.places.get(passage) else { continue };
             if question.each != Some(0) && !sections.insert((place.document, &place.section)) {
-                return false;
+                continue;
             }
-            let count = taken.entry(place.document).or_default();
-            *count += 1;
+            let before = taken.entry(place.document).or_default();
             let passages = self.passages.get(place.document).map_or(0, ExactSizeIterator::len);
+            let share = *before as f64 / (1.0 + passages as f64 / PASSAGES_A_PLACE as f64);
+            *before += 1;
             match question.each {
-                Some(most) => most == 0 || *count <= most,
-                None => *count <= 1 + passages / PASSAGES_A_PLACE,
+                Some(most) if most > 0 && *before > most => {}
+                Some(_) => placed.push((score, (passage, score))),
+                None => placed.push((score - further * share, (passage, score))),
             }
-        });
-        ranked.truncate(question.top.clamp(1, MOST_PASSAGES));
-        ranked
+        }
+        placed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.0.cmp(&b.1.0)));
+        placed.truncate(question.top.clamp(1, MOST_PASSAGES));
+        placed.into_iter().map(|(_, one)| one).collect()
     }
 
     fn passage(&self, place: &Place, score: f64) -> Option<Passage> {
@@ -338,13 +333,26 @@ impl Generation {
     }
 }
 
-/// What tells whether the best passage answers: how near it is, how much it stands out, and which share of what the
-/// question's words tell stands in it. `score`s are those of the passages in their order.
-pub fn signs(best: &Nearness, scores: &[f64], covered: f64) -> [f64; 5] {
-    let next = scores.get(1..scores.len().min(1 + JUDGED)).unwrap_or_default();
-    let stands_out = match scores.first() {
-        Some(first) if !next.is_empty() => first - next.iter().sum::<f64>() / next.len() as f64,
-        _ => 0.0,
-    };
-    [best.vector, best.pieces, best.weakest, stands_out, covered]
+/// How much each piece of a question counts: as its word is rare, at least [`LEAST_RARE`]; the special pieces as much as
+/// the others do in the mean. Their sum is 1.
+fn piece_weights(
+    question: &Question,
+    models: &Understanding,
+    asked: &mut BTreeMap<Language, Asked>,
+) -> Result<Vec<f64>, PolicyError> {
+    let text = question.whole();
+    let read = models.tokens().read_first(&text, search::REACH).map_err(PolicyError::Encoder)?;
+    let mut weights = vec![0.0; read.ids.len()];
+    for word in &read.words {
+        let Some(letters) = characters(&text, word.start, word.end) else { continue };
+        let rarity = asked.values_mut().map(|asked| asked.rarity_of(letters)).fold(f64::INFINITY, f64::min);
+        let weight = if rarity.is_finite() { rarity.max(LEAST_RARE) } else { LEAST_RARE };
+        weights.get_mut(word.pieces.clone()).into_iter().flatten().for_each(|own| *own = weight);
+    }
+    let counted: Vec<f64> = weights.iter().copied().filter(|weight| *weight > 0.0).collect();
+    let mean = counted.iter().sum::<f64>() / counted.len().max(1) as f64;
+    let mean = if mean > 0.0 { mean } else { 1.0 };
+    weights.iter_mut().filter(|weight| **weight == 0.0).for_each(|weight| *weight = mean);
+    let sum: f64 = weights.iter().sum();
+    Ok(weights.into_iter().map(|weight| weight / sum).collect())
 }

@@ -6,7 +6,8 @@ use super::material::{Asked, Collection};
 use super::run::asked;
 use crate::base::Language;
 use crate::learning::error::LearningError;
-use crate::policy::{Generation, Nearness, PASSAGES_A_PLACE, PassageText, signs};
+use crate::planning::bare;
+use crate::policy::{Generation, Nearness, OTHER_LANGUAGE, PASSAGES_A_PLACE, PassageText, Ranked, signs};
 use crate::understanding::Understanding;
 use crate::understanding::search::SearchWeights;
 use std::collections::BTreeMap;
@@ -33,11 +34,15 @@ pub struct Candidate {
     pub covered: f64,
     /// Of the very section that the answer stands in.
     pub same: bool,
+    /// Of the document that answers, or of the same one in another language.
+    pub kin: bool,
 }
 
 /// A question and what was compared with it.
 pub struct Case<'a> {
     pub asked: &'a Asked,
+    /// How much each of its pieces counts.
+    pub weights: Vec<f64>,
     pub candidates: Vec<Candidate>,
     /// The document is so long that only the right section of it answers.
     pub long: bool,
@@ -60,19 +65,26 @@ pub fn cases<'a>(
     let mut cases = Vec::new();
     for question in collection.questions.iter().filter(|question| wanted(question)) {
         let near = generation.nearness(&asked(&question.query), models);
-        let near = near.map_err(|error| LearningError::Broken(error.to_string()))?;
-        let numbers: Vec<usize> = near.keys().copied().collect();
+        let compared = near.map_err(|error| LearningError::Broken(error.to_string()))?;
+        let numbers: Vec<usize> = compared.near.keys().copied().collect();
         let covered = generation.coverage(&asked(&question.query), &numbers);
         let covered = covered.map_err(|error| LearningError::Broken(error.to_string()))?;
         let candidate = |((passage, near), covered): ((usize, Nearness), f64)| {
             let PassageText { document, section, .. } = collection.passages.get(passage)?;
             let right = collection.passages.get(question.passage)?;
             let same = right.document == *document && right.section == *section;
-            Some(Candidate { document: *document, passage, near, covered, same })
+            let named = |document: usize| collection.documents.get(document).map(|one| bare(&one.id));
+            let kin = named(*document) == named(question.document);
+            Some(Candidate { document: *document, passage, near, covered, same, kin })
         };
         let own = collection.passages.iter().filter(|passage| passage.document == question.document).count();
-        let candidates = near.into_iter().zip(covered).filter_map(candidate).collect();
-        cases.push(Case { asked: question, candidates, long: own > PASSAGES_A_PLACE });
+        let candidates = compared.near.into_iter().zip(covered).filter_map(candidate).collect();
+        cases.push(Case {
+            asked: question,
+            weights: compared.weights,
+            candidates,
+            long: own > PASSAGES_A_PLACE,
+        });
     }
     Ok(cases)
 }
@@ -129,12 +141,14 @@ fn ranking(cases: &[&Case]) -> SearchWeights {
     let mut w = [10.0, 10.0, 10.0];
     for step in 0..400 {
         let mut gradient = [0.0; 3];
+        // The weights of the cosines are brought to a sum of 2 afterwards.
+        let foreign = OTHER_LANGUAGE * (w[1] + w[2]) / 2.0;
         for case in cases {
-            let scores: Vec<f64> = case
-                .candidates
-                .iter()
-                .map(|c| features(&c.near).iter().zip(&w).zip(SCALE).map(|((f, w), s)| f * w * s).sum())
-                .collect();
+            let score = |near: &Nearness| {
+                let score: f64 = features(near).iter().zip(&w).zip(SCALE).map(|((f, w), s)| f * w * s).sum();
+                if near.foreign { score - foreign } else { score }
+            };
+            let scores: Vec<f64> = case.candidates.iter().map(|c| score(&c.near)).collect();
             let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let all: f64 = scores.iter().map(|s| (s - top).exp()).sum();
             let is_right = |c: &Candidate| case.is_right(c);
@@ -177,45 +191,64 @@ fn ranked<'a>(
     candidates: impl Iterator<Item = &'a Candidate>,
     weights: &SearchWeights,
 ) -> Vec<(&'a Candidate, f64)> {
-    let score = |near: &Nearness| weights.score(near.words, near.vector, near.pieces);
-    let mut ranked: Vec<(&Candidate, f64)> = candidates.map(|c| (c, score(&c.near))).collect();
+    let mut ranked: Vec<(&Candidate, f64)> = candidates.map(|c| (c, c.near.score(weights))).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.passage.cmp(&b.0.passage)));
     ranked
 }
 
+/// The share of the questions that are taken to have no answer. The more there are, the fewer count as answered; their
+/// order stays the same.
+const UNANSWERED: f64 = 0.25;
+
+/// What the weights of the signs may be: more of a question in a passage never tells against it, and what its document
+/// lacks never for it.
+const BOUNDS: [(f64, f64); 5] = {
+    const ANY: f64 = f64::INFINITY;
+    [(0.0, ANY), (0.0, ANY), (-ANY, 0.0), (-ANY, 0.0), (-ANY, ANY)]
+};
+
 /// Each question once as it is, and once without what answers it. Logistic regression on what is standardised.
 fn answerable(cases: &[&Case], weights: &SearchWeights) -> [f64; 6] {
-    let mut rows: Vec<([f64; 5], f64)> = Vec::new();
+    // What tells, whether the first passage answers, and how much the row counts.
+    let mut rows: Vec<([f64; 5], f64, f64)> = Vec::new();
     for case in cases {
+        let answers = |c: &Candidate| if case.long { case.is_right(c) } else { c.kin };
         let with = ranked(case.candidates.iter(), weights);
-        let right = with.first().is_some_and(|(best, _)| case.is_right(best));
-        let without = ranked(case.candidates.iter().filter(|c| !case.is_right(c)), weights);
-        for (ranked, there) in [(with, right), (without, false)] {
-            let scores: Vec<f64> = ranked.iter().map(|(_, score)| *score).collect();
+        let right = with.first().is_some_and(|(best, _)| answers(best));
+        let without = ranked(case.candidates.iter().filter(|c| !answers(c)), weights);
+        for (ranked, there, counts) in [(with, right, 1.0 - UNANSWERED), (without, false, UNANSWERED)] {
+            let compared: Vec<Ranked> = ranked
+                .iter()
+                .map(|(c, score)| Ranked { document: c.document, near: &c.near, score: *score })
+                .collect();
             if let Some((best, _)) = ranked.first() {
-                rows.push((signs(&best.near, &scores, best.covered), if there { 1.0 } else { 0.0 }));
+                let told = signs(&case.weights, &compared, best.covered);
+                rows.push((told, if there { 1.0 } else { 0.0 }, counts));
             }
         }
     }
     let n = rows.len().max(1) as f64;
-    let mean: [f64; 5] = std::array::from_fn(|at| rows.iter().map(|(x, _)| x[at]).sum::<f64>() / n);
+    let mean: [f64; 5] = std::array::from_fn(|at| rows.iter().map(|(x, ..)| x[at]).sum::<f64>() / n);
     let spread: [f64; 5] = std::array::from_fn(|at| {
-        let square = rows.iter().map(|(x, _)| (x[at] - mean[at]).powi(2)).sum::<f64>() / n;
+        let square = rows.iter().map(|(x, ..)| (x[at] - mean[at]).powi(2)).sum::<f64>() / n;
         square.sqrt().max(1e-6)
     });
     let (mut base, mut w) = (0.0, [0.0; 5]);
     for step in 0..2_000 {
         let (mut by_base, mut gradient) = (0.0, [0.0; 5]);
-        for (x, y) in &rows {
+        for (x, y, counts) in &rows {
             let x: [f64; 5] = std::array::from_fn(|at| (x[at] - mean[at]) / spread[at]);
             let z: f64 = base + x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>();
-            let error = y - 1.0 / (1.0 + (-z).exp());
+            let error = 2.0 * counts * (y - 1.0 / (1.0 + (-z).exp()));
             by_base += error;
             gradient.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
         }
         let rate = 2.0 * (1.0 - f64::from(step) / 2_000.0) / n;
         base += rate * by_base;
-        w.iter_mut().zip(gradient).for_each(|(w, g)| *w += rate * g);
+        w.iter_mut()
+            .zip(gradient)
+            .zip(BOUNDS)
+            .for_each(|((w, g), (low, high))| *w = (*w + rate * g).clamp(low, high));
     }
     let scaled: [f64; 5] = std::array::from_fn(|at| w[at] / spread[at]);
     let shift: f64 = scaled.iter().zip(&mean).map(|(w, mean)| w * mean).sum();

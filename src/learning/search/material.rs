@@ -56,26 +56,44 @@ impl Collection {
     }
 }
 
-/// A collection's name, the documents' place below the data folder, and the files of questions.
-const SETS: [(&str, &str, &[&str]); 2] = [
-    ("tau_banking", "tau_banking/documents.jsonl", &["tau_banking.en.jsonl", "tau_banking.de.jsonl"]),
-    ("german_law", "german_law", &["german_law.de.jsonl"]),
+/// A collection's name, the documents' place below the data folder (`None`: the sample policies), the language of
+/// documents that do not say theirs, and the files of questions.
+type Set = (&'static str, Option<&'static str>, Language, &'static [&'static str]);
+const SETS: [Set; 3] = [
+    (
+        "tau_banking",
+        Some("tau_banking/documents.jsonl"),
+        Language::En,
+        &["tau_banking.en.jsonl", "tau_banking.de.jsonl"],
+    ),
+    ("german_law", Some("german_law"), Language::De, &["german_law.de.jsonl"]),
+    ("policies", None, Language::En, &["policies.de.jsonl", "policies.en.jsonl"]),
 ];
 
-/// Everything that there is to train on; what is not in the data folder is told to `note` and left out.
+/// Where documents and questions are.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// Public sets.
+    pub data: &'a Path,
+    /// The project's own lines (models/data).
+    pub own: &'a Path,
+    /// The sample policies.
+    pub policies: &'a Path,
+}
+
+/// Everything that there is to train on and to fit by; what is not there is told to `note` and left out.
 ///
 /// # Errors
 /// A file that cannot be read, or a question about nothing.
-pub fn read(data: &Path, own: &Path, note: &mut dyn FnMut(&str)) -> Result<Vec<Collection>, LearningError> {
+pub fn read(places: Places, note: &mut dyn FnMut(&str)) -> Result<Vec<Collection>, LearningError> {
     let mut all = Vec::new();
-    for (name, documents, files) in SETS {
-        let path = data.join(documents);
+    for (name, documents, language, files) in SETS {
+        let path = documents.map_or_else(|| places.policies.to_path_buf(), |below| places.data.join(below));
         if !path.exists() {
-            note(&format!("skipped {name}: not in the data folder"));
+            note(&format!("skipped {name}: {} is not there", path.display()));
             continue;
         }
-        let files = files.iter().map(|file| own.join("questions").join(file)).collect::<Vec<_>>();
-        let language = if name == "german_law" { Language::De } else { Language::En };
+        let files = files.iter().map(|file| places.own.join("questions").join(file)).collect::<Vec<_>>();
         all.push(collection(name, &[path], language, &files)?);
     }
     Ok(all)

@@ -2,7 +2,7 @@
 //! rounds of training; at the end its weights are fitted.
 
 use super::fit::{self, Judged};
-use super::material::{self, Collection};
+use super::material::{self, Collection, Places};
 use super::student::{Batch, Below, Losses, Student};
 use crate::base::Digest;
 use crate::base::{Language, Timestamp};
@@ -31,12 +31,20 @@ pub struct Options {
     pub data: PathBuf,
     /// The project's own lines (models/data).
     pub own: PathBuf,
+    /// The sample policies: weights are fitted by questions about them, too.
+    pub policies: PathBuf,
     /// The pack (config).
     pub config: PathBuf,
     /// What is built between the rounds goes here; outside of the repository.
     pub work: PathBuf,
     pub threads: usize,
     pub recipe: Recipe,
+}
+
+impl Options {
+    pub fn places(&self) -> Places<'_> {
+        Places { data: &self.data, own: &self.own, policies: &self.policies }
+    }
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -102,7 +110,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(String)) -> Result<Traine
     let schema = Schema::read(&options.config)?;
     let opened = bundle::open(&options.start)?;
     let tokens = Tokens::from_bytes(&opened.tokenizer, POSITIONS)?;
-    let collections = material::read(&options.data, &options.own, &mut |note| progress(note.to_owned()))?;
+    let collections = material::read(options.places(), &mut |note| progress(note.to_owned()))?;
     let student = Student::new(&quantise::full(&opened.weights)?, options.recipe.seed)?;
     let width = opened.weights.matrices.get("encoder.words").map_or(0, |rows| rows.columns);
     let below = Below::new(Int8::new(&mut opened.weights.clone(), Kernel::best())?, width);
@@ -261,10 +269,8 @@ fn mine(built: &Built, collections: &[Collection], examples: &mut [Example]) -> 
         let near = generation.nearness(&asked(&question.query), &built.models);
         let near = near.map_err(|error| LearningError::Broken(error.to_string()))?;
         let weights = SearchWeights::default();
-        let mut ranked: Vec<(usize, f64)> = near
-            .iter()
-            .map(|(at, near)| (*at, weights.score(near.words, near.vector, near.pieces)))
-            .collect();
+        let mut ranked: Vec<(usize, f64)> =
+            near.near.iter().map(|(at, near)| (*at, near.score(&weights))).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let answer = collection.answer(question);
         let wrong = ranked.into_iter().map(|(at, _)| at).filter(|at| {

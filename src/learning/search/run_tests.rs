@@ -33,6 +33,7 @@ fn options(folder: &Path, epochs: f64) -> Options {
         out: folder.join("out"),
         data: folder.join("data"),
         own: folder.join("own"),
+        policies: folder.join("policies"),
         config: root.join("config"),
         work: folder.join("work"),
         threads: 2,
@@ -75,7 +76,7 @@ fn made_up_words_lead_to_their_documents_and_readings_stay_as_they_were() {
     }
     // The words are in no document: the search must have learned them.
     let models = Understanding::load(&options.out, &Schema::read(&options.config).unwrap()).unwrap();
-    let collections = material::read(&options.data, &options.own, &mut |_| {}).unwrap();
+    let collections = material::read(options.places(), &mut |_| {}).unwrap();
     let state = folder.path().join("state");
     generation(&state, &collections[0], &models).unwrap();
     let policies = Policies::open(&state).unwrap();
