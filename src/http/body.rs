@@ -120,12 +120,16 @@ impl Pairs {
     /// What is left.
     ///
     /// # Errors
-    /// 400 when one of the names is not known.
+    /// 400 when one of the names is not known, or has no value: what a document says of itself would be lost.
     pub fn rest(self, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
         if let Some(other) = self.0.keys().find(|name| !known.contains(&name.as_str())) {
             let shown: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
             let message = format!("the query has `{shown}`, which is not known");
             return Err(Refusal::bad("bad_query", message, "see /openapi.json for what is"));
+        }
+        if let Some((name, _)) = self.0.iter().find(|(_, value)| value.trim().is_empty()) {
+            let message = format!("`{name}` is empty");
+            return Err(Refusal::bad("bad_query", message, "give it a value, or leave it out"));
         }
         Ok(self.0)
     }

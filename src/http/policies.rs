@@ -234,13 +234,18 @@ async fn worked<T: Send + 'static>(
     api: &Arc<Api>,
     work: impl FnOnce(&Api) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Json<T>, Refusal> {
-    let permit = Arc::clone(&api.administration.at_once).acquire_owned().await;
-    let permit = permit.map_err(|error| Refusal::internal(&error))?;
-    looked(api, move |api| {
-        let _permit = permit;
-        behind(|| work(api)).map_err(|error| Refusal::internal(&error))?
-    })
-    .await
+    let api = Arc::clone(api);
+    // Also a change that waits for its turn is made when the caller has gone.
+    let done = tokio::spawn(async move {
+        let permit = Arc::clone(&api.administration.at_once).acquire_owned().await;
+        let permit = permit.map_err(|error| Refusal::internal(&error))?;
+        looked(&api, move |api| {
+            let _permit = permit;
+            behind(|| work(api)).map_err(|error| Refusal::internal(&error))?
+        })
+        .await
+    });
+    done.await.map_err(|error| Refusal::internal(&error))?
 }
 
 async fn generations(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {

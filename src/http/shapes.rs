@@ -600,6 +600,9 @@ struct Generation {
     passages: usize,
     /// Whose vectors its passages have; null where they are found by their words alone.
     encoder: Option<String>,
+    /// Why it cannot be searched, where its manifest is damaged.
+    #[schema(required = false)]
+    fault: Option<String>,
 }
 
 #[derive(ToSchema)]

@@ -46,10 +46,24 @@ pub fn read_file(name: &str, bytes: &[u8], limits: &Limits) -> ReadFile {
     }
 }
 
+/// Of one file.
+const MOST_NOTES: usize = 20;
+/// Bytes.
+const LONGEST_NOTE: usize = 400;
+
 /// As much of it as an attachment may have.
 fn kept(text: Text, most: usize) -> ReadFile {
     let mut file = ReadFile::default();
     put(&mut file, text);
+    // A file can be made to have a note on each of a million pages.
+    let more = file.notes.len().saturating_sub(MOST_NOTES);
+    file.notes.truncate(MOST_NOTES);
+    for note in &mut file.notes {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    }
+    if more > 0 {
+        file.notes.push(format!("and {more} more"));
+    }
     if file.text.len() > most {
         file.text.truncate(file.text.floor_char_boundary(most));
         file.notes.push(format!("only the first {most} bytes of its text are kept"));

@@ -178,15 +178,15 @@ fn cut_in(window: &str, start: usize, cuts: &[usize]) -> usize {
     found.unwrap_or(window.len())
 }
 
-/// Where the next passage begins, so that it repeats the last block of this one, or its last sentence; `None` where
-/// those are too long.
+/// Where the next passage begins, behind the beginning of this one, so that it repeats the last block of it, or its last
+/// sentence; `None` where those are too long.
 fn again_from(body: &str, piece: Range<usize>, cuts: &[usize]) -> Option<usize> {
     let text = body.get(piece.clone())?;
     let (window, _) = text.char_indices().rev().nth(REPEATED - 1)?;
     let inside = cuts.partition_point(|cut| *cut < piece.end);
     let block = cuts.get(..inside)?.last().filter(|cut| **cut >= piece.start + window);
     let sentence = || text.get(window..)?.find(". ").map(|at| piece.start + window + at + 2);
-    block.copied().or_else(sentence).filter(|from| *from < piece.end)
+    block.copied().filter(|from| *from > piece.start).or_else(sentence).filter(|from| *from < piece.end)
 }
 
 fn trimmed(body: &str, range: Range<usize>) -> Range<usize> {
@@ -265,6 +265,17 @@ mod tests {
             ("Zinsen", "> # kein Abschnitt"),
         ];
         assert_eq!(found, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn a_passage_that_would_be_repeated_whole_is_not() {
+        for first in [REPEATED - 1, REPEATED, REPEATED + 1] {
+            let body = format!("{}{}{}", "a".repeat(first), "\n".repeat(160), "Wort und Satz. ".repeat(120));
+            let found = of(Format::Markdown, "T", &body);
+            assert!((2..9).contains(&found.len()), "{first}: {}", found.len());
+        }
+        let body = format!("{}\n\n{}", "€".repeat(REPEATED), "Wort und Satz. ".repeat(120));
+        assert!(of(Format::Text, "T", &body).len() < 9);
     }
 
     #[test]

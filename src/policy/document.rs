@@ -229,9 +229,9 @@ fn audience_by_title(title: &str) -> Audience {
 /// The days, both inclusive, on which each document is in force.
 ///
 /// A document ends at its `valid_to`, and at the latest on the day before a document begins that
-/// supersedes it: one that names it in `supersedes`, or a later-beginning version of the same id. So two
-/// versions of one document are never in force on the same day. `None` where the document is never in
-/// force because its successor has no beginning.
+/// supersedes it: one that names it in `supersedes`, or a later-beginning version of the same id. Who names an id alone
+/// means those of its documents that do not begin later; a document of another id that says no beginning, all. So two versions of one document are never in force on the same
+/// day. `None` where the document is never in force because its successor begins no later.
 pub fn in_force(documents: &[Document]) -> Vec<Option<(Date, Date)>> {
     let begin = |document: &Document| document.valid_from.unwrap_or(Date::MIN);
     let mut successors: HashMap<&str, Vec<&Document>> = HashMap::new();
@@ -261,7 +261,10 @@ pub fn in_force(documents: &[Document]) -> Vec<Option<(Date, Date)>> {
 fn supersedes(new: &Document, old: &Document) -> bool {
     let is_itself = new.id == old.id && new.version == old.version;
     let named = match new.supersedes.as_deref().map(|s| s.split_once('@').unwrap_or((s, ""))) {
-        Some((id, "")) => id == old.id,
+        Some((id, "")) => {
+            let always = new.valid_from.is_none() && new.id != old.id;
+            id == old.id && (always || old.valid_from <= new.valid_from)
+        }
         Some((id, version)) => id == old.id && version == old.version,
         None => false,
     };
@@ -271,7 +274,7 @@ fn supersedes(new: &Document, old: &Document) -> bool {
 /// Versions of one id that would be in force on the same day, and ids that two documents share.
 pub fn conflicts(documents: &[(PathBuf, usize, Document)]) -> Vec<Flaw> {
     let mut seen: HashMap<(&str, &str), &Path> = HashMap::new();
-    let mut begins: HashMap<(&str, Option<Date>), &Document> = HashMap::new();
+    let mut begins: HashMap<(&str, Option<Date>), Vec<&Document>> = HashMap::new();
     let mut flaws = Vec::new();
     for (file, line, document) in documents {
         let flaw = |field: &str, value: &str, remedy: String| Flaw {
@@ -285,13 +288,15 @@ pub fn conflicts(documents: &[(PathBuf, usize, Document)]) -> Vec<Flaw> {
             let remedy =
                 format!("version `{}` of it is also in `{}`; change one", document.version, first.display());
             flaws.push(flaw("id", &document.id, remedy));
-        } else if let Some(other) = begins.insert((&document.id, document.valid_from), document)
-            && !supersedes(document, other)
-            && !supersedes(other, document)
-        {
+            continue;
+        }
+        let beside = begins.entry((&document.id, document.valid_from)).or_default();
+        let clashes = |other: &&&Document| !supersedes(document, other) && !supersedes(other, document);
+        if let Some(other) = beside.iter().find(clashes) {
             let remedy = format!("version `{}` of it begins on the same day; set valid_from", other.version);
             flaws.push(flaw("id", &document.id, remedy));
         }
+        beside.push(document);
     }
     flaws
 }
@@ -335,6 +340,36 @@ pub(super) mod tests {
         documents[2].supersedes = Some("fees@2".to_owned());
         assert_eq!(in_force(&documents)[1], None);
         assert!(in_force(&documents)[0].is_some());
+    }
+
+    #[test]
+    fn an_id_alone_ends_what_begins_earlier() {
+        let day = |text| parse_date(text).unwrap();
+        let mut documents = [
+            document("fees", "1", "2024-01-01", ""),
+            document("fees", "2", "2026-01-01", ""),
+            document("fees", "3", "2027-01-01", ""),
+            document("prices", "1", "2028-01-01", ""),
+            document("fees", "4", "2029-01-01", ""),
+        ];
+        for at in [1, 2, 3, 4] {
+            documents[at].supersedes = Some("fees".to_owned());
+        }
+        let ends = ["2025-12-31", "2026-12-31", "2027-12-31"].map(day);
+        let found: Vec<Date> = in_force(&documents).into_iter().map(|range| range.unwrap().1).collect();
+        assert_eq!(found[..3], ends);
+        assert_eq!(found[3..], [Date::MAX; 2]);
+        documents[3].valid_from = None;
+        assert!([0, 1, 2, 4].iter().all(|at| in_force(&documents)[*at].is_none()));
+    }
+
+    #[test]
+    fn versions_that_begin_on_one_day_are_refused_in_any_order() {
+        let mut all = ["1", "2", "3"].map(|version| document("fees", version, "2026-01-01", ""));
+        all[0].supersedes = Some("fees@2".to_owned());
+        all[2].supersedes = Some("fees@2".to_owned());
+        let entries = all.map(|document| (PathBuf::from("a.md"), 1, document));
+        assert_eq!(conflicts(&entries).len(), 1);
     }
 
     #[test]

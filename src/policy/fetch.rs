@@ -87,7 +87,7 @@ pub fn offered(state: &Path, digest: &str) -> Result<Option<Offered>, PolicyErro
     let bytes = fs::read(&manifest).map_err(PolicyError::io(&manifest))?;
     let mut names = vec![(MANIFEST.to_owned(), Digest::of(&bytes))];
     names.extend(read_manifest(&root, &digest)?.files);
-    names.extend(packs_of(&root, &digest).into_iter().map(|pack| (vectors::path(&pack), pack)));
+    names.extend(packs_of(&root, &digest)?.into_iter().map(|pack| (vectors::path(&pack), pack)));
     let mut files = Vec::with_capacity(names.len());
     for (name, of) in names {
         let path = place(&root, &root.join(digest.hex()), &name);
@@ -106,7 +106,7 @@ pub fn offered_file(state: &Path, digest: &str, name: &str) -> Result<Option<Pat
     let Some(digest) = known(&root, digest)? else { return Ok(None) };
     let listed = name == MANIFEST
         || match pack(name) {
-            Some(pack) => packs_of(&root, &digest).contains(&pack),
+            Some(pack) => packs_of(&root, &digest)?.contains(&pack),
             None => read_manifest(&root, &digest)?.files.contains_key(name),
         };
     Ok(listed.then(|| place(&root, &root.join(digest.hex()), name)))

@@ -199,15 +199,46 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
         return Ok(vec![Err(vec![flaw(file, 1, "size", format!("{length} bytes"), remedy)])]);
     }
     let bytes = fs::read(file).map_err(PolicyError::io(file))?;
-    let fields = match (kind, fs::read_to_string(beside(file))) {
-        (Kind::Foreign, Ok(text)) => match front_matter::split(&beside(file), &format!("---\n{text}\n---\n"))
-        {
-            Ok(split) => split.fields,
+    let (fields, others) = match kind {
+        Kind::Foreign => match meta(&beside(file)) {
+            Ok(read) => read,
             Err(flaws) => return Ok(vec![Err(flaws)]),
         },
-        _ => Fields::new(),
+        Kind::Plain(_) | Kind::Lines => Default::default(),
     };
-    Ok(drafts(file, kind, &bytes, (&fields, &intake::Limits::default())))
+    let mut drafts = drafts(file, kind, &bytes, (&fields, &intake::Limits::default()));
+    drafts.iter_mut().flatten().for_each(|draft| draft.foreign.extend(others.iter().cloned()));
+    Ok(drafts)
+}
+
+/// The keys in a file beside a document, and those that are none of ours. What cannot be understood is refused: the
+/// document might be published to more people than may see it.
+fn meta(file: &Path) -> Result<(Fields, Vec<String>), Vec<Flaw>> {
+    let refused = |line, value: &str, remedy: &str| {
+        Err(vec![flaw(file, line, "front matter", value.to_owned(), remedy)])
+    };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            return refused(1, "no UTF-8", "save the file as UTF-8");
+        }
+        Err(error) => return refused(1, &error.to_string(), "see that the file can be read"),
+    };
+    // With fences or without.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end();
+    let (text, added) = match text.strip_prefix("---") {
+        Some(_) => (format!("{}\n---\n", text.strip_suffix("\n---").unwrap_or(text)), 0),
+        None => (format!("---\n{text}\n---\n"), 1),
+    };
+    let split = front_matter::split(file, &text).map_err(|mut flaws| {
+        flaws.iter_mut().for_each(|flaw| flaw.line -= added.min(flaw.line));
+        flaws
+    })?;
+    match split.body.trim().lines().next() {
+        None => Ok((split.fields, split.foreign)),
+        Some(rest) => refused(split.line - added, rest, "write `key: value` lines and nothing behind them"),
+    }
 }
 
 /// What the bytes of a file hold. `given` are fields that count before those of the file; `limits` are what a worker
@@ -388,6 +419,28 @@ mod tests {
         assert_eq!(spoken(&german, None), Some(Language::De));
         assert_eq!(spoken("Die Gebühr", Some(Language::En)), Some(Language::En));
         assert_eq!(spoken("Die Gebühr", None), None);
+    }
+
+    #[test]
+    fn the_keys_beside_a_file_count_or_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("fees.pdf.meta");
+        assert!(meta(&file).unwrap().0.is_empty());
+        for text in ["audience: internal\nteam: cards\n", "---\naudience: internal\nteam: cards\n---\n"] {
+            fs::write(&file, text).unwrap();
+            let (fields, others) = meta(&file).unwrap();
+            assert_eq!((fields["audience"].value.as_str(), others), ("internal", vec!["team".to_owned()]));
+        }
+        for (bytes, line) in [
+            (b"owner: M\xfcller\naudience: internal\n".as_slice(), 1),
+            (b"version: 1\n---\naudience: internal\n", 3),
+            (b"---\nversion: 1\n---\n\naudience: internal\n", 4),
+            (b"version: 1\naudiense: internal\n", 2),
+        ] {
+            fs::write(&file, bytes).unwrap();
+            let flaws = meta(&file).unwrap_err();
+            assert_eq!(flaws[0].line, line, "{flaws:?}");
+        }
     }
 
     #[test]

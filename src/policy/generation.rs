@@ -291,10 +291,17 @@ pub(super) fn is_plain(name: &str) -> bool {
         && parts.into_iter().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// The packs that a generation of this program's layout needs; nothing of one that cannot be read.
-pub(super) fn packs_of(root: &Path, digest: &Digest) -> Vec<Digest> {
-    let bytes = fs::read(root.join(digest.hex()).join(VECTORS)).unwrap_or_default();
-    serde_json::from_slice(&bytes).map(|Embeddings { packs, .. }| packs).unwrap_or_default()
+/// The packs that a generation of this program's layout needs; nothing of one of another.
+///
+/// # Errors
+/// The disk: then nobody knows.
+pub(super) fn packs_of(root: &Path, digest: &Digest) -> Result<Vec<Digest>, PolicyError> {
+    let path = root.join(digest.hex()).join(VECTORS);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        bytes => bytes.map_err(PolicyError::io(&path))?,
+    };
+    Ok(serde_json::from_slice(&bytes).map(|Embeddings { packs, .. }| packs).unwrap_or_default())
 }
 
 /// The documents of a generation of any layout, so that one from before can be built anew.

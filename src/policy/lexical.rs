@@ -98,6 +98,10 @@ impl Generation {
             let passage = numbers.first(address.doc_id).and_then(|number| usize::try_from(number).ok());
             found.extend(passage.map(|passage| (passage, f64::from(score))));
         }
+        // What the documents themselves say goes before what the index was built with.
+        found.retain(|(passage, _)| {
+            self.places.get(*passage).is_some_and(|place| self.admits(question, place.document))
+        });
         found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         Ok(found)
     }

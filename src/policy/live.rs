@@ -12,6 +12,7 @@ use crate::understanding::Understanding;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The policies of a state directory. Each search answers from one generation: the one that is current
 /// when it begins. Cheap to share between threads.
@@ -36,7 +37,12 @@ struct Live {
     stamp: Stamp,
     /// Why a generation that `stamp` names could not be loaded.
     fault: Option<String>,
+    /// When that was tried last.
+    tried: Instant,
 }
+
+/// What could not be loaded is tried again after so long: the disk may only have failed for a moment.
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Policies {
     /// # Errors
@@ -48,7 +54,7 @@ impl Policies {
         Ok(Self {
             state: state.to_path_buf(),
             shelf,
-            live: Mutex::new(Live { newest, others, stamp, fault: None }),
+            live: Mutex::new(Live { newest, others, stamp, fault: None, tried: Instant::now() }),
             loading: Mutex::default(),
             watched: AtomicBool::new(false),
             earlier: Mutex::default(),
@@ -98,11 +104,12 @@ impl Policies {
             (live.all().cloned().collect::<Vec<_>>(), live.stamp.clone())
         };
         let fault = match pointer(&self.state) {
-            Ok(Some(stamp)) if stamp == before => return,
+            Ok(Some(stamp)) if stamp == before && !self.live().is_due() => return,
             Ok(Some(stamp)) => {
                 let loaded = load(&root(&self.state), &stamp, &known, &self.shelf);
                 let mut live = self.live();
                 live.stamp = stamp;
+                live.tried = Instant::now();
                 live.fault = loaded.as_ref().err().map(PolicyError::to_string);
                 if let Ok(loaded) = loaded {
                     (live.newest, live.others) = loaded;
@@ -165,12 +172,17 @@ impl Policies {
 }
 
 impl Live {
+    fn is_due(&self) -> bool {
+        self.fault.is_some() && self.tried.elapsed() >= AGAIN
+    }
+
     fn all(&self) -> impl Iterator<Item = &Arc<Generation>> {
         std::iter::once(&self.newest).chain(&self.others)
     }
 }
 
-/// The generations that the pointer names, the newest apart; those that are `known` are not read again.
+/// The generations that the pointer names, the newest apart; those that are `known` are not read again. Of the others
+/// those that can be had.
 fn load(
     root: &Path,
     (all, _): &Stamp,
@@ -181,6 +193,14 @@ fn load(
         Some(generation) => Ok(Arc::clone(generation)),
         None => Generation::read(root, digest, shelf).map(Arc::new),
     };
-    let others = all.others.iter().map(|one| open(&one.generation)).collect::<Result<_, _>>()?;
-    Ok((open(&all.newest.generation)?, others))
+    let newest = open(&all.newest.generation)?;
+    let other = |digest: &Digest| match open(digest) {
+        Ok(generation) => Some(generation),
+        // Whoever reads with that encoder is answered from the newest one, by words alone.
+        Err(error) => {
+            tracing::warn!(%error, "a generation with another encoder's vectors cannot be searched");
+            None
+        }
+    };
+    Ok((newest, all.others.iter().filter_map(|one| other(&one.generation)).collect()))
 }

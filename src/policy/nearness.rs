@@ -1,6 +1,6 @@
 //! How near passages are to a question, and what that tells of whether the best of them answers.
 
-use crate::understanding::search::SearchWeights;
+use crate::understanding::search::{SIGNS, SearchWeights};
 use std::collections::{BTreeMap, HashSet};
 
 /// A passage in another language than the question's has to be nearer by this much: where both are there, people want
@@ -51,14 +51,15 @@ pub struct Ranked<'a> {
 /// What tells whether the best passage answers. `ranked`: the best first; `covered`: the share of what the question's
 /// words tell that stands in it.
 ///
+/// - how near it is piece by piece;
 /// - that share;
 /// - by how much it stands out before other documents;
 /// - how much better other passages speak of the question's pieces than its document does: in the mean, and of the one
 ///   piece that its document lacks most;
 /// - how long the question is.
-pub fn signs(weights: &[f64], ranked: &[Ranked], covered: f64) -> [f64; 5] {
+pub fn signs(weights: &[f64], ranked: &[Ranked], covered: f64) -> [f64; SIGNS] {
     let length = (weights.len().max(1) as f64).ln();
-    let Some(best) = ranked.first() else { return [covered, 0.0, 0.0, 0.0, length] };
+    let Some(best) = ranked.first() else { return [0.0, covered, 0.0, 0.0, 0.0, length] };
     let mut seen = HashSet::from([best.document]);
     let behind = ranked.iter().filter(|one| seen.insert(one.document)).take(BEHIND);
     let behind: Vec<f64> = behind.map(|one| one.score).collect();
@@ -76,7 +77,7 @@ pub fn signs(weights: &[f64], ranked: &[Ranked], covered: f64) -> [f64; 5] {
     let lacks: Vec<f64> = highest(false).iter().zip(&highest(true)).map(|(all, own)| all - own).collect();
     let lacks = lacks.iter().map(|lack| if lack.is_finite() { *lack } else { 0.0 });
     let mean = lacks.clone().zip(weights).map(|(lack, weight)| lack * weight).sum();
-    [covered, stands_out, mean, lacks.fold(0.0, f64::max), length]
+    [best.near.pieces, covered, stands_out, mean, lacks.fold(0.0, f64::max), length]
 }
 
 #[cfg(test)]
@@ -90,14 +91,15 @@ mod tests {
     #[test]
     fn what_other_documents_speak_of_is_lacking() {
         let (first, second, other) = (near(&[0.9, 0.1]), near(&[0.2, 0.3]), near(&[0.5, 0.8]));
+        let first = Nearness { pieces: 0.7, ..first };
         let ranked = [(0, &first, 2.0), (0, &second, 1.8), (1, &other, 1.5)]
             .map(|(document, near, score)| Ranked { document, near, score });
-        let [covered, stands_out, mean, most, length] = signs(&[0.25, 0.75], &ranked, 0.4);
-        assert_eq!((covered, length), (0.4, 2.0_f64.ln()));
+        let [pieces, covered, stands_out, mean, most, length] = signs(&[0.25, 0.75], &ranked, 0.4);
+        assert_eq!((pieces, covered, length), (0.7, 0.4, 2.0_f64.ln()));
         assert!((stands_out - 0.5).abs() < 1e-12 && (most - 0.5).abs() < 1e-12, "{stands_out} {most}");
         assert!((mean - 0.375).abs() < 1e-12, "{mean}");
-        assert_eq!(signs(&[0.25, 0.75], &ranked[..2], 0.4)[1..4], [0.0; 3]);
-        assert_eq!(signs(&[], &[], 0.0), [0.0; 5]);
+        assert_eq!(signs(&[0.25, 0.75], &ranked[..2], 0.4)[2..5], [0.0; 3]);
+        assert_eq!(signs(&[], &[], 0.0), [0.0; SIGNS]);
         assert_eq!(
             signs(&[1.0], &[Ranked { document: 0, near: &near(&[]), score: 1.0 }], 0.0)[2..4],
             [0.0; 2]
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_own_language_comes_first_when_little_lies_between() {
-        let weights = SearchWeights { words: 0.0, vector: 1.0, pieces: 0.0, answerable: [0.0; 6] };
+        let weights = SearchWeights { words: 0.0, vector: 1.0, pieces: 0.0, ..SearchWeights::default() };
         let own = Nearness { vector: 0.5, ..Nearness::default() };
         let foreign = |vector| Nearness { vector, foreign: true, ..Nearness::default() };
         assert!(own.score(&weights) > foreign(0.69).score(&weights));

@@ -73,6 +73,9 @@ pub struct Listed {
     pub documents: usize,
     pub passages: usize,
     pub encoder: Option<Digest>,
+    /// Why it cannot be searched, where its manifest is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// Reads the documents under `paths`, builds the generation that holds exactly these, and makes it the
@@ -175,16 +178,36 @@ pub fn follow(
 /// All generations, oldest first.
 ///
 /// # Errors
-/// When a manifest cannot be read.
+/// The disk. What cannot be read is listed with its fault, as old as its folder.
 pub fn list(state: &Path) -> Result<Vec<Listed>, PolicyError> {
     let root = root(state);
     let pointed = pointer(state)?.map(|(all, _)| all);
     let current: Vec<&Digest> = pointed.iter().flat_map(Pointed::all).map(|one| &one.generation).collect();
     let mut listed = Vec::new();
     for digest in generations(&root)? {
-        let Manifest { built_at, documents, passages, encoder, .. } = read_manifest(&root, &digest)?;
         let current = current.contains(&&digest);
-        listed.push(Listed { generation: digest, current, built_at, documents, passages, encoder });
+        listed.push(match read_manifest(&root, &digest) {
+            Ok(Manifest { built_at, documents, passages, encoder, .. }) => {
+                Listed { generation: digest, current, built_at, documents, passages, encoder, fault: None }
+            }
+            Err(error) => {
+                let path = root.join(digest.hex());
+                let modified = fs::metadata(&path).and_then(|meta| meta.modified());
+                let since = modified.map_err(PolicyError::io(&path))?.duration_since(SystemTime::UNIX_EPOCH);
+                let millis = since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+                let built_at = Timestamp::from_millis(millis);
+                let fault = Some(error.to_string());
+                Listed {
+                    generation: digest,
+                    current,
+                    built_at,
+                    documents: 0,
+                    passages: 0,
+                    encoder: None,
+                    fault,
+                }
+            }
+        });
     }
     listed.sort_by(|a, b| (a.built_at, &a.generation).cmp(&(b.built_at, &b.generation)));
     Ok(listed)
@@ -284,13 +307,11 @@ pub fn forget(
     let lock = Lock::take(state)?;
     let old = list(state)?.into_iter().filter(|one| !one.current && one.built_at < before);
     let gone: Vec<Digest> = old.map(|one| one.generation).filter(|digest| !needed.contains(digest)).collect();
-    for digest in &gone {
-        let aside = lock.root.join(ids::fresh(BUILDING));
-        fs::rename(lock.root.join(digest.hex()), &aside).map_err(PolicyError::io(&aside))?;
+    gone.iter().try_for_each(|digest| lock.put_away(digest))?;
+    // Without a generation that goes, there may be packs of a build that was cut off and goes on later.
+    if !gone.is_empty() {
+        lock.keep_packs()?;
     }
-    sync_folder(&lock.root)?;
-    remove_leftovers(&lock.root)?;
-    lock.keep_packs()?;
     Ok(gone)
 }
 
@@ -413,13 +434,24 @@ impl Lock {
             Ok(there) => (there.manifest, false),
             Err(_) => (self.build(blueprint, documents, options, &shelf, progress)?, true),
         };
-        let tested = self.tested(&digest, options, &shelf)?;
+        let tested = match self.tested(&digest, options, &shelf) {
+            // Nobody shall roll back to what was never let through.
+            Err(error @ PolicyError::BelowBar(_)) if built => {
+                self.put_away(&digest)?;
+                return Err(error);
+            }
+            tested => tested?,
+        };
         let known = pointer(&self.state)?.map(|(all, _)| all);
         let own = known.iter().flat_map(Pointed::all).find(|one| one.encoder.as_ref() == encoder);
         let previous = own.or(known.as_ref().map(|all| &all.newest)).map(|one| one.generation.clone());
+        let searched = |one: &&Current| {
+            let manifest = read_manifest(&self.root, &one.generation);
+            manifest.and_then(|manifest| manifest.of_this_program()).is_ok()
+        };
         let others =
             known.iter().flat_map(Pointed::all).filter(|one| beside && one.encoder.as_ref() != encoder);
-        let others = others.cloned().collect();
+        let others = others.filter(searched).cloned().collect();
         let newest = Current { generation: digest.clone(), encoder: encoder.cloned() };
         point(&self.root, &Pointed { newest, others })?;
         self.keep_packs()?;
@@ -434,6 +466,14 @@ impl Lock {
             skipped: Vec::new(),
             notes: Vec::new(),
         })
+    }
+
+    /// Removes a generation, at once for whoever looks.
+    fn put_away(&self, digest: &Digest) -> Result<(), PolicyError> {
+        let aside = self.root.join(ids::fresh(BUILDING));
+        fs::rename(self.root.join(digest.hex()), &aside).map_err(PolicyError::io(&aside))?;
+        sync_folder(&self.root)?;
+        remove_leftovers(&self.root)
     }
 
     /// Asks what was built the saved questions.
@@ -491,8 +531,10 @@ impl Lock {
 
     /// Lets go the packs that no generation needs.
     fn keep_packs(&self) -> Result<(), PolicyError> {
-        let needed: BTreeSet<Digest> =
-            generations(&self.root)?.iter().flat_map(|digest| packs_of(&self.root, digest)).collect();
+        let mut needed = BTreeSet::new();
+        for digest in generations(&self.root)? {
+            needed.extend(packs_of(&self.root, &digest)?);
+        }
         vectors::keep(&self.root, |pack| needed.contains(pack))
     }
 }
@@ -501,7 +543,7 @@ impl Lock {
 fn remove_damaged(root: &Path, made: &Embeddings, shelf: &Shelf) -> Result<bool, PolicyError> {
     let mut any = false;
     for pack in &made.packs {
-        if shelf.pack(pack).is_err() {
+        if shelf.pack(pack).err() == Some(vectors::CHANGED) {
             let path = root.join(vectors::path(pack));
             fs::remove_file(&path).map_err(PolicyError::io(&path))?;
             any = true;

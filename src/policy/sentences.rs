@@ -11,7 +11,8 @@ const MOST: usize = 3;
 /// A further sentence is pointed out that is at least this near, as a share of the nearest.
 const AS_NEAR: f64 = 0.93;
 
-/// The sentences, list items and table rows of a text, as characters of it; nothing but white space is left out.
+/// The sentences, list items and table rows of a text, as characters of it; white space around them is left out, and
+/// what has no letter or digit, such as the line below a table's head.
 pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     let letters: Vec<char> = text.chars().collect();
     let at = |place: usize| letters.get(place).copied();
@@ -21,7 +22,10 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
         let blank = |place: &usize| at(*place).is_some_and(char::is_whitespace);
         let first = (start..end).find(|place| !blank(place));
         let last = (start..end).rev().find(|place| !blank(place));
-        if let (Some(first), Some(last)) = (first, last) {
+        let says = |place: usize| at(place).is_some_and(char::is_alphanumeric);
+        if let (Some(first), Some(last)) = (first, last)
+            && (first..=last).any(says)
+        {
             sentences.push(first..last + 1);
         }
     };
@@ -138,6 +142,7 @@ mod tests {
             of("Steps:\n1. Call us\n2) Wait\n- stay\n  calm\n| a | b |"),
             ["Steps:", "1. Call us", "2) Wait", "- stay\n  calm", "| a | b |"]
         );
+        assert_eq!(of("| a | b |\n|---|:-:|\n| 1 | 2 |"), ["| a | b |", "| 1 | 2 |"]);
         assert!(of(" \n\n ").is_empty());
     }
 }

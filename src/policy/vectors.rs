@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 const FOLDER: &str = "vectors";
 /// What a pack that is being written is called.
 const WRITING: &str = "building";
+/// Why a pack is not taken whose bytes are others than its name says.
+pub const CHANGED: &str = "is not what was built";
 /// Most documents of a pack.
 pub const MOST: usize = 256;
 
@@ -245,7 +247,7 @@ impl Shelf {
         }
         let bytes = fs::read(self.root.join(FOLDER).join(digest.hex())).map_err(|_| "cannot be read")?;
         if Digest::of(&bytes) != *digest {
-            return Err("is not what was built");
+            return Err(CHANGED);
         }
         let pack = Arc::new(Pack::parse(&bytes).ok_or("is not of this program's form")?);
         let mut open = self.lock();

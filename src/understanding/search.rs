@@ -17,6 +17,8 @@ pub const PIECE: &str = "search.piece";
 pub const SHORT: usize = 64;
 /// Pieces of a text that count; a passage has fewer.
 pub const REACH: usize = 384;
+/// What tells whether a question is answered: so many numbers.
+pub const SIGNS: usize = 6;
 /// What 1 is stored as.
 const ONE: f32 = 127.0;
 
@@ -84,12 +86,12 @@ pub struct SearchWeights {
     pub pieces: f64,
     /// Logistic regression: a constant, and the weights of what tells whether the best passage answers
     /// (`policy::signs`).
-    pub answerable: [f64; 6],
+    pub answerable: [f64; SIGNS + 1],
 }
 
 impl Default for SearchWeights {
     fn default() -> Self {
-        Self { words: 0.02, vector: 1.0, pieces: 1.0, answerable: [0.0; 6] }
+        Self { words: 0.02, vector: 1.0, pieces: 1.0, answerable: [0.0; SIGNS + 1] }
     }
 }
 
@@ -100,7 +102,7 @@ impl SearchWeights {
     }
 
     /// The probability that the best passage answers.
-    pub fn answerable(&self, signs: &[f64; 5]) -> Probability {
+    pub fn answerable(&self, signs: &[f64; SIGNS]) -> Probability {
         let [base, weights @ ..] = &self.answerable;
         let z = base + weights.iter().zip(signs).map(|(w, sign)| w * sign).sum::<f64>();
         Probability::new(1.0 / (1.0 + (-z).exp())).rounded()

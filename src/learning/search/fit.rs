@@ -7,9 +7,11 @@ use super::run::asked;
 use crate::base::Language;
 use crate::learning::error::LearningError;
 use crate::planning::bare;
-use crate::policy::{Generation, Nearness, OTHER_LANGUAGE, PASSAGES_A_PLACE, PassageText, Ranked, signs};
+use crate::policy::{
+    Generation, Nearness, OTHER_LANGUAGE, PASSAGES_A_PLACE, PassageText, PolicyError, Ranked, signs,
+};
 use crate::understanding::Understanding;
-use crate::understanding::search::SearchWeights;
+use crate::understanding::search::{SIGNS, SearchWeights};
 use std::collections::BTreeMap;
 
 /// How often the first right document is among the first.
@@ -64,41 +66,51 @@ pub fn cases<'a>(
 ) -> Result<Vec<Case<'a>>, LearningError> {
     let mut cases = Vec::new();
     for question in collection.questions.iter().filter(|question| wanted(question)) {
-        let near = generation.nearness(&asked(&question.query), models);
-        let compared = near.map_err(|error| LearningError::Broken(error.to_string()))?;
-        let numbers: Vec<usize> = compared.near.keys().copied().collect();
-        let covered = generation.coverage(&asked(&question.query), &numbers);
-        let covered = covered.map_err(|error| LearningError::Broken(error.to_string()))?;
-        let candidate = |((passage, near), covered): ((usize, Nearness), f64)| {
-            let PassageText { document, section, .. } = collection.passages.get(passage)?;
-            let right = collection.passages.get(question.passage)?;
-            let same = right.document == *document && right.section == *section;
-            let named = |document: usize| collection.documents.get(document).map(|one| bare(&one.id));
-            let kin = named(*document) == named(question.document);
-            Some(Candidate { document: *document, passage, near, covered, same, kin })
-        };
+        let (weights, mut candidates) = candidates(collection, generation, models, &question.query)?;
+        let right = collection.passages.get(question.passage);
+        let named = |document: usize| collection.documents.get(document).map(|one| bare(&one.id));
+        for candidate in &mut candidates {
+            let section = collection.passages.get(candidate.passage).map(|one| (one.document, &one.section));
+            candidate.same = section == right.map(|right| (right.document, &right.section));
+            candidate.kin = named(candidate.document) == named(question.document);
+        }
         let own = collection.passages.iter().filter(|passage| passage.document == question.document).count();
-        let candidates = compared.near.into_iter().zip(covered).filter_map(candidate).collect();
-        cases.push(Case {
-            asked: question,
-            weights: compared.weights,
-            candidates,
-            long: own > PASSAGES_A_PLACE,
-        });
+        cases.push(Case { asked: question, weights, candidates, long: own > PASSAGES_A_PLACE });
     }
     Ok(cases)
+}
+
+/// What is compared with a question, as if nothing answered it; and how much its pieces count.
+fn candidates(
+    collection: &Collection,
+    generation: &Generation,
+    models: &Understanding,
+    query: &str,
+) -> Result<(Vec<f64>, Vec<Candidate>), LearningError> {
+    let question = asked(query);
+    let broken = |error: PolicyError| LearningError::Broken(error.to_string());
+    let compared = generation.nearness(&question, models).map_err(broken)?;
+    let numbers: Vec<usize> = compared.near.keys().copied().collect();
+    let covered = generation.coverage(&question, &numbers).map_err(broken)?;
+    let candidate = |((passage, near), covered): ((usize, Nearness), f64)| {
+        let PassageText { document, .. } = collection.passages.get(passage)?;
+        Some(Candidate { document: *document, passage, near, covered, same: false, kin: false })
+    };
+    let candidates = compared.near.into_iter().zip(covered).filter_map(candidate).collect();
+    Ok((compared.weights, candidates))
 }
 
 /// A language with fewer held-out questions has no weights of its own.
 const ENOUGH: usize = 50;
 
 /// Weights for each language from the held-out questions of all collections, and how the search does on each with
-/// them.
+/// them. `strays` are about nothing that any document speaks of.
 ///
 /// # Errors
 /// As `cases`.
 pub fn run(
     collections: &[Collection],
+    strays: &[(Language, String)],
     generations: &[Generation],
     models: &Understanding,
 ) -> Result<(BTreeMap<Language, SearchWeights>, Vec<Judged>), LearningError> {
@@ -112,7 +124,15 @@ pub fn run(
         let own: Vec<&Case> = own.collect();
         if own.len() >= ENOUGH {
             let mut weights = ranking(&own);
-            weights.answerable = answerable(&own, &weights);
+            let mut stray = Vec::new();
+            for (_, text) in strays.iter().filter(|(of, _)| *of == language) {
+                // Each is asked of one collection, in turns.
+                let at = stray.len() % collections.len().max(1);
+                if let (Some(collection), Some(generation)) = (collections.get(at), generations.get(at)) {
+                    stray.push(candidates(collection, generation, models, text)?);
+                }
+            }
+            weights.answerable = answerable(&own, &stray, &weights);
             all.insert(language, weights);
         }
     }
@@ -182,7 +202,7 @@ fn ranking(cases: &[&Case]) -> SearchWeights {
         words: words * 0.05 * 2.0 / sum,
         vector: vector * 2.0 / sum,
         pieces: pieces * 2.0 / sum,
-        answerable: [0.0; 6],
+        answerable: [0.0; SIGNS + 1],
     }
 }
 
@@ -202,58 +222,74 @@ const UNANSWERED: f64 = 0.25;
 
 /// What the weights of the signs may be: more of a question in a passage never tells against it, and what its document
 /// lacks never for it.
-const BOUNDS: [(f64, f64); 5] = {
+const BOUNDS: [(f64, f64); SIGNS] = {
     const ANY: f64 = f64::INFINITY;
-    [(0.0, ANY), (0.0, ANY), (-ANY, 0.0), (-ANY, 0.0), (-ANY, ANY)]
+    [(0.0, ANY), (0.0, ANY), (0.0, ANY), (-ANY, 0.0), (-ANY, 0.0), (-ANY, ANY)]
 };
 
-/// Each question once as it is, and once without what answers it. Logistic regression on what is standardised.
-fn answerable(cases: &[&Case], weights: &SearchWeights) -> [f64; 6] {
+/// Of these the share that is about something else altogether; the others are what only one document answers, and it
+/// is gone.
+const STRAY: f64 = 0.4;
+
+/// Each question once as it is, and once without what answers it; and the strays. Logistic regression on what is
+/// standardised.
+fn answerable(
+    cases: &[&Case],
+    strays: &[(Vec<f64>, Vec<Candidate>)],
+    weights: &SearchWeights,
+) -> [f64; SIGNS + 1] {
     // What tells, whether the first passage answers, and how much the row counts.
-    let mut rows: Vec<([f64; 5], f64, f64)> = Vec::new();
+    let mut rows: Vec<([f64; SIGNS], f64, f64)> = Vec::new();
+    let mut push = |pieces: &[f64], ranked: &[(&Candidate, f64)], there: bool, counts: f64| {
+        let compared: Vec<Ranked> = ranked
+            .iter()
+            .map(|(c, score)| Ranked { document: c.document, near: &c.near, score: *score })
+            .collect();
+        if let Some((best, _)) = ranked.first() {
+            rows.push((signs(pieces, &compared, best.covered), f64::from(u8::from(there)), counts));
+        }
+    };
+    let stray = if strays.is_empty() { 0.0 } else { UNANSWERED * STRAY };
     for case in cases {
         let answers = |c: &Candidate| if case.long { case.is_right(c) } else { c.kin };
         let with = ranked(case.candidates.iter(), weights);
         let right = with.first().is_some_and(|(best, _)| answers(best));
         let without = ranked(case.candidates.iter().filter(|c| !answers(c)), weights);
-        for (ranked, there, counts) in [(with, right, 1.0 - UNANSWERED), (without, false, UNANSWERED)] {
-            let compared: Vec<Ranked> = ranked
-                .iter()
-                .map(|(c, score)| Ranked { document: c.document, near: &c.near, score: *score })
-                .collect();
-            if let Some((best, _)) = ranked.first() {
-                let told = signs(&case.weights, &compared, best.covered);
-                rows.push((told, if there { 1.0 } else { 0.0 }, counts));
-            }
-        }
+        push(&case.weights, &with, right, 1.0 - UNANSWERED);
+        push(&case.weights, &without, false, UNANSWERED - stray);
     }
+    for (pieces, candidates) in strays {
+        let counts = stray * cases.len() as f64 / strays.len() as f64;
+        push(pieces, &ranked(candidates.iter(), weights), false, counts);
+    }
+    let all: f64 = rows.iter().map(|(.., counts)| counts).sum::<f64>().max(1e-9);
     let n = rows.len().max(1) as f64;
-    let mean: [f64; 5] = std::array::from_fn(|at| rows.iter().map(|(x, ..)| x[at]).sum::<f64>() / n);
-    let spread: [f64; 5] = std::array::from_fn(|at| {
+    let mean: [f64; SIGNS] = std::array::from_fn(|at| rows.iter().map(|(x, ..)| x[at]).sum::<f64>() / n);
+    let spread: [f64; SIGNS] = std::array::from_fn(|at| {
         let square = rows.iter().map(|(x, ..)| (x[at] - mean[at]).powi(2)).sum::<f64>() / n;
         square.sqrt().max(1e-6)
     });
-    let (mut base, mut w) = (0.0, [0.0; 5]);
+    let (mut base, mut w) = (0.0, [0.0; SIGNS]);
     for step in 0..2_000 {
-        let (mut by_base, mut gradient) = (0.0, [0.0; 5]);
+        let (mut by_base, mut gradient) = (0.0, [0.0; SIGNS]);
         for (x, y, counts) in &rows {
-            let x: [f64; 5] = std::array::from_fn(|at| (x[at] - mean[at]) / spread[at]);
+            let x: [f64; SIGNS] = std::array::from_fn(|at| (x[at] - mean[at]) / spread[at]);
             let z: f64 = base + x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>();
-            let error = 2.0 * counts * (y - 1.0 / (1.0 + (-z).exp()));
+            let error = counts * (y - 1.0 / (1.0 + (-z).exp()));
             by_base += error;
             gradient.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
         }
-        let rate = 2.0 * (1.0 - f64::from(step) / 2_000.0) / n;
+        let rate = 2.0 * (1.0 - f64::from(step) / 2_000.0) / all;
         base += rate * by_base;
         w.iter_mut()
             .zip(gradient)
             .zip(BOUNDS)
             .for_each(|((w, g), (low, high))| *w = (*w + rate * g).clamp(low, high));
     }
-    let scaled: [f64; 5] = std::array::from_fn(|at| w[at] / spread[at]);
+    let scaled: [f64; SIGNS] = std::array::from_fn(|at| w[at] / spread[at]);
     let shift: f64 = scaled.iter().zip(&mean).map(|(w, mean)| w * mean).sum();
-    let [a, b, c, d, e] = scaled;
-    [base - shift, a, b, c, d, e]
+    let [a, b, c, d, e, f] = scaled;
+    [base - shift, a, b, c, d, e, f]
 }
 
 pub fn judged(name: &str, cases: &[&Case], weights: &SearchWeights) -> Judged {

@@ -3,8 +3,10 @@
 //! They were written from the documents alone, by writers who had seen no other questions about them.
 
 use crate::base::Language;
+use crate::learning::datasets::own;
 use crate::learning::error::LearningError;
 use crate::policy::{self, Document, PassageText};
+use crate::understanding::Schema;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -97,6 +99,19 @@ pub fn read(places: Places, note: &mut dyn FnMut(&str)) -> Result<Vec<Collection
         all.push(collection(name, &[path], language, &files)?);
     }
     Ok(all)
+}
+
+/// Messages about nothing that any of the documents speaks of, by their language; none where the file is not there.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn strays(own: &Path, schema: &Schema) -> Result<Vec<(Language, String)>, LearningError> {
+    let file = own.join("utterances/other.tsv");
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let lines = own::read_files(vec![file], &schema.intents, &schema.extraction)?;
+    Ok(lines.iter().map(|line| (line.language, line.text())).collect())
 }
 
 /// # Errors

@@ -153,7 +153,8 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(String)) -> Result<Traine
     }
     progress("fitting the weights of the search".to_owned());
     let built = Built::new(options, &schema, &collections, &student)?;
-    let (weights, held_out) = fit::run(&collections, &built.generations, &built.models)?;
+    let (weights, held_out) =
+        fit::run(&collections, &material::strays(&options.own, &schema)?, &built.generations, &built.models)?;
     let calibration = Calibration { search: weights.clone(), ..opened.calibration.clone() };
     let card = match steps {
         0 => opened.card.clone(),
