@@ -148,6 +148,7 @@ fn add_words(headings: &mut [Heading], text: &str) {
 /// Hands on the trimmed pieces of `range`, each at most [`LONGEST`] characters.
 fn split(body: &str, range: Range<usize>, cuts: &[usize], take: &mut dyn FnMut(Range<usize>)) {
     let mut rest = trimmed(body, range);
+    let mut behind = rest.start;
     while !rest.is_empty() {
         let text = body.get(rest.clone()).unwrap_or("");
         let Some((limit, _)) = text.char_indices().nth(LONGEST) else {
@@ -155,25 +156,31 @@ fn split(body: &str, range: Range<usize>, cuts: &[usize], take: &mut dyn FnMut(R
             return;
         };
         let window = text.get(..limit).unwrap_or(text);
-        let end = rest.start + cut_in(window, rest.start, cuts);
+        let end = rest.start + cut_in(window, (rest.start, behind), cuts);
         let piece = trimmed(body, rest.start..end);
+        if piece.end <= behind {
+            // Nothing but what is repeated, and white space behind it.
+            rest = trimmed(body, end..rest.end);
+            continue;
+        }
+        behind = piece.end;
         take(piece.clone());
         rest = trimmed(body, again_from(body, piece, cuts).unwrap_or(end)..rest.end);
     }
 }
 
 /// How many bytes of the window to take: up to the last block, else paragraph, line, sentence or word
-/// that leaves at least a quarter of the window, else all of it.
-fn cut_in(window: &str, start: usize, cuts: &[usize]) -> usize {
-    let least = window.len() / 4;
+/// that leaves at least a quarter of the window and ends behind the passage before, else all of it.
+fn cut_in(window: &str, (start, behind): (usize, usize), cuts: &[usize]) -> usize {
+    let least = (window.len() / 4).max(behind.saturating_sub(start) + 1);
     let inside = cuts.partition_point(|cut| *cut <= start + window.len());
     let block = cuts.get(..inside).and_then(|cuts| cuts.last()).map(|cut| cut.saturating_sub(start));
-    if let Some(block) = block.filter(|block| *block >= least.max(1)) {
+    if let Some(block) = block.filter(|block| *block >= least) {
         return block;
     }
     let separators = ["\n\n", "\n", ". ", " "];
     let found = separators.iter().find_map(|separator| {
-        window.rfind(separator).map(|at| at + separator.len()).filter(|at| *at >= least.max(1))
+        window.rfind(separator).map(|at| at + separator.len()).filter(|at| *at >= least)
     });
     found.unwrap_or(window.len())
 }
