@@ -35,11 +35,13 @@ const DATA: &str = "neighbours.hnsw.data";
 const FILES: [&str; 3] = [LIST, GRAPH, DATA];
 
 /// Neighbours of a point in the upper layers; in the lowest it has twice as many.
-const NEIGHBOURS: usize = 24;
+const NEIGHBOURS: usize = 16;
 /// Points that are kept in view while a point is inserted.
 const VIEW_TO_INSERT: usize = 200;
 /// Points that are kept in view while a question is searched, for each that is wanted.
 const VIEW: usize = 4;
+/// At least so many: with none hnsw_rs panics.
+const LEAST_VIEW: usize = 200;
 /// As many as hnsw_rs can write.
 const LAYERS: usize = 16;
 /// Bytes of the data file before its first vector, of what stands before each, and of the vector's length in that.
@@ -47,9 +49,10 @@ const HEAD: usize = 12;
 const VECTOR_HEAD: usize = 20;
 const LENGTH: Range<usize> = 12..20;
 
-/// 1 - the cosine of stored vectors. The sum is one of integers: every machine finds the same.
+/// 1 - the cosine of stored vectors. The sum is one of integers: every machine finds the same. Its name stands in the
+/// files.
 #[derive(Clone, Copy, Default)]
-pub struct Angle;
+struct Angle;
 
 impl Distance<i8> for Angle {
     fn eval(&self, a: &[i8], b: &[i8]) -> f32 {
@@ -115,7 +118,7 @@ impl Graph {
         admits: Option<&dyn Fn(&usize) -> bool>,
     ) -> Vec<usize> {
         let filter = admits.as_ref().map(|admits| admits as &dyn FilterT);
-        let found = self.0.search_filter(vector, wanted, VIEW * wanted, filter);
+        let found = self.0.search_filter(vector, wanted, LEAST_VIEW.max(VIEW * wanted), filter);
         found.into_iter().map(|neighbour| neighbour.d_id).collect()
     }
 }
@@ -133,7 +136,7 @@ struct List {
 impl List {
     /// Whether a graph is worth having for these documents: nine of ten passages have a point, and nine of ten points a
     /// passage.
-    fn serves(&self, made: &Embeddings, passages: usize) -> bool {
+    fn suffices(&self, made: &Embeddings, passages: usize) -> bool {
         let covered = || made.documents.iter().filter_map(|name| self.documents.get(name));
         let held: usize = covered().map(Vec::len).sum();
         let alive = covered().flatten().collect::<BTreeSet<_>>().len();
@@ -160,14 +163,14 @@ pub(super) fn put(
     if let Some((from, manifest)) = before
         && let Some(files) = whole(from, manifest)
         && let Some(list) = fs::read(from.join(LIST)).ok().and_then(|json| serde_json::from_slice(&json).ok())
-        && List::serves(&list, made, passages)
+        && List::suffices(&list, made, passages)
         && list.limit == limit
     {
         for name in FILES {
             let (old, new) = (from.join(name), folder.join(name));
             // Nothing ever writes into these files, so two generations can have the same.
-            let taken = fs::hard_link(&old, &new).or_else(|_| fs::copy(&old, &new).map(drop));
-            taken.map_err(PolicyError::io(&new))?;
+            let copied = || fs::copy(&old, &new).and_then(|_| fs::File::open(&new)?.sync_all());
+            fs::hard_link(&old, &new).or_else(|_| copied()).map_err(PolicyError::io(&new))?;
         }
         return Ok(files);
     }
@@ -175,7 +178,7 @@ pub(super) fn put(
     let mut numbers: HashMap<&[i8], usize> = HashMap::new();
     let mut points: Vec<&[i8]> = Vec::new();
     let mut documents = BTreeMap::new();
-    // In the order of the digests, which is none: a graph is better when neighbours do not follow one another.
+    // In the order of the digests: what documents are called does not change the graph.
     for (name, own) in &held {
         let mut number = |vector| {
             *numbers.entry(vector).or_insert_with(|| {
