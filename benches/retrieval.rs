@@ -4,16 +4,22 @@
 //!     cargo bench --bench retrieval -- search DOCUMENTS QUESTIONS FOLDER
 //!     cargo bench --bench retrieval -- index DOCUMENTS FOLDER
 //!     cargo bench --bench retrieval -- reindex DOCUMENTS QUESTIONS FOLDER [SECONDS]
+//!     cargo bench --bench retrieval -- neighbours FOLDER [VECTORS...]
 //!
 //! DOCUMENTS and QUESTIONS are JSON lines ({"id","title","content"}; {"query"}). One line of JSON on standard output.
-//! FOLDER is on the disk that is measured, and is emptied afterwards.
+//! FOLDER is on the disk that is measured, and is emptied afterwards. `neighbours` makes up its vectors, in clusters: 50,000,
+//! 200,000 and 500,000 of them unless told otherwise.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that cannot go on ends")]
 
 use prokura::base::{Language, Timestamp};
+use prokura::policy::neighbours::Graph;
 use prokura::policy::{self, Clearance, Document, Options, Policies, Question};
+use prokura::understanding::encoder::Kernel;
 use prokura::understanding::search::SearchWeights;
 use prokura::understanding::{Calibration, Schema, Understanding, bundle};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -33,6 +39,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const ROUNDS: usize = 5;
 /// Documents of the corpus that grows.
 const MANY: usize = 10_000;
+/// Bytes of a vector.
+const WIDTH: usize = 384;
+/// Neighbours that a question looks for.
+const WANTED: usize = 50;
+/// Questions that neighbours are looked for.
+const ASKED: usize = 200;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -46,6 +58,11 @@ fn main() {
         }
         ["reindex", documents, questions, folder, seconds] => {
             reindex(Path::new(documents), Path::new(questions), Path::new(folder), seconds.parse().unwrap())
+        }
+        ["neighbours", folder] => neighbours(Path::new(folder), &[50_000, 200_000, 500_000]),
+        ["neighbours", folder, counts @ ..] => {
+            let counts: Vec<usize> = counts.iter().map(|count| count.parse().unwrap()).collect();
+            neighbours(Path::new(folder), &counts)
         }
         _ => {
             eprintln!("see the head of benches/retrieval.rs");
@@ -357,4 +374,86 @@ fn reindex(file: &Path, asked: &Path, folder: &Path, seconds: u64) -> Value {
     drop(policies);
     std::fs::remove_dir_all(folder).unwrap();
     told
+}
+
+/// Vectors around vectors: of everything, of a subject (500 passages), of a document (10), of a passage. Gives passages in
+/// no order, and questions near some of them.
+fn clustered(count: usize) -> (Vec<Vec<i8>>, Vec<Vec<i8>>) {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut spread = |around: &[f32], by: f32| -> Vec<f32> {
+        around.iter().map(|value| value + by * random.random_range(-1.0..1.0_f32)).collect()
+    };
+    let stored = |vector: &[f32]| -> Vec<i8> {
+        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        vector.iter().map(|value| (value / length * 127.0).round() as i8).collect()
+    };
+    let all = spread(&[0.0; WIDTH], 0.7);
+    let (mut subject, mut document) = (Vec::new(), Vec::new());
+    let (mut passages, mut questions) = (Vec::with_capacity(count), Vec::with_capacity(ASKED));
+    for number in 0..count {
+        if number % 500 == 0 {
+            subject = spread(&all, 1.0);
+        }
+        if number % 10 == 0 {
+            document = spread(&subject, 0.5);
+        }
+        let passage = spread(&document, 0.4);
+        passages.push(stored(&passage));
+        if number % (count / ASKED).max(1) == 0 {
+            questions.push(stored(&spread(&passage, 0.5)));
+        }
+    }
+    for at in (1..count).rev() {
+        passages.swap(at, random.random_range(0..=at));
+    }
+    (passages, questions)
+}
+
+/// The sum of the last of the nearest admitted, by a scan of all.
+fn compared(kernel: Kernel, question: &[i8], flat: &[i8], admits: &dyn Fn(&usize) -> bool) -> i32 {
+    let sums = kernel.dots(question, flat).into_iter().enumerate();
+    let mut sums: Vec<i32> = sums.filter(|(number, _)| admits(number)).map(|(_, sum)| sum).collect();
+    *sums.select_nth_unstable_by(WANTED - 1, |a, b| b.cmp(a)).1
+}
+
+/// A scan of all vectors beside a search of the graph, of all and of every second one.
+fn neighbours(folder: &Path, counts: &[usize]) -> Value {
+    let kernel = Kernel::best();
+    let mut cases = Vec::new();
+    for count in counts {
+        let (passages, questions) = clustered(*count);
+        let flat = passages.concat();
+        let vectors: Vec<&[i8]> = passages.iter().map(Vec::as_slice).collect();
+        std::fs::create_dir_all(folder).unwrap();
+        let (graph, built) = timed(|| Graph::build(&vectors, &|_, _| {}));
+        graph.write(folder).unwrap();
+        drop(graph);
+        let data = std::fs::read(folder.join("neighbours.hnsw.data")).unwrap();
+        let before = resident();
+        let (graph, opened) = timed(|| Graph::open(folder, &data, (*count, WIDTH)).unwrap());
+        let memory = resident().saturating_sub(before);
+        let (all, half) = (|_: &usize| true, |number: &usize| number.is_multiple_of(2));
+        let of = |admits: &dyn Fn(&usize) -> bool, filter: Option<&dyn Fn(&usize) -> bool>| {
+            let (mut scan, mut search, mut right) = (Vec::new(), Vec::new(), 0);
+            for question in &questions {
+                let (last, time) = timed(|| compared(kernel, question, &flat, admits));
+                scan.push(time);
+                let (found, time) = timed(|| graph.nearest(question, WANTED, filter));
+                search.push(time);
+                // One that is as near as the last is as good.
+                let near = |number: &&usize| kernel.dots(question, vectors[**number])[0] >= last;
+                right += found.iter().filter(near).count();
+            }
+            let recall = right as f64 / (WANTED * questions.len()) as f64;
+            json!({"scan": summary(scan), "graph": summary(search), "recall": recall})
+        };
+        cases.push(json!({
+            "vectors": count, "all": of(&all, None), "half": of(&half, Some(&half)),
+            "build_seconds": built / 1e6, "open_seconds": opened / 1e6,
+            "bytes": size(folder), "resident_bytes": memory,
+        }));
+        drop(graph);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    json!({"kernel": kernel.as_str(), "wanted": WANTED, "cases": cases})
 }

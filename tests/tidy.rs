@@ -38,7 +38,7 @@ const STEPS: [&str; 8] =
 /// Crates, and the only places that may name them.
 const CRATES: [(&[&str], &[&str]); 8] = [
     (&["candle_core", "candle_nn", "candle_transformers"], &["src/understanding", "src/learning"]),
-    (&["tantivy"], &["src/policy"]),
+    (&["tantivy", "hnsw_rs"], &["src/policy"]),
     (&["rusqlite", "sqlx"], &["src/ledger/store", "src/records/source"]),
     (&["tokio_postgres"], &["src/ledger/store", "src/records/source", "src/base/postgres"]),
     (&["axum"], &["src/http", "src/console", "src/demo", "src/app"]),

@@ -5,6 +5,7 @@
 //! - `compounds.txt`: the words of German documents with their counts, by which compounds are taken apart;
 //! - `tantivy/`: the inverted index over the passages;
 //! - `vectors.json`: whose vectors the passages have, and the packs that hold them (see `vectors`);
+//! - where the passages are very many, a graph over their vectors (see `neighbours`);
 //! - `manifest.json`: the SHA-256 of each of these files, and what made them.
 //!
 //! The digest that names the folder covers `documents.jsonl`, the encoder, and the versions of chunker, analysis and
@@ -18,6 +19,7 @@ use super::document::{Document, in_force};
 use super::error::PolicyError;
 use super::grounds::Passage;
 use super::invert::{self, Fields};
+use super::neighbours::{self, Neighbours};
 use super::vectors::{self, Pack, Shelf};
 use crate::base::{Digest, Timestamp, durable};
 use jiff::civil::Date;
@@ -103,6 +105,8 @@ pub struct Generation {
     pub(super) fields: Fields,
     pub(super) compounds: Arc<Compounds>,
     pub(super) vectors: Option<Vectors>,
+    /// Where the passages are very many.
+    pub(super) neighbours: Option<Neighbours>,
 }
 
 /// The vectors of a generation's passages.
@@ -139,6 +143,17 @@ impl Vectors {
     pub fn of(&self, document: usize, count: usize) -> &[i8] {
         let Some((pack, first)) = self.at.get(document) else { return &[] };
         self.packs.get(*pack).map_or(&[], |pack| pack.vectors(*first..first + count))
+    }
+
+    /// The vector of one of a document's passages.
+    pub fn vector(&self, document: usize, passage: usize) -> &[i8] {
+        let Some((pack, first)) = self.at.get(document) else { return &[] };
+        self.packs.get(*pack).map_or(&[], |pack| pack.vectors(first + passage..first + passage + 1))
+    }
+
+    /// Values of a vector.
+    fn width(&self) -> usize {
+        self.vector(0, 0).len()
     }
 
     /// The vectors of the pieces of a document's passage.
@@ -213,6 +228,8 @@ impl Generation {
             }
             match name.strip_prefix("tantivy/") {
                 Some(file) => ram.atomic_write(Path::new(file), &bytes).map_err(PolicyError::io(folder))?,
+                // It is large, and opened from the disk.
+                None if name == neighbours::GRAPH => {}
                 None => drop(own.insert(name, bytes)),
             }
         }
@@ -228,18 +245,32 @@ impl Generation {
         let passages = by_document(&places, documents.len()).ok_or_else(|| damaged(PASSAGES, form))?;
         let compounds = std::str::from_utf8(&take(COMPOUNDS)).ok().and_then(Compounds::read);
         let compounds = Arc::new(compounds.ok_or_else(|| damaged(COMPOUNDS, form))?);
-        let vectors = match &manifest.encoder {
-            None => None,
-            Some(encoder) => {
-                let wanted = serde_json::from_slice(&take(VECTORS)).map_err(|_| damaged(VECTORS, form))?;
-                let opened = Vectors::open(shelf, encoder, &wanted, &passages);
-                Some(opened.map_err(|(file, reason)| damaged(&file, &reason))?)
-            }
-        };
+        let (mut vectors, mut neighbours) = (None, None);
+        if let Some(encoder) = &manifest.encoder {
+            let wanted: Embeddings =
+                serde_json::from_slice(&take(VECTORS)).map_err(|_| damaged(VECTORS, form))?;
+            let opened = Vectors::open(shelf, encoder, &wanted, &passages);
+            let opened = opened.map_err(|(file, reason)| damaged(&file, &reason))?;
+            let of = (wanted.documents.as_slice(), passages.as_slice(), opened.width());
+            let graph = Neighbours::open(folder, &manifest.files, &mut take, of, shelf);
+            neighbours = graph.map_err(|file| damaged(file, form))?;
+            vectors = Some(opened);
+        }
         let (_, fields) = invert::schema();
         let searcher = Index::open(ram)?.reader()?.searcher();
         let days = in_force(&documents);
-        Ok(Self { manifest, documents, days, places, passages, searcher, fields, compounds, vectors })
+        Ok(Self {
+            manifest,
+            documents,
+            days,
+            places,
+            passages,
+            searcher,
+            fields,
+            compounds,
+            vectors,
+            neighbours,
+        })
     }
 }
 
@@ -346,13 +377,13 @@ impl Blueprint {
         Ok(Self { digest: name_of(&lines, &made_by(), encoder), encoder: encoder.cloned(), lines })
     }
 
-    /// Builds the generation in an empty folder. `embeddings` are there where there is an encoder. `progress`
-    /// receives documents done and in all.
+    /// Builds the generation in a folder that is empty but for `files`. `embeddings` are there where there is an encoder.
+    /// `progress` receives documents done and in all.
     pub fn build(
         self,
         folder: &Path,
         documents: &[Document],
-        (places, embeddings): (&[Place], Option<&Embeddings>),
+        (places, embeddings, mut files): (&[Place], Option<&Embeddings>, BTreeMap<String, Digest>),
         now: Timestamp,
         progress: &dyn Fn(usize, usize),
     ) -> Result<Manifest, PolicyError> {
@@ -369,7 +400,6 @@ impl Blueprint {
             let json = serde_json::to_vec(embeddings).map_err(|e| PolicyError::io(folder)(e.into()))?;
             own.push((VECTORS, json));
         }
-        let mut files = BTreeMap::new();
         for (name, bytes) in own {
             write_durably(&folder.join(name), &bytes)?;
             files.insert(name.to_owned(), Digest::of(&bytes));

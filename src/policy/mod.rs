@@ -24,6 +24,7 @@ mod invert;
 mod lexical;
 mod live;
 mod nearness;
+pub mod neighbours;
 mod preview;
 mod publish;
 mod search;

@@ -14,11 +14,12 @@ use super::generation::{
     Blueprint, Embeddings, Generation, Manifest, documents_of, packs_of, places, read_manifest, root,
     sync_folder,
 };
+use super::neighbours::{self, LIMIT};
 use super::vectors::{self, Shelf};
 use crate::base::{Digest, Language, Timestamp, durable, ids};
 use crate::understanding::Understanding;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -80,7 +81,7 @@ pub struct Listed {
 
 /// Reads the documents under `paths`, builds the generation that holds exactly these, and makes it the
 /// current one. The same content again changes nothing but the pointer. `progress` receives done and all:
-/// of files read, of documents embedded, of documents indexed.
+/// of files read, of documents embedded, of vectors put into a graph (see `neighbours`), of documents indexed.
 ///
 /// # Errors
 /// Flaws in the documents, another process at work, or the disk; the current generation then stays.
@@ -349,6 +350,8 @@ fn origin(state: &Path) -> Result<Option<String>, PolicyError> {
 pub(super) struct Lock {
     pub state: PathBuf,
     pub root: PathBuf,
+    /// See [`LIMIT`].
+    pub limit: usize,
     _file: fs::File,
 }
 
@@ -375,7 +378,7 @@ impl Lock {
             Err(fs::TryLockError::Error(error)) => return Err(PolicyError::io(&path)(error)),
         }
         remove_leftovers(&root)?;
-        Ok(Self { state: state.to_path_buf(), root, _file: file })
+        Ok(Self { state: state.to_path_buf(), root, limit: LIMIT, _file: file })
     }
 
     /// Of the newest current generation, whoever built it.
@@ -408,7 +411,7 @@ impl Lock {
         })
     }
 
-    fn publish(
+    pub fn publish(
         &self,
         documents: &[Document],
         options: Options,
@@ -510,10 +513,31 @@ impl Lock {
         };
         let digest = blueprint.digest.clone();
         let folder = self.root.join(ids::fresh(BUILDING));
-        let manifest =
-            blueprint.build(&folder, documents, (&places, embeddings.as_ref()), options.now, progress)?;
+        let graph = match &embeddings {
+            None => BTreeMap::new(),
+            Some(made) => {
+                let before = options.models.and_then(|models| self.before(models.searcher()));
+                let before = before.as_ref().map(|(folder, manifest)| (folder.as_path(), manifest));
+                neighbours::put(&folder, before, (made, places.len()), (self.limit, shelf), progress)?
+            }
+        };
+        let manifest = blueprint.build(
+            &folder,
+            documents,
+            (&places, embeddings.as_ref(), graph),
+            options.now,
+            progress,
+        )?;
         self.put_in_place(&folder, &digest)?;
         Ok(manifest)
+    }
+
+    /// What is current with the vectors of an encoder, where it can be had.
+    fn before(&self, encoder: Option<&Digest>) -> Option<(PathBuf, Manifest)> {
+        let (all, _) = pointer(&self.state).ok().flatten()?;
+        let own = all.all().find(|one| one.encoder.as_ref() == encoder)?;
+        let manifest = read_manifest(&self.root, &own.generation).ok()?;
+        Some((self.root.join(own.generation.hex()), manifest))
     }
 
     /// Makes a folder that is whole the generation of this digest.

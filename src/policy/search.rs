@@ -16,6 +16,7 @@ use super::sentences;
 use crate::base::{Language, Probability};
 use crate::intake::detect;
 use crate::understanding::Understanding;
+use crate::understanding::encoder::Kernel;
 use crate::understanding::search::{self, Embedded};
 use jiff::civil::Date;
 use std::borrow::Cow;
@@ -210,6 +211,47 @@ impl Generation {
         Ok((passages, answerable))
     }
 
+    /// The nearest of the passages that the question admits, by the vectors of the whole.
+    fn by_vector(
+        &self,
+        question: &Question,
+        (vectors, kernel): (&Vectors, Kernel),
+        asked: &[i8],
+        wanted: usize,
+    ) -> Vec<usize> {
+        let documents = 0..self.passages.len();
+        let admitted: Vec<bool> = documents.clone().map(|document| self.admits(question, document)).collect();
+        let seen = |document: &usize| admitted.get(*document) == Some(&true);
+        let own = |document: usize| self.passages.get(document).cloned().unwrap_or_default();
+        let all = documents.clone().filter(seen).map(|document| own(document).len()).sum();
+        let mut sums: Vec<(usize, i32)> = Vec::new();
+        let mut scan = |document: usize| {
+            let found = kernel.dots(asked, vectors.of(document, own(document).len()));
+            sums.extend(own(document).zip(found));
+        };
+        match self.neighbours.as_ref().filter(|neighbours| neighbours.serves(all)) {
+            None => documents.filter(seen).for_each(scan),
+            Some(neighbours) => {
+                neighbours.uncovered().iter().copied().filter(seen).for_each(&mut scan);
+                for (document, passage) in neighbours.nearest(asked, wanted, &admitted) {
+                    let vector = vectors.vector(document, passage - own(document).start);
+                    sums.extend(kernel.dots(asked, vector).pop().map(|sum| (passage, sum)));
+                }
+            }
+        }
+        if sums.len() > wanted {
+            sums.select_nth_unstable_by(wanted, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            sums.truncate(wanted);
+        }
+        sums.into_iter().map(|(passage, _)| passage).collect()
+    }
+
+    /// The vector of a passage.
+    fn vector<'a>(&self, vectors: &'a Vectors, passage: usize, place: &Place) -> &'a [i8] {
+        let first = self.passages.get(place.document).map_or(passage, |own| own.start);
+        vectors.vector(place.document, passage - first)
+    }
+
     /// The vectors of a passage's pieces.
     fn pieces<'a>(&self, vectors: &'a Vectors, passage: usize, place: &Place) -> &'a [i8] {
         let first = self.passages.get(place.document).map_or(passage, |own| own.start);
@@ -225,26 +267,15 @@ impl Generation {
         by_words: &[(usize, f64)],
     ) -> BTreeMap<usize, Nearness> {
         let kernel = models.model().kernel();
-        let mut cosines: Vec<(usize, i32)> = Vec::with_capacity(self.places.len());
-        for (document, passages) in self.passages.iter().enumerate() {
-            if self.admits(question, document) {
-                let sums = kernel.dots(&embedded.vector, vectors.of(document, passages.len()));
-                cosines.extend(passages.clone().zip(sums));
-            }
-        }
-        let by_number: HashMap<usize, i32> = cosines.iter().copied().collect();
         let words: HashMap<usize, f64> = by_words.iter().copied().collect();
         let wanted = COMPARED.max(2 * question.top.clamp(1, MOST_PASSAGES)) / 2;
-        if cosines.len() > wanted {
-            cosines.select_nth_unstable_by(wanted, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-            cosines.truncate(wanted);
-        }
-        let candidates = cosines.iter().map(|(passage, _)| *passage);
+        let candidates = self.by_vector(question, (vectors, kernel), &embedded.vector, wanted).into_iter();
         let candidates = candidates.chain(by_words.iter().take(wanted).map(|(passage, _)| *passage));
         let spoken = question.spoken();
         let mut near = BTreeMap::new();
         for passage in candidates {
             let Some(place) = self.places.get(passage) else { continue };
+            let sum = kernel.dots(&embedded.vector, self.vector(vectors, passage, place)).pop();
             let each = match weights {
                 Some(_) => search::nearest(kernel, embedded, self.pieces(vectors, passage, place)),
                 None => Vec::new(),
@@ -253,7 +284,7 @@ impl Generation {
                 each.iter().zip(weights.unwrap_or_default()).map(|(cosine, weight)| cosine * weight);
             let nearness = Nearness {
                 words: words.get(&passage).copied().unwrap_or(0.0),
-                vector: by_number.get(&passage).map_or(0.0, |sum| search::cosine(*sum)),
+                vector: sum.map_or(0.0, search::cosine),
                 pieces: weighted.sum(),
                 each,
                 foreign: self.documents.get(place.document).is_some_and(|one| one.language != spoken),

@@ -6,6 +6,7 @@
 //! bytes.
 
 use super::error::PolicyError;
+use super::neighbours::Graph;
 use crate::base::{Digest, durable, ids};
 use crate::understanding::search::{Embedded, SHORT};
 use serde::{Deserialize, Serialize};
@@ -226,15 +227,16 @@ impl Heads {
     }
 }
 
-/// The packs that this process has open, so that two generations share them in memory, too.
+/// The packs and graphs that this process has open, so that two generations share them in memory, too.
 pub struct Shelf {
     root: PathBuf,
     open: Mutex<HashMap<Digest, Weak<Pack>>>,
+    graphs: Mutex<HashMap<Digest, Weak<Graph>>>,
 }
 
 impl Shelf {
     pub fn new(root: PathBuf) -> Self {
-        Self { root, open: Mutex::default() }
+        Self { root, open: Mutex::default(), graphs: Mutex::default() }
     }
 
     /// Reads a pack, unless it is open already.
@@ -254,6 +256,18 @@ impl Shelf {
         open.retain(|_, pack| pack.strong_count() > 0);
         open.insert(digest.clone(), Arc::downgrade(&pack));
         Ok(pack)
+    }
+
+    /// Opens the graph that this digest stands for, unless it is open already.
+    pub fn graph(&self, digest: &Digest, open: impl FnOnce() -> Option<Graph>) -> Option<Arc<Graph>> {
+        let graphs = || self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(graph) = graphs().get(digest).and_then(Weak::upgrade) {
+            return Some(graph);
+        }
+        let graph = Arc::new(open()?);
+        graphs().retain(|_, graph| graph.strong_count() > 0);
+        graphs().insert(digest.clone(), Arc::downgrade(&graph));
+        Some(graph)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<Pack>>> {
