@@ -231,12 +231,15 @@ fn meta(file: &Path) -> Result<(Fields, Vec<String>), Vec<Flaw>> {
         Some(_) => (format!("{}\n---\n", text.strip_suffix("\n---").unwrap_or(text)), 0),
         None => (format!("---\n{text}\n---\n"), 1),
     };
-    let split = front_matter::split(file, &text).map_err(|mut flaws| {
+    let mut split = front_matter::split(file, &text).map_err(|mut flaws| {
         flaws.iter_mut().for_each(|flaw| flaw.line -= added.min(flaw.line));
         flaws
     })?;
     match split.body.trim().lines().next() {
-        None => Ok((split.fields, split.foreign)),
+        None => {
+            split.fields.values_mut().for_each(|written| written.line -= added.min(written.line));
+            Ok((split.fields, split.foreign))
+        }
         Some(rest) => refused(split.line - added, rest, "write `key: value` lines and nothing behind them"),
     }
 }
@@ -430,12 +433,13 @@ mod tests {
             fs::write(&file, text).unwrap();
             let (fields, others) = meta(&file).unwrap();
             assert_eq!((fields["audience"].value.as_str(), others), ("internal", vec!["team".to_owned()]));
+            assert_eq!(fields["audience"].line, 1 + usize::from(text.starts_with("---")));
         }
         for (bytes, line) in [
             (b"owner: M\xfcller\naudience: internal\n".as_slice(), 1),
             (b"version: 1\n---\naudience: internal\n", 3),
             (b"---\nversion: 1\n---\n\naudience: internal\n", 4),
-            (b"version: 1\naudiense: internal\n", 2),
+            (b"version: 1\naudience internal\n", 2),
         ] {
             fs::write(&file, bytes).unwrap();
             let flaws = meta(&file).unwrap_err();
