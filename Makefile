@@ -121,10 +121,13 @@ evaluate: tools
 BENCH ?= /tmp/prokura-bench
 ROUNDS ?= 5
 
-.PHONY: bench-peers
-bench-peers:
+.PHONY: bench-python
+bench-python:
 	test -e $(BENCH)/python/.complete || { python3 -m venv $(BENCH)/python && \
 	  $(BENCH)/python/bin/pip install --quiet numpy tokenizers matplotlib && touch $(BENCH)/python/.complete; }
+
+.PHONY: bench-peers
+bench-peers: bench-python
 	$(BENCH)/python/bin/pip install --quiet onnx onnxruntime torch transformers safetensors || true
 
 # The path of the program that `cargo bench $(1)` runs.
@@ -168,11 +171,11 @@ bench-ledger: tools
 RETRIEVAL ?= $(BENCH)/retrieval
 
 .PHONY: bench-retrieval
-bench-retrieval: tools
+bench-retrieval: tools bench-python
 	cargo build --release --locked
 	cargo bench --locked --no-run --bench retrieval
-	python3 bench/retrieval.py --data $(PROKURA_DATA) --work $(RETRIEVAL) --program target/release/prokura \
-	  --out bench/results/retrieval.json
+	$(BENCH)/python/bin/python bench/retrieval.py --data $(PROKURA_DATA) --work $(RETRIEVAL) \
+	  --program target/release/prokura --out bench/results/retrieval
 
 .PHONY: bench
 bench: bench-lookup bench-ledger bench-inference bench-retrieval

@@ -2,7 +2,7 @@
 //! encoder alone.
 //!
 //!     cargo bench --bench retrieval -- search DOCUMENTS QUESTIONS FOLDER
-//!     cargo bench --bench retrieval -- index DOCUMENTS FOLDER
+//!     cargo bench --bench retrieval -- index DOCUMENTS QUESTIONS FOLDER
 //!     cargo bench --bench retrieval -- reindex DOCUMENTS QUESTIONS FOLDER [SECONDS]
 //!     cargo bench --bench retrieval -- neighbours FOLDER [VECTORS...]
 //!
@@ -14,7 +14,7 @@
 
 use prokura::base::{Language, Timestamp};
 use prokura::policy::neighbours::Graph;
-use prokura::policy::{self, Clearance, Document, Options, Policies, Question};
+use prokura::policy::{self, Clearance, Document, Generation, Options, Policies, Question};
 use prokura::understanding::encoder::Kernel;
 use prokura::understanding::search::SearchWeights;
 use prokura::understanding::{Calibration, Schema, Understanding, bundle};
@@ -52,7 +52,9 @@ fn main() {
         ["search", documents, questions, folder] => {
             search(Path::new(documents), Path::new(questions), Path::new(folder))
         }
-        ["index", documents, folder] => index(Path::new(documents), Path::new(folder)),
+        ["index", documents, questions, folder] => {
+            index(Path::new(documents), Path::new(questions), Path::new(folder))
+        }
         ["reindex", documents, questions, folder] => {
             reindex(Path::new(documents), Path::new(questions), Path::new(folder), 60)
         }
@@ -250,11 +252,37 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-fn index(file: &Path, folder: &Path) -> Value {
+/// What searches cost in a small and in a large generation, asked in turns.
+fn grown(small: &Generation, large: &Generation, asked: &[Question], models: &Understanding) -> Value {
+    let mut times: [Vec<f64>; 4] = Default::default();
+    for round in 0..=ROUNDS {
+        for question in asked {
+            let each = [(small, None), (large, None), (small, Some(models)), (large, Some(models))];
+            for ((generation, models), times) in each.into_iter().zip(&mut times) {
+                let (found, time) = timed(|| generation.search(question, models).unwrap());
+                black_box(found);
+                if round > 0 {
+                    times.push(time);
+                }
+            }
+        }
+    }
+    let [small_words, large_words, small_whole, large_whole] = times.map(summary);
+    let passages = |of: &Generation| of.manifest().passages;
+    let ratio =
+        |large: &Value, small: &Value| large["p50_us"].as_f64().unwrap() / small["p50_us"].as_f64().unwrap();
+    json!({
+        "passages": [passages(small), passages(large)],
+        "words_ratio": ratio(&large_words, &small_words), "whole_ratio": ratio(&large_whole, &small_whole),
+        "words": [small_words, large_words], "whole": [small_whole, large_whole],
+    })
+}
+
+fn index(file: &Path, asked: &Path, folder: &Path) -> Value {
     let full = models(&shipped());
     let all = documents(file);
     let state = folder.join("state");
-    let ((), whole) = timed(|| drop(policy::publish(&state, &all, options(&full), &|_, _| {}).unwrap()));
+    let (small, whole) = timed(|| policy::publish(&state, &all, options(&full), &|_, _| {}).unwrap());
     let texts: Vec<String> = policy::passages(&all).into_iter().map(|passage| passage.text).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let ((), encoder) = timed(|| {
@@ -277,6 +305,8 @@ fn index(file: &Path, folder: &Path) -> Value {
     let policies = Policies::open(&grown).unwrap();
     let memory = resident().saturating_sub(before);
     let generation = policies.current(full.searcher());
+    let small = policy::open_generation(&state, small.generation.as_str()).unwrap();
+    let growth = grown(&small, &generation, &questions(asked), &full);
     let mut updates = Vec::new();
     for round in 0..5 {
         let document =
@@ -298,7 +328,7 @@ fn index(file: &Path, folder: &Path) -> Value {
         "documents": all.len(), "passages": texts.len(), "documents_per_second": all.len() as f64 / (whole / 1e6),
         "encoder_share": encoder / whole, "threads": threads,
         "many_documents": MANY, "many_passages": published.passages, "many_seconds": first / 1e6,
-        "update_seconds": updates,
+        "update_seconds": updates, "search": growth,
         "disk_per_10000_passages": (packs + own) as f64 / published.passages as f64 * 1e4,
         "vectors_in_memory_per_10000_passages": generation.vector_bytes() as f64 / published.passages as f64 * 1e4,
         "resident_per_10000_passages": memory as f64 / published.passages as f64 * 1e4,
@@ -308,7 +338,7 @@ fn index(file: &Path, folder: &Path) -> Value {
     told
 }
 
-/// Questions without a pause, half of the time with ten reindexes among them.
+/// Questions without a pause for so many seconds, and as long again with ten reindexes among them.
 fn reindex(file: &Path, asked: &Path, folder: &Path, seconds: u64) -> Value {
     let (all, asked) = (documents(file), questions(asked));
     let full = Arc::new(models(&shipped()));
@@ -319,7 +349,7 @@ fn reindex(file: &Path, asked: &Path, folder: &Path, seconds: u64) -> Value {
     let (ended, failed, mixed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let run = |changes: usize| -> (Vec<f64>, usize) {
         let mut times = Vec::new();
-        let until = Instant::now() + Duration::from_secs(seconds / 2);
+        let until = Instant::now() + Duration::from_secs(seconds);
         let done = std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut done = 0;
@@ -349,8 +379,7 @@ fn reindex(file: &Path, asked: &Path, folder: &Path, seconds: u64) -> Value {
                     Err(_) => drop(failed.fetch_add(1, Ordering::Relaxed)),
                     Ok(found) => {
                         let of = policies.pinned(&found.generation);
-                        let whole =
-                            of.is_some_and(|of| found.passages.iter().all(|passage| of.holds(passage)));
+                        let whole = of.is_ok_and(|of| found.passages.iter().all(|passage| of.holds(passage)));
                         mixed.fetch_add(usize::from(!whole), Ordering::Relaxed);
                     }
                 }

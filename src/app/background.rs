@@ -149,11 +149,12 @@ pub(super) fn let_go(
 /// How it goes with the machine whose policies are fetched.
 #[derive(Default)]
 struct Following {
-    failures: u32,
-    /// Until then the origin is left alone, after something did not come: for two seconds, then twice as long each time.
-    until: Option<Instant>,
+    /// After what answers did not come.
+    current: Pause,
     fault: Option<String>,
-    /// What was not had of what answers no new question.
+    /// After something did not come that answers no new question: what was published meanwhile does not wait for it.
+    older: Pause,
+    /// What that was.
     left: Vec<String>,
     /// When what the origin had let go was let go here.
     tidied: Option<Instant>,
@@ -162,28 +163,49 @@ struct Following {
 /// Seconds.
 const LONGEST_PAUSE: u64 = 60;
 
-impl Following {
-    fn look(&mut self, policies: &Policies, ask: &Ask) -> Result<(), String> {
-        if self.until.is_some_and(|until| Instant::now() < until) {
-            return self.fault.clone().map_or(Ok(()), Err);
-        }
-        let fetched = policies.fetch(ask);
-        self.fault = fetched.as_ref().err().map(PolicyError::to_string);
-        let found = fetched.unwrap_or_default();
-        if let Some(current) = &found.current {
-            tracing::info!(generation = %current, fetched = found.fetched.len(), "other policies answer now");
-        }
-        if !found.left.is_empty() && found.left != self.left {
-            tracing::warn!(reasons = ?found.left, "older policies were not fetched: cases that began with them miss them");
-        }
-        self.left = found.left;
-        if self.fault.is_none() && self.left.is_empty() {
-            (self.failures, self.until) = (0, None);
-            return Ok(());
+/// How long something is left alone that failed: for two seconds, then twice as long each time.
+#[derive(Default)]
+struct Pause {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn after(&mut self, failed: bool) {
+        if !failed {
+            *self = Self::default();
+            return;
         }
         self.failures += 1;
         let pause = 2_u64.saturating_pow(self.failures).min(LONGEST_PAUSE);
         self.until = Some(Instant::now() + Duration::from_secs(pause));
+    }
+}
+
+impl Following {
+    fn look(&mut self, policies: &Policies, ask: &Ask) -> Result<(), String> {
+        if !self.current.is_over() {
+            return self.fault.clone().map_or(Ok(()), Err);
+        }
+        let older = self.older.is_over();
+        let fetched = policies.fetch(ask, older);
+        self.fault = fetched.as_ref().err().map(PolicyError::to_string);
+        self.current.after(self.fault.is_some());
+        let found = fetched.unwrap_or_default();
+        if let Some(current) = &found.current {
+            tracing::info!(generation = %current, fetched = found.fetched.len(), "other policies answer now");
+        }
+        if older && self.fault.is_none() {
+            self.older.after(!found.left.is_empty());
+            if !found.left.is_empty() && found.left != self.left {
+                tracing::warn!(reasons = ?found.left, "older policies were not fetched: cases that began with them miss them");
+            }
+            self.left = found.left;
+        }
         self.fault.clone().map_or(Ok(()), Err)
     }
 }

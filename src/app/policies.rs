@@ -114,11 +114,11 @@ impl Here<'_> {
         let tested = match asked {
             Some(asked) => {
                 let generation = policy::open_generation(&self.state, asked).map_err(Failure::input)?;
-                bar.test(&generation, Some(&models), today)
+                bar.test(&generation, &[], Some(&models), today)
             }
             None => {
                 let policies = policy::Policies::open(&self.state).map_err(Failure::input)?;
-                bar.test(&policies.current(models.searcher()), Some(&models), today)
+                bar.test(&policies.current(models.searcher()), &[], Some(&models), today)
             }
         };
         let tested = tested.map_err(Failure::input)?;

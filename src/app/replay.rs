@@ -73,7 +73,7 @@ fn searched_again(
     (packs, pack): (&Packs, &Pack),
 ) -> Result<Vec<Searched>, Failure> {
     let policies = Policies::open(&wire::state(place, settings)).map_err(Failure::input)?;
-    let open = |generation: &Digest| policies.pinned(generation);
+    let open = |generation: &Digest| policies.pinned(generation).ok();
     search_again(case, entries, packs, open, bundles(place, settings, pack)).map_err(Failure::input)
 }
 

@@ -97,10 +97,17 @@ impl Cases {
         let (policies, models) = (Arc::clone(&self.parts().policies), Arc::clone(&self.parts().models));
         let read_by = state.reading.as_ref().map(|reading| reading.digests.model.clone());
         let began_with = state.grounds.as_ref().map(|grounds| grounds.generation.clone());
+        let case = state.case.to_string();
         let found = tokio::task::spawn_blocking(move || {
             // The vectors of the generation that the case keeps to are those of the bundle that it keeps to.
             let models = read_by.map_or_else(|| models.current(), |model| models.pinned(&model));
-            let pinned = began_with.and_then(|generation| policies.pinned(&generation));
+            let pinned = began_with.and_then(|generation| match policies.pinned(&generation) {
+                Ok(pinned) => Some(pinned),
+                Err(error) => {
+                    tracing::warn!(%case, %error, "the policies that the case began with cannot be searched");
+                    None
+                }
+            });
             let generation = pinned.unwrap_or_else(|| policies.current(models.searcher()));
             answered(&questions, |question| generation.search(question, Some(&models)))
         });

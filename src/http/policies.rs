@@ -463,7 +463,7 @@ async fn test(State(api): State<Arc<Api>>, Given(asked): Given<Testing>) -> Resu
         let models = parts.models.current();
         let now = parts.clock.now().date();
         let today = policy::parse_date(&now).ok_or_else(|| Refusal::internal(&"the clock gives no date"))?;
-        let tested = bar.test(&generation, Some(&models), today)?;
+        let tested = bar.test(&generation, &[], Some(&models), today)?;
         let questions: Vec<Value> = bar.questions.iter().map(question).collect();
         Ok(json!({
             "generation": generation.digest(), "top": bar.top.get_ref(), "asked": tested.asked,

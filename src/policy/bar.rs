@@ -1,5 +1,6 @@
 //! Questions that the policies must answer before they are published (config/retrieval-bar.toml).
 
+use super::document::Document;
 use super::error::PolicyError;
 use super::generation::Generation;
 use super::grounds::Clearance;
@@ -8,6 +9,7 @@ use crate::base::{Finding, Language};
 use crate::understanding::Understanding;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::Path;
 use toml::Spanned;
 
@@ -53,8 +55,8 @@ pub struct Tested {
     pub asked: usize,
     pub passed: usize,
     pub least: f64,
-    /// Whether that is enough. It is where no document is here that a question is about: then the questions are about
-    /// other documents.
+    /// Whether that is enough. It is where no question is about a document that is here, unless these are what is left
+    /// of documents that the questions were about.
     pub enough: bool,
     pub failed: Vec<Failed>,
 }
@@ -111,13 +113,20 @@ impl RetrievalBar {
         if findings.is_empty() { Ok(bar) } else { Err(findings) }
     }
 
-    /// Asks a generation all of them.
+    /// Whether a question is about one of these documents.
+    fn is_about(&self, documents: &[Document]) -> bool {
+        let here = |wanted: &Wanted| documents.iter().any(|document| document.id == wanted.document);
+        self.questions.iter().any(here)
+    }
+
+    /// Asks a generation all of them; `before` are the documents of the one that it is to replace.
     ///
     /// # Errors
     /// The search fails.
     pub fn test(
         &self,
         generation: &Generation,
+        before: &[Document],
         models: Option<&Understanding>,
         as_of: Date,
     ) -> Result<Tested, PolicyError> {
@@ -151,9 +160,9 @@ impl RetrievalBar {
             }
         }
         let (asked, passed) = (self.questions.len(), self.questions.len() - failed.len());
-        let here =
-            |wanted: &Wanted| generation.documents().iter().any(|document| document.id == wanted.document);
-        let elsewhere = !self.questions.iter().any(here);
+        let known: BTreeSet<&str> = before.iter().map(|document| document.id.as_str()).collect();
+        let left_over = generation.documents().iter().any(|document| known.contains(document.id.as_str()));
+        let elsewhere = !self.is_about(generation.documents()) && !(left_over && self.is_about(before));
         let enough = elsewhere || passed as f64 >= self.least.get_ref() * asked as f64 - 1e-9;
         Ok(Tested { asked, passed, least: *self.least.get_ref(), enough, failed })
     }

@@ -4,7 +4,7 @@
 use super::chunk::characters;
 use super::document::Document;
 use super::error::PolicyError;
-use super::generation::{Embeddings, Place, places};
+use super::generation::{Embeddings, Generation, PASSAGES, Place, VECTORS, embeddings_of, places};
 use super::vectors::{self, Heads, MOST, Shelf};
 use crate::base::Digest;
 use crate::understanding::Understanding;
@@ -49,6 +49,27 @@ pub fn passages(documents: &[Document]) -> Vec<PassageText> {
         Some(PassageText { document, section, start, end, text })
     };
     places(documents).into_iter().filter_map(text).collect()
+}
+
+/// Whether the passages of a generation, and the texts that its vectors are of, are what this program makes of its
+/// documents. Its name covers the documents alone: whoever could write both a file and the manifest would not be found
+/// otherwise.
+///
+/// # Errors
+/// [`PolicyError::Damaged`] with the file that differs.
+pub(super) fn made_of(root: &Path, generation: &Generation) -> Result<(), PolicyError> {
+    let other = |file: &str| PolicyError::Damaged {
+        generation: generation.digest().to_string(),
+        file: file.to_owned(),
+        reason: "is not what the documents give".to_owned(),
+    };
+    let places = places(generation.documents());
+    if places != generation.places {
+        return Err(other(PASSAGES));
+    }
+    let Some(embeddings) = embeddings_of(root, generation.digest())? else { return Ok(()) };
+    let names = texts(generation.documents(), &places).into_iter().map(|(name, _)| name);
+    if names.eq(embeddings.documents) { Ok(()) } else { Err(other(VECTORS)) }
 }
 
 /// The texts of each document, and their name.
@@ -142,7 +163,7 @@ fn part_embedded(
 }
 
 /// The packs that hold the documents of these names. When many of them are small, or half of what they hold is not
-/// needed, what is needed of those goes into new ones.
+/// needed, what is needed of those goes into new ones. One that is damaged stays as it is: whoever opens it next says so.
 fn together(root: &Path, encoder: &Digest, names: &[Digest]) -> Result<Vec<Digest>, PolicyError> {
     let known = Heads::read(root, encoder)?;
     let mut used: BTreeMap<&Digest, BTreeSet<&Digest>> = BTreeMap::new();
@@ -162,17 +183,16 @@ fn together(root: &Path, encoder: &Digest, names: &[Digest]) -> Result<Vec<Diges
     }
     let shelf = Shelf::new(root.to_owned());
     let mut held: Vec<(Digest, Vec<Embedded>)> = Vec::new();
-    for digest in &thin {
-        let damaged =
-            |reason: &str| PolicyError::Pack { file: vectors::path(digest), reason: reason.to_owned() };
-        let pack = shelf.pack(digest).map_err(damaged)?;
+    let mut merged: BTreeSet<Digest> = BTreeSet::new();
+    for digest in thin {
+        let Ok(pack) = shelf.pack(digest) else { continue };
+        merged.insert(digest.clone());
         for name in used.get(digest).into_iter().flatten() {
             let passages = pack.passages(name).unwrap_or_default();
             held.push(((*name).clone(), passages.map(|passage| pack.embedded(passage)).collect()));
         }
     }
-    let thin: BTreeSet<Digest> = thin.into_iter().cloned().collect();
-    packs.retain(|pack| !thin.contains(pack));
+    packs.retain(|pack| !merged.contains(pack));
     for part in held.chunks(MOST) {
         packs.push(vectors::write(root, encoder, part)?);
     }

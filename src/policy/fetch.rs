@@ -143,11 +143,17 @@ pub fn offered_now(ask: &Ask) -> Result<BTreeSet<Digest>, PolicyError> {
 /// # Errors
 /// As [`super::Policies::fetch`].
 pub fn fetch(state: &Path, ask: &Ask) -> Result<Fetched, PolicyError> {
-    look(state, &Shelf::new(root(state)), ask, true)
+    look(state, &Shelf::new(root(state)), ask, (true, true))
 }
 
-/// See `fetch`; generations that are there are only looked through where `thorough`.
-pub(super) fn look(state: &Path, shelf: &Shelf, ask: &Ask, thorough: bool) -> Result<Fetched, PolicyError> {
+/// See `fetch`; generations that are there are only looked through where `thorough`, and those that answer no new
+/// question only had where `older`.
+pub(super) fn look(
+    state: &Path,
+    shelf: &Shelf,
+    ask: &Ask,
+    (thorough, older): (bool, bool),
+) -> Result<Fetched, PolicyError> {
     let offer: Offer = list(ask, ROUTE)?;
     let mut lines = offer.current.clone().into_iter();
     let no_current = || PolicyError::Origin { reason: "it names no current generation".to_owned() };
@@ -156,6 +162,7 @@ pub(super) fn look(state: &Path, shelf: &Shelf, ask: &Ask, thorough: bool) -> Re
     let pointed = pointer(state).ok().flatten().map(|(pointed, _)| pointed);
     let mut lacking: Vec<Digest> =
         offer.generations.iter().filter(|digest| !there.contains(digest)).cloned().collect();
+    lacking.retain(|digest| older || all.all().any(|one| one.generation == *digest));
     if !thorough && lacking.is_empty() && pointed.as_ref() == Some(&all) {
         return Ok(Fetched::default());
     }

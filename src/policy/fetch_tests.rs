@@ -89,7 +89,7 @@ fn what_another_machine_built_answers_here_and_only_what_is_new_is_asked_for() {
 
     let second = publish(origin.path(), &["The fee is six euros.", "Cards are free."]);
     asked.lock().unwrap().clear();
-    let found = policies.fetch(&*ask).unwrap();
+    let found = policies.fetch(&*ask, true).unwrap();
     assert_eq!((&found.fetched, &found.current), (&vec![second.clone()], &Some(second.clone())));
     assert_eq!(says(&policies), (second.clone(), "The fee is six euros.".to_owned()));
     let packs = asked.lock().unwrap().iter().filter(|path| path.contains("/files/vectors%2F")).count();
@@ -98,10 +98,10 @@ fn what_another_machine_built_answers_here_and_only_what_is_new_is_asked_for() {
     assert_eq!(policies.pinned(&first).unwrap().digest(), &first);
 
     asked.lock().unwrap().clear();
-    assert_eq!(policies.fetch(&*ask).unwrap(), Fetched::default());
+    assert_eq!(policies.fetch(&*ask, true).unwrap(), Fetched::default());
     assert_eq!(*asked.lock().unwrap(), [ROUTE]);
     rollback(origin.path(), first.as_str()).unwrap();
-    assert_eq!(policies.fetch(&*ask).unwrap().current, Some(first.clone()));
+    assert_eq!(policies.fetch(&*ask, true).unwrap().current, Some(first.clone()));
     assert_eq!(says(&policies).0, first);
 
     // What the origin lets go goes here as well, unless it is needed.
@@ -143,7 +143,7 @@ fn a_wrong_byte_changes_nothing_and_is_told_until_the_right_one_comes() {
     let begun = root(here.path()).join(format!("{FETCHING}{}", second.hex()));
     for OfferedFile { name, .. } in files {
         let wrong = with_a_wrong_byte(&ask, format!("/files/{}", percent_encoded(&name)));
-        let error = policies.fetch(&*wrong).unwrap_err().to_string();
+        let error = policies.fetch(&*wrong, true).unwrap_err().to_string();
         assert!(error.contains(&name) && error.contains(second.as_str()), "{name}: {error}");
         assert_eq!((says(&policies).0, policies.behind()), (first.clone(), Some(error)));
         assert!(!place(&root(here.path()), &begun, &name).exists(), "{name}");
@@ -151,9 +151,9 @@ fn a_wrong_byte_changes_nothing_and_is_told_until_the_right_one_comes() {
     // An origin that is away says nothing about what is here.
     let behind = policies.behind();
     let away = |_: &str, _: u64| Err("no connection".to_owned());
-    assert!(matches!(policies.fetch(&away), Err(PolicyError::Origin { .. })));
+    assert!(matches!(policies.fetch(&away, true), Err(PolicyError::Origin { .. })));
     assert_eq!(policies.behind(), behind);
-    assert_eq!(policies.fetch(&*ask).unwrap().current, Some(second.clone()));
+    assert_eq!(policies.fetch(&*ask, true).unwrap().current, Some(second.clone()));
     assert_eq!((says(&policies).0, policies.behind()), (second, None));
 }
 
@@ -187,6 +187,27 @@ fn a_transfer_that_was_cut_off_goes_on_where_it_was() {
     assert!(Policies::open(here.path()).is_err());
     assert_eq!(fetch(here.path(), &*ask).unwrap().fetched, [generation]);
     assert!(Policies::open(here.path()).is_ok() && !begun.exists());
+}
+
+#[test]
+fn what_answers_is_had_without_what_does_not() {
+    let (origin, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = publish(origin.path(), &["The fee is four euros."]);
+    let (ask, _) = answering(origin.path());
+    fetch(here.path(), &*ask).unwrap();
+    let policies = Policies::open(here.path()).unwrap();
+    let lost = publish(origin.path(), &["The fee is five euros."]);
+    let third = publish(origin.path(), &["The fee is six euros."]);
+    let wrong = with_a_wrong_byte(&ask, format!("{ROUTE}/{lost}/files/{MANIFEST}"));
+    let found = policies.fetch(&*wrong, true).unwrap();
+    assert_eq!((&found.fetched, found.left.len()), (&vec![third.clone()], 1));
+    assert_eq!(policies.fetch(&*wrong, false).unwrap(), Fetched::default());
+    let fourth = publish(origin.path(), &["The fee is seven euros."]);
+    let found = policies.fetch(&*wrong, false).unwrap();
+    assert_eq!((&found.fetched, found.left.len()), (&vec![fourth.clone()], 0));
+    assert_eq!(says(&policies), (fourth, "The fee is seven euros.".to_owned()));
+    assert!(policies.pinned(&first).is_ok() && policies.pinned(&lost).is_err());
+    assert_eq!(policies.fetch(&*ask, true).unwrap().fetched, [lost]);
 }
 
 #[test]

@@ -35,9 +35,9 @@ use tantivy::{Index, Searcher};
 /// Changes whenever the same documents may give another index.
 const LAYOUT: &str = "layout-2";
 const DOCUMENTS: &str = "documents.jsonl";
-const PASSAGES: &str = "passages.jsonl";
+pub(super) const PASSAGES: &str = "passages.jsonl";
 const COMPOUNDS: &str = "compounds.txt";
-const VECTORS: &str = "vectors.json";
+pub(super) const VECTORS: &str = "vectors.json";
 pub(super) const MANIFEST: &str = "manifest.json";
 const TANTIVY: &str = "tantivy";
 
@@ -327,12 +327,20 @@ pub(super) fn is_plain(name: &str) -> bool {
 /// # Errors
 /// The disk: then nobody knows.
 pub(super) fn packs_of(root: &Path, digest: &Digest) -> Result<Vec<Digest>, PolicyError> {
+    Ok(embeddings_of(root, digest)?.map(|Embeddings { packs, .. }| packs).unwrap_or_default())
+}
+
+/// What a generation of this program's layout says of its vectors.
+///
+/// # Errors
+/// The disk.
+pub(super) fn embeddings_of(root: &Path, digest: &Digest) -> Result<Option<Embeddings>, PolicyError> {
     let path = root.join(digest.hex()).join(VECTORS);
     let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(PolicyError::io(&path))?,
     };
-    Ok(serde_json::from_slice(&bytes).map(|Embeddings { packs, .. }| packs).unwrap_or_default())
+    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 /// The documents of a generation of any layout, so that one from before can be built anew.

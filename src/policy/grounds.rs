@@ -12,7 +12,8 @@ pub struct Grounds {
     pub passages: Vec<Passage>,
     /// How likely it is that one of the passages answers the question.
     pub answerable: Probability,
-    /// False: no passage answers this; the passages are the nearest there are.
+    /// False: no passage answers this; the passages are the nearest there are. Where words alone are compared: whether
+    /// any passage has one of them.
     #[serde(default)]
     pub answered: bool,
     /// The index generation that was searched.

@@ -9,6 +9,7 @@ use super::search::Question;
 use super::vectors::Shelf;
 use crate::base::Digest;
 use crate::understanding::Understanding;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ pub struct Policies {
     loading: Mutex<()>,
     /// Whether somebody refreshes regularly, so that no search has to.
     watched: AtomicBool,
-    /// The earlier generation that was asked for last.
-    earlier: Mutex<Option<Arc<Generation>>>,
+    /// The earlier generations that were asked for last, at most [`KEPT`], the last one first.
+    earlier: Mutex<VecDeque<Arc<Generation>>>,
     /// Why what the origin published is not here.
     behind: Mutex<Option<String>>,
 }
@@ -43,6 +44,9 @@ struct Live {
 
 /// What could not be loaded is tried again after so long: the disk may only have failed for a moment.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// Earlier generations that stay open for the cases that began with them.
+const KEPT: usize = 4;
 
 impl Policies {
     /// # Errors
@@ -122,13 +126,14 @@ impl Policies {
         self.live().fault = Some(fault);
     }
 
-    /// Fetches what the machine whose policies these are has published, if it has; old questions go on meanwhile.
+    /// Fetches what the machine whose policies these are has published, if it has; old questions go on meanwhile. What
+    /// answers no new question is had only where `older`.
     ///
     /// # Errors
     /// The origin does not say what it has: nobody knows of anything newer then. Or a generation did not come, or not
     /// as it was made: what answered goes on answering, and [`Policies::behind`] says why until it has come.
-    pub fn fetch(&self, ask: &fetch::Ask) -> Result<Fetched, PolicyError> {
-        let fetched = fetch::look(&self.state, &self.shelf, ask, false);
+    pub fn fetch(&self, ask: &fetch::Ask, older: bool) -> Result<Fetched, PolicyError> {
+        let fetched = fetch::look(&self.state, &self.shelf, ask, (false, older));
         match &fetched {
             Err(PolicyError::Origin { .. } | PolicyError::Busy { .. }) => {}
             other => *self.kept_behind() = other.as_ref().err().map(PolicyError::to_string),
@@ -148,16 +153,25 @@ impl Policies {
         self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The generation of this digest, for a case that began with it; `None` where it cannot be had any more.
-    pub fn pinned(&self, digest: &Digest) -> Option<Arc<Generation>> {
+    /// The generation of this digest, for a case that began with it.
+    ///
+    /// # Errors
+    /// Why it cannot be had any more: it was let go, it is damaged, or another program built it.
+    pub fn pinned(&self, digest: &Digest) -> Result<Arc<Generation>, PolicyError> {
         if let Some(current) = self.live().all().find(|one| one.digest() == digest) {
-            return Some(Arc::clone(current));
+            return Ok(Arc::clone(current));
         }
-        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        if earlier.as_ref().is_none_or(|known| known.digest() != digest) {
-            *earlier = Generation::read(&root(&self.state), digest, &self.shelf).ok().map(Arc::new);
+        let earlier = || self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = earlier().iter().find(|one| one.digest() == digest) {
+            return Ok(Arc::clone(known));
         }
-        earlier.clone()
+        // Nobody who asks for another one waits for this.
+        let read = Arc::new(Generation::read(&root(&self.state), digest, &self.shelf)?);
+        let mut earlier = earlier();
+        earlier.retain(|one| one.digest() != digest);
+        earlier.push_front(Arc::clone(&read));
+        earlier.truncate(KEPT);
+        Ok(read)
     }
 
     /// Why what was published last is not what answers, if so. For the readiness of the service.

@@ -234,7 +234,7 @@ fn a_generation_follows_its_encoder_and_each_finds_its_own() {
         (of(shipped()).generation, of(&other).generation),
         (third.generation.clone(), third.generation)
     );
-    assert!(policies.pinned(&first.generation).is_some());
+    assert!(policies.pinned(&first.generation).is_ok());
 }
 
 #[test]
@@ -263,8 +263,11 @@ fn too_few_answers_keep_what_is_current() {
     );
     assert!(error.to_string().contains("`what is the fee` should find `fees`"), "{error}");
     assert_eq!(Policies::open(state).unwrap().current(shipped().searcher()).digest(), &first.generation);
-    // Questions about documents that are not there say nothing of others.
-    let other = publish(&[document("cards", "A card is sent by post.")]).unwrap();
+    // Nor may all that is asked about be taken away from among the others.
+    let error = publish(&[document("cards", "A card is sent by post.")]).unwrap_err();
+    assert!(matches!(&error, PolicyError::BelowBar(tested) if tested.asked == 1), "{error}");
+    // Questions about documents that are not there say nothing of quite others.
+    let other = publish(&[document("loans", "A loan is repaid each month.")]).unwrap();
     assert!(other.tested.unwrap().enough);
     let wrong = bar::RetrievalBar::parse(
         "bar.toml",

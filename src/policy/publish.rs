@@ -7,7 +7,7 @@
 
 use super::bar::{RetrievalBar, Tested};
 use super::document::{Document, conflicts, parse_date};
-use super::embed::embed;
+use super::embed::{embed, made_of};
 use super::error::PolicyError;
 use super::gather::{Gathered, gather};
 use super::generation::{
@@ -264,7 +264,8 @@ pub struct Verified {
     pub vector_bytes: Option<usize>,
 }
 
-/// Reads generations whole and holds every file against its digest: each, or the one that is asked for.
+/// Reads generations whole and holds every file against its digest, and what was cut out of the documents against the
+/// documents, which give the generation its name: each, or the one that is asked for.
 ///
 /// # Errors
 /// An unknown generation, the disk.
@@ -273,7 +274,12 @@ pub fn verify(state: &Path, asked: Option<&str>) -> Result<Vec<Verified>, Policy
         Some(asked) => vec![find(state, asked)?],
         None => generations(&root(state))?,
     };
-    let verified = |name: Digest| match open_generation(state, name.as_str()) {
+    let opened = |name: &Digest| {
+        let opened = open_generation(state, name.as_str())?;
+        made_of(&root(state), &opened)?;
+        Ok(opened)
+    };
+    let verified = |name: Digest| match opened(&name) {
         Ok(found) => Ok(Verified {
             generation: name.clone(),
             whole: true,
@@ -345,7 +351,7 @@ fn origin(state: &Path) -> Result<Option<String>, PolicyError> {
     }
 }
 
-/// The right to change the index of a state directory; others wait for its end. It is let go with the value, also
+/// The right to change the index of a state directory; others are told that it is taken. It is let go with the value, also
 /// when the process dies.
 pub(super) struct Lock {
     pub state: PathBuf,
@@ -489,7 +495,9 @@ impl Lock {
         let Some(bar) = options.bar.filter(|bar| !bar.questions.is_empty()) else { return Ok(None) };
         let generation = Generation::read(&self.root, digest, shelf)?;
         let today = parse_date(&options.now.date()).unwrap_or(jiff::civil::Date::MAX);
-        let tested = bar.test(&generation, options.models, today)?;
+        // Nothing that can be read is before the first.
+        let before = self.documents().unwrap_or_default();
+        let tested = bar.test(&generation, &before, options.models, today)?;
         if tested.enough { Ok(Some(tested)) } else { Err(PolicyError::BelowBar(Box::new(tested))) }
     }
 

@@ -237,6 +237,25 @@ fn a_damaged_generation_is_refused_and_rebuilt_and_a_running_handle_goes_on() {
 }
 
 #[test]
+fn passages_that_were_moved_together_with_the_manifest_are_found() {
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path();
+    let folder = state.join("index").join(publish_lines(state, FIRST).generation.hex());
+    let passages = fs::read_to_string(folder.join("passages.jsonl")).unwrap();
+    let moved = passages.replacen("\"start\":0,", "\"start\":1,", 1);
+    assert_ne!(passages, moved);
+    fs::write(folder.join("passages.jsonl"), &moved).unwrap();
+    let manifest = fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let (was, is) = (Digest::of(passages.as_bytes()), Digest::of(moved.as_bytes()));
+    fs::write(folder.join("manifest.json"), manifest.replace(was.as_str(), is.as_str())).unwrap();
+    let verified = verify(state, None).unwrap().remove(0);
+    assert!(!verified.whole && verified.reason.unwrap().contains("is not what the documents give"));
+    fs::write(folder.join("passages.jsonl"), passages).unwrap();
+    fs::write(folder.join("manifest.json"), manifest).unwrap();
+    assert!(verify(state, None).unwrap().remove(0).whole);
+}
+
+#[test]
 fn flaws_leave_the_current_generation_and_two_writers_do_not_meet() {
     let state = tempfile::tempdir().unwrap();
     let state = state.path();

@@ -178,19 +178,30 @@ fn contradictions(documents: &[Document], days: &[Days]) -> Vec<Concern> {
     }
     let mut found = Vec::new();
     for group in said.values() {
-        let Some(first) = group.first() else { continue };
-        for other in group.iter().skip(1) {
-            let (Some(a), Some(b)) = (documents.get(first.document), documents.get(other.document)) else {
-                continue;
+        // Of those with the same numbers on the same days two of different documents stand for all.
+        let mut standing: Vec<&Said> = Vec::new();
+        for other in group {
+            let Some(b) = documents.get(other.document) else { continue };
+            let days_of = |said: &Said| days.get(said.document).copied().flatten();
+            let contradicts = |one: &&&Said| {
+                one.numbers != other.numbers
+                    && documents.get(one.document).is_some_and(|a| a.id != b.id)
+                    && share_a_day(&days_of(one), &days_of(other))
             };
-            let together = days.get(first.document).zip(days.get(other.document));
-            let differ = first.numbers != other.numbers && a.id != b.id;
-            if differ && together.is_some_and(|(a, b)| share_a_day(a, b)) {
+            // Each is told once, beside the first that it contradicts.
+            let first = standing.iter().find(contradicts).copied();
+            if let Some((first, a)) = first.and_then(|first| Some((first, documents.get(first.document)?))) {
                 found.push(Concern::Contradiction {
                     documents: [a.id.clone(), b.id.clone()],
                     section: other.section.clone(),
                     sentences: [first.sentence.clone(), other.sentence.clone()],
                 });
+            }
+            let same = |one: &&&Said| one.numbers == other.numbers && days_of(one) == days_of(other);
+            let own = |one: &Said| documents.get(one.document).is_some_and(|a| a.id == b.id);
+            let alike: Vec<&&Said> = standing.iter().filter(same).collect();
+            if alike.len() < 2 && !alike.iter().any(|one| own(one)) {
+                standing.push(other);
             }
         }
     }
@@ -244,6 +255,17 @@ mod tests {
             (&["a".to_owned(), "b".to_owned()], ["Cash abroad".to_owned()].as_slice())
         );
         assert!(sentences[0].contains("2.50") && sentences[1].contains("3.00"));
+        // The first is not the measure of all: two that agree with each other on other days may differ from a third.
+        let third = with("d", "Fees", &fees.replace("2.50", "4.00"));
+        let mut dated = vec![all[0].clone(), all[1].clone(), third];
+        dated[0].valid_to = crate::policy::parse_date("2025-12-31");
+        dated[1].valid_from = crate::policy::parse_date("2026-01-01");
+        dated[2].valid_from = crate::policy::parse_date("2026-01-01");
+        let found = concerns(&dated);
+        assert!(
+            matches!(&found[..], [Concern::Contradiction { documents, .. }] if documents == &["b", "d"]),
+            "{found:?}"
+        );
         // What was in force before is no contradiction.
         let mut old = all[..2].to_vec();
         old[0].valid_to = crate::policy::parse_date("2025-12-31");

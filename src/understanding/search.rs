@@ -15,7 +15,7 @@ pub const VECTOR: &str = "search.vector";
 pub const PIECE: &str = "search.piece";
 /// Values of a piece's short vector.
 pub const SHORT: usize = 64;
-/// Pieces of a text that count; a passage has fewer.
+/// Pieces of a text that count; what comes behind them is not read.
 pub const REACH: usize = 384;
 /// What tells whether a question is answered: so many numbers.
 pub const SIGNS: usize = 6;

@@ -90,7 +90,8 @@ async fn what_an_open_case_began_with_stays_and_goes_when_it_has_ended() {
     let entries = stage.cases.entries(&case).await.unwrap();
     let read = models().current();
     let found =
-        search_again(&case, &entries, &packs, |of| policies.pinned(of), |_| Some(Arc::clone(&read))).unwrap();
+        search_again(&case, &entries, &packs, |of| policies.pinned(of).ok(), |_| Some(Arc::clone(&read)))
+            .unwrap();
     assert_eq!(
         found.iter().map(|searched| (&searched.generation, searched.same)).collect::<Vec<_>>(),
         [(&generation, None)]
