@@ -253,7 +253,7 @@ fn resident() -> u64 {
 }
 
 /// What searches cost in a small and in a large generation, asked in turns.
-fn grown(small: &Generation, large: &Generation, asked: &[Question], models: &Understanding) -> Value {
+fn growth(small: &Generation, large: &Generation, asked: &[Question], models: &Understanding) -> Value {
     let mut times: [Vec<f64>; 4] = Default::default();
     for round in 0..=ROUNDS {
         for question in asked {
@@ -306,7 +306,7 @@ fn index(file: &Path, asked: &Path, folder: &Path) -> Value {
     let memory = resident().saturating_sub(before);
     let generation = policies.current(full.searcher());
     let small = policy::open_generation(&state, small.generation.as_str()).unwrap();
-    let growth = grown(&small, &generation, &questions(asked), &full);
+    let growth = growth(&small, &generation, &questions(asked), &full);
     let mut updates = Vec::new();
     for round in 0..5 {
         let document =

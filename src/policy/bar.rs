@@ -162,8 +162,8 @@ impl RetrievalBar {
         let (asked, passed) = (self.questions.len(), self.questions.len() - failed.len());
         let known: BTreeSet<&str> = before.iter().map(|document| document.id.as_str()).collect();
         let left_over = generation.documents().iter().any(|document| known.contains(document.id.as_str()));
-        let elsewhere = !self.is_about(generation.documents()) && !(left_over && self.is_about(before));
-        let enough = elsewhere || passed as f64 >= self.least.get_ref() * asked as f64 - 1e-9;
+        let concerned = self.is_about(generation.documents()) || left_over && self.is_about(before);
+        let enough = !concerned || passed as f64 >= self.least.get_ref() * asked as f64 - 1e-9;
         Ok(Tested { asked, passed, least: *self.least.get_ref(), enough, failed })
     }
 }
