@@ -207,6 +207,18 @@ fn a_worker_that_does_not_behave_becomes_a_reason() {
 }
 
 #[test]
+fn a_worker_that_takes_nothing_is_ended_in_time() {
+    // More than a pipe holds: whoever writes it waits for the worker.
+    let bytes = vec![b'a'; 1 << 20];
+    for script in ["exec sleep 60 >&-", "echo '{\"Err\":\"empty\"}'; exec sleep 60 >&-"] {
+        let start = Instant::now();
+        assert_eq!(of(script, &bytes, "a.txt"), Err(Unreadable::Time { limit: 2 }), "{script}");
+        assert!(start.elapsed() < PATIENCE, "{script}");
+    }
+    assert_eq!(of("echo '{\"Err\":\"empty\"}'", &bytes, "a.txt"), Err(Unreadable::Empty));
+}
+
+#[test]
 fn an_email_that_stops_the_worker_is_read_without_what_came_with_it() {
     let text =
         "{\"title\":null,\"language\":null,\"text\":\"a\",\"pages\":[],\"attachments\":[],\"notes\":[]}";

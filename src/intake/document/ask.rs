@@ -126,16 +126,9 @@ fn worker(request: &Request<'_>) -> Result<Vec<u8>, Unreadable> {
     let header = serde_json::to_string(request.header).map_err(|error| not_started(&error))?;
     let mut child = start(&program).map_err(|error| not_started(&error))?;
     let deadline = Instant::now() + Duration::from_secs(limits.seconds);
-    let taken = converse(&mut child, &header, request, deadline);
-    let ended = if matches!(taken, Taken::All(_)) { wait(&mut child, deadline) } else { None };
-    let status = match ended {
-        Some(status) => Some(status),
-        None => {
-            // It may have ended by itself just now.
-            let _ = child.kill();
-            child.wait().ok()
-        }
-    };
+    let (taken, ended) = converse(&mut child, &header, request, deadline);
+    // One that was killed may have ended by itself just before.
+    let status = ended.or_else(|| child.wait().ok());
     match taken {
         Taken::NotStarted(error) => Err(not_started(&error)),
         Taken::TooLate => Err(Unreadable::Time { limit: limits.seconds }),
@@ -173,10 +166,17 @@ enum Taken {
     NotStarted(std::io::Error),
 }
 
-/// Writes and reads at once, for neither side can be trusted to take all before it gives anything.
-fn converse(child: &mut Child, header: &str, request: &Request<'_>, deadline: Instant) -> Taken {
+/// Writes and reads at once, for neither side can be trusted to take all before it gives anything. The status is that of
+/// a worker that ended by itself; any other is killed.
+fn converse(
+    child: &mut Child,
+    header: &str,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> (Taken, Option<ExitStatus>) {
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Taken::NotStarted(std::io::Error::other("its pipes are missing"));
+        let _ = child.kill();
+        return (Taken::NotStarted(std::io::Error::other("its pipes are missing")), None);
     };
     let bytes = request.bytes;
     let longest = request.longest;
@@ -204,11 +204,12 @@ fn converse(child: &mut Child, header: &str, request: &Request<'_>, deadline: In
             }
             (Err(error), _) | (_, Err(error)) => Taken::NotStarted(error),
         };
-        if !matches!(taken, Taken::All(_)) {
-            // Both threads wait for its pipes.
+        let ended = if matches!(taken, Taken::All(_)) { wait(child, deadline) } else { None };
+        if ended.is_none() {
+            // Both threads wait for its pipes, also where it has answered and takes no more: only its end lets them go.
             let _ = child.kill();
         }
-        taken
+        (taken, ended)
     })
 }
 
