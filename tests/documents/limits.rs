@@ -201,6 +201,9 @@ fn a_worker_that_does_not_behave_becomes_a_reason() {
     assert_eq!(told("1,0", ""), Err(Unreadable::NoAnswer));
     assert_eq!(told("0,5", ""), Err(Unreadable::NoAnswer));
     assert_eq!(told("0", "2"), Err(Unreadable::NoAnswer));
+    // Each page that is demanded starts further workers, so none is demanded twice.
+    assert_eq!(told("0,1", "1,1"), Err(Unreadable::NoAnswer));
+    assert_eq!(told("0,1", "2,1"), Err(Unreadable::NoAnswer));
     let missing = Limits { program: Some(PathBuf::from("/nowhere/prokura")), ..Limits::default() };
     let error = read(b"x", "a.txt", &missing).unwrap_err();
     assert!(error.to_string().starts_with("the reader could not be started (No such file"), "{error}");

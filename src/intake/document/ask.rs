@@ -95,7 +95,9 @@ fn parsed(answer: &[u8]) -> Result<Answer, Unreadable> {
     let ordered =
         answer.text.pages.is_sorted() && answer.text.pages.last().is_none_or(|last| *last <= length);
     let pages = answer.text.pages.len();
-    let known = answer.scanned.is_sorted() && answer.scanned.iter().all(|page| (1..=pages).contains(page));
+    // Each page that is demanded starts two more workers.
+    let rising = answer.scanned.is_sorted_by(|one, next| one < next);
+    let known = rising && answer.scanned.iter().all(|page| (1..=pages).contains(page));
     if ordered && known { Ok(answer) } else { Err(Unreadable::NoAnswer) }
 }
 
