@@ -1,6 +1,6 @@
 //! A file that came with a message -> its text, and what staff is told about it.
 
-use super::accept::Limits;
+use super::accept::{Limits, printable};
 use super::document::{self, Attached, Text, Unreadable};
 
 /// A customer waits meanwhile: for one worker, in seconds.
@@ -51,20 +51,30 @@ const MOST_NOTES: usize = 20;
 /// Bytes.
 const LONGEST_NOTE: usize = 400;
 
-/// As much of it as an attachment may have.
+/// Bytes behind a cut that are looked at: a card number that the cut parts is known by them.
+const BEHIND: usize = 64 * 1024;
+
+/// As much of it as an attachment may have. Card numbers are masked before anything is cut: half of one is not known as
+/// one any more.
 fn kept(text: Text, most: usize) -> ReadFile {
     let mut file = ReadFile::default();
     put(&mut file, text);
+    let looked_at = most.saturating_add(BEHIND);
+    let longer = file.text.len() > looked_at;
+    file.text.truncate(file.text.floor_char_boundary(looked_at));
+    file.text = printable(&file.text);
     // A file can be made to have a note on each of a million pages.
     let more = file.notes.len().saturating_sub(MOST_NOTES);
     file.notes.truncate(MOST_NOTES);
     for note in &mut file.notes {
+        note.truncate(note.floor_char_boundary(BEHIND));
+        *note = printable(note);
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
     }
     if more > 0 {
         file.notes.push(format!("and {more} more"));
     }
-    if file.text.len() > most {
+    if longer || file.text.len() > most {
         file.text.truncate(file.text.floor_char_boundary(most));
         file.notes.push(format!("only the first {most} bytes of its text are kept"));
     }
@@ -105,5 +115,17 @@ mod tests {
         let up_to_umlaut = whole.text.find('ü').unwrap() + 1;
         let cut = kept(email(), up_to_umlaut);
         assert!(cut.text.ends_with("Geb") && cut.notes[1].contains(&up_to_umlaut.to_string()), "{cut:?}");
+    }
+
+    #[test]
+    fn no_cut_leaves_a_part_of_a_card_number() {
+        let said = "pay 4111 1111 1111 1111 now";
+        for most in 1..60 {
+            let file = kept(text(said, Vec::new()), most);
+            assert!(!file.text.contains('4'), "{file:?}");
+        }
+        let long = format!("{}4111 1111 1111 1111", "x".repeat(LONGEST_NOTE - 10));
+        let noted = Text { notes: vec![long], ..text("a", Vec::new()) };
+        assert!(!kept(noted, 10).notes[0].contains('4'));
     }
 }
