@@ -1,7 +1,7 @@
 //! A file that came with a message -> its text, and what staff is told about it.
 
 use super::accept::{Limits, printable};
-use super::document::{self, Attached, Text, Unreadable};
+use super::document::{self, Text, Unreadable};
 
 /// A customer waits meanwhile: for one worker, in seconds.
 const SECONDS: u64 = 10;
@@ -57,22 +57,16 @@ const BEHIND: usize = 64 * 1024;
 /// As much of it as an attachment may have. Card numbers are masked before anything is cut: half of one is not known as
 /// one any more.
 fn kept(text: Text, most: usize) -> ReadFile {
-    let mut file = ReadFile::default();
-    put(&mut file, text);
+    let Text { text, notes, .. } = text.flattened("##", MOST_NOTES);
+    let mut file = ReadFile { text, notes };
     let looked_at = most.saturating_add(BEHIND);
     let longer = file.text.len() > looked_at;
     file.text.truncate(file.text.floor_char_boundary(looked_at));
     file.text = printable(&file.text);
-    // A file can be made to have a note on each of a million pages.
-    let more = file.notes.len().saturating_sub(MOST_NOTES);
-    file.notes.truncate(MOST_NOTES);
     for note in &mut file.notes {
         note.truncate(note.floor_char_boundary(BEHIND));
         *note = printable(note);
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
-    }
-    if more > 0 {
-        file.notes.push(format!("and {more} more"));
     }
     if longer || file.text.len() > most {
         file.text.truncate(file.text.floor_char_boundary(most));
@@ -81,23 +75,9 @@ fn kept(text: Text, most: usize) -> ReadFile {
     file
 }
 
-/// What came with an e-mail stands behind it, under its name.
-fn put(file: &mut ReadFile, Text { text, attachments, notes, .. }: Text) {
-    file.text.push_str(&text);
-    file.notes.extend(notes);
-    for Attached { name, read } in attachments {
-        match read {
-            Ok(inner) => {
-                file.text.push_str(&format!("\n\n## {name}\n\n"));
-                put(file, inner);
-            }
-            Err(reason) => file.notes.push(format!("`{name}` in it is not read: {reason}")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::document::Attached;
     use super::*;
 
     fn text(text: &str, attachments: Vec<Attached>) -> Text {

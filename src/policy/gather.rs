@@ -286,6 +286,8 @@ fn plain(file: &Path, text: &str, format: Format, given: &Fields) -> Result<Draf
     })
 }
 
+/// Of one file.
+const MOST_NOTES: usize = 100;
 /// Longest title that is taken over from a file, in characters.
 const LONGEST_TITLE: usize = 300;
 
@@ -296,18 +298,9 @@ fn foreign(
     (given, limits): (&Fields, &intake::Limits),
 ) -> Result<Draft, Vec<Flaw>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let intake::Text { title, language, mut text, pages, attachments, mut notes } =
-        intake::read(bytes, &name, limits)
-            .map_err(|reason| vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])?;
-    for attached in attachments {
-        match attached.read {
-            Ok(read) => {
-                text.push_str(&format!("\n\n# {}\n\n{}", attached.name, read.text));
-                notes.extend(read.notes);
-            }
-            Err(reason) => notes.push(format!("the attachment `{}` is left out: {reason}", attached.name)),
-        }
-    }
+    let read = intake::read(bytes, &name, limits)
+        .map_err(|reason| vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])?;
+    let intake::Text { title, language, text, pages, mut notes, .. } = read.flattened("#", MOST_NOTES);
     let mut fields = given.clone();
     let own = |key: &str, value: Option<String>, fields: &mut Fields| {
         if let Some(value) = value.filter(|_| !fields.contains_key(key)) {
