@@ -214,6 +214,7 @@ fn changing() -> Vec<Route> {
 /// A route that takes a file, and beside it whatever the file could say of itself.
 fn of_a_file(route: Route) -> Route {
     let route = route.takes_time().takes_file(BYTES).query("name", ENDING);
+    let route = route.refuses(503, "the store failed, or files cannot be read here just now");
     KEYS.into_iter()
         .fold(route, |route, key| route.query(key, "takes the place of what the file says of itself"))
 }

@@ -38,7 +38,7 @@ pub fn read_file(name: &str, bytes: &[u8], limits: &Limits) -> ReadFile {
     match document::read(bytes, name, &costs) {
         Ok(text) => kept(text, limits.text_bytes),
         Err(reason) => {
-            if matches!(reason, Unreadable::NotStarted { .. } | Unreadable::NotConfined { .. }) {
+            if reason.is_ours() {
                 tracing::error!(%reason, "a customer's file was not read");
             }
             ReadFile::unread(&reason)
