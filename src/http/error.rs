@@ -145,6 +145,16 @@ impl Refusal {
         )
     }
 
+    /// Too much that is long is held in memory.
+    pub fn crowded() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "as many files as there is room for are being taken",
+            "send the request again in some seconds, with the same Idempotency-Key if it has one",
+        )
+    }
+
     pub fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
