@@ -3,8 +3,8 @@
 use super::accept::{Limits, printable};
 use super::document::{self, Text, Unreadable};
 
-/// A customer waits meanwhile: for one worker, in seconds.
-const SECONDS: u64 = 10;
+/// A customer waits meanwhile: for all workers of a file, in seconds.
+pub const FILE_SECONDS: u64 = 10;
 /// Pages without text that are recognised.
 const SCANS: usize = 3;
 /// Bytes of memory.
@@ -23,6 +23,12 @@ impl ReadFile {
     pub fn unread(reason: &Unreadable) -> Self {
         Self { text: String::new(), notes: vec![format!("not read: {reason}")] }
     }
+
+    /// Nobody has tried.
+    pub fn not_looked_at() -> Self {
+        let note = "not looked at: there was no room or time for it; the file may be in order, so have it sent again";
+        Self { text: String::new(), notes: vec![note.to_owned()] }
+    }
 }
 
 /// Reads a file in a worker (see `document`); whatever it is, the message that it came with is taken. Blocks.
@@ -30,7 +36,8 @@ pub fn read_file(name: &str, bytes: &[u8], limits: &Limits) -> ReadFile {
     let costs = document::Limits {
         bytes: limits.attachment_bytes as u64,
         memory: MEMORY,
-        seconds: SECONDS,
+        seconds: FILE_SECONDS,
+        all_seconds: FILE_SECONDS,
         scans: SCANS,
         attachments: limits.attachments,
         ..document::Limits::default()

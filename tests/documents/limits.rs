@@ -210,6 +210,18 @@ fn a_worker_that_does_not_behave_becomes_a_reason() {
 }
 
 #[test]
+fn all_workers_of_a_file_have_one_time_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("worker");
+    write_program(&program, "#!/bin/sh\nexec sleep 60\n");
+    let limits = Limits { program: Some(program), seconds: 60, all_seconds: 2, ..Limits::default() };
+    let start = Instant::now();
+    // An e-mail is tried twice.
+    assert_eq!(read(b"From: a\n\nb", "a.eml", &limits), Err(Unreadable::Time { limit: 2 }));
+    assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
 fn a_worker_that_takes_nothing_is_ended_in_time() {
     // More than a pipe holds: whoever writes it waits for the worker.
     let bytes = vec![b'a'; 1 << 20];
