@@ -100,7 +100,8 @@ impl Cases {
         self.recorded(asked, published, || Ok(self.amended((Vec::new(), &removed), bar.filter(|_| !forced))?))
     }
 
-    /// Makes an earlier generation the current one, with vectors of the bundle that reads now. Blocks until it answers.
+    /// Makes an earlier generation the current one, with vectors of the bundle that reads now; what is current
+    /// answers until there are these. Blocks until it answers.
     ///
     /// # Errors
     /// As `policy::rollback`; that plans cite what it lacks; a ledger that cannot be written.
@@ -115,21 +116,9 @@ impl Cases {
         let asked = json!({"by": by, "what": "rollback", "generation": name});
         let told = |done: &RolledBack| json!({"before": done.previous, "after": done.current});
         self.recorded(asked, told, || {
-            let done = policy::rollback(policies.state(), name.as_str())?;
             let models = self.parts().models.current();
-            let searcher = models.searcher();
-            if searcher.is_none() || earlier.manifest().encoder.as_ref() == searcher {
-                return Ok(done);
-            }
-            let followed = policy::follow(policies.state(), self.indexing(&models, None), &|_, _| {});
-            match followed {
-                Ok(following) => Ok(RolledBack { current: following.published.generation.clone(), ..done }),
-                // The documents are the ones that were asked for, found by their words alone until the next start.
-                Err(error) => {
-                    tracing::warn!(%error, "what was rolled back to could not be embedded anew");
-                    Ok(done)
-                }
-            }
+            let options = self.indexing(&models, None);
+            Ok(policy::rollback_for(policies.state(), name.as_str(), options, &|_, _| {})?)
         })
     }
 

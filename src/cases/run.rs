@@ -184,7 +184,7 @@ impl Cases {
     /// Writes the message into the ledger and returns the case: a new one, or the one that the same
     /// Idempotency-Key opened before. The caller then drives it.
     pub async fn accept(&self, incoming: Incoming) -> Result<CaseId, CaseError> {
-        let scope = format!("idempotency/{}", incoming.by.name);
+        let scope = scope_of(&incoming.by);
         // What stands of a request in the clear must not tell what it was.
         let key = match incoming.key {
             Some((key, digest)) => Some((key, self.hidden("request", digest.to_string()).await?)),
@@ -193,8 +193,6 @@ impl Cases {
         if let Some((key, digest)) = &key
             && let Some(case) = self.known_key(&scope, key, digest).await?
         {
-            // What it held may have been erased since.
-            self.key_of(&case).await?;
             return Ok(case);
         }
         let case = incoming.message.case.clone();
@@ -270,10 +268,29 @@ impl Cases {
         blocking(move || ledger.keys().hide(purpose, &what)).await
     }
 
+    /// The case that this very request brought a message into before; a request is its Idempotency-Key and its digest.
+    /// Nothing of a request that came before has to be read again.
+    ///
+    /// # Errors
+    /// The key came with another request; the case was erased since; a ledger that cannot be read.
+    pub async fn known(
+        &self,
+        by: &Principal,
+        (key, digest): &(String, Digest),
+    ) -> Result<Option<CaseId>, CaseError> {
+        let digest = self.hidden("request", digest.to_string()).await?;
+        self.known_key(&scope_of(by), key, &digest).await
+    }
+
     async fn known_key(&self, scope: &str, key: &str, digest: &Digest) -> Result<Option<CaseId>, CaseError> {
         let (ledger, scope, key) = (Arc::clone(&self.parts.ledger), scope.to_owned(), key.to_owned());
         let value = blocking(move || ledger.claimed(&scope, &key)).await?;
-        value.map(|value| same_request(&value, digest)).transpose()
+        let case = value.map(|value| same_request(&value, digest)).transpose()?;
+        if let Some(case) = &case {
+            // What it held may have been erased since.
+            self.key_of(case).await?;
+        }
+        Ok(case)
     }
 
     /// One driver in this process; the claim keeps those of others out.
@@ -684,6 +701,10 @@ fn room_of(effect: &Effect) -> &'static str {
         Effect::Call(_) => "acting",
         Effect::Compose => "reply",
     }
+}
+
+fn scope_of(by: &Principal) -> String {
+    format!("idempotency/{}", by.name)
 }
 
 fn same_request(value: &str, digest: &Digest) -> Result<CaseId, CaseError> {

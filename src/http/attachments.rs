@@ -3,17 +3,22 @@
 use super::cases::SaidAttachment;
 use super::error::Refusal;
 use crate::intake::document::Unreadable;
-use crate::intake::{IntakeError, Limits, RawAttachment, ReadFile, read_file};
+use crate::intake::{FILE_SECONDS, IntakeError, Limits, RawAttachment, ReadFile, read_file};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures::future::join_all;
-use std::time::Duration;
+use futures::{StreamExt, stream};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
 
-/// Files that are read at once, of all messages.
+/// Files that are read at once, of all messages. Policy documents have turns of their own.
 static WORKERS: Semaphore = Semaphore::const_new(4);
-/// The message goes on without a file that takes longer, in seconds.
-const LONGEST: u64 = 20;
+/// And of one message: files that take all the time there is leave the half to other customers.
+const OF_ONE_MESSAGE: usize = 2;
+/// All files of a message together; it goes on without those that had no turn.
+const LONGEST: Duration = Duration::from_secs(2 * (FILE_SECONDS + 1));
+/// How long a file may take: a worker is given up a little earlier.
+pub const OF_ONE_FILE: Duration = Duration::from_secs(FILE_SECONDS + 1);
 
 /// What an attachment says: what its caller wrote, or what its file does.
 pub struct Taken<'a> {
@@ -29,11 +34,16 @@ impl Taken<'_> {
     }
 }
 
-/// Reads what came with a message. A file that cannot be read has a note in place of its text.
+/// Reads what came with a message. A file that cannot be read has a note in place of its text, and so has one that had no
+/// turn `until` then.
 ///
 /// # Errors
 /// An attachment that is not as documented; more or longer ones than the settings allow.
-pub async fn take<'a>(said: &'a [SaidAttachment], limits: &Limits) -> Result<Vec<Taken<'a>>, Refusal> {
+pub async fn take<'a>(
+    said: &'a [SaidAttachment],
+    limits: &Limits,
+    until: Instant,
+) -> Result<Vec<Taken<'a>>, Refusal> {
     if said.len() > limits.attachments {
         let (count, limit) = (said.len(), limits.attachments);
         return Err(IntakeError::TooManyAttachments { count, limit }.into());
@@ -45,15 +55,17 @@ pub async fn take<'a>(said: &'a [SaidAttachment], limits: &Limits) -> Result<Vec
         let limit = limits.attachment_bytes;
         return Err(IntakeError::TooLong { part: "attached files", bytes, limit }.into());
     }
-    let read = said.iter().zip(files).map(|(one, file)| async move {
+    let until = until.min(Instant::now() + LONGEST);
+    let mut reading = Vec::with_capacity(files.len());
+    for (one, file) in said.iter().zip(files) {
+        reading.push(read(one.name.clone(), file, *limits, until));
+    }
+    let read: Vec<ReadFile> = stream::iter(reading).buffered(OF_ONE_MESSAGE).collect().await;
+    let taken = said.iter().zip(read).map(|(one, file)| {
         let text = one.text.as_deref().unwrap_or_default();
-        let file = match file {
-            Some(bytes) => read(one.name.clone(), bytes, *limits).await,
-            None => ReadFile::default(),
-        };
         Taken { name: &one.name, text, file }
     });
-    Ok(join_all(read).await)
+    Ok(taken.collect())
 }
 
 /// The bytes of an attachment; `None` where it has its text.
@@ -75,19 +87,26 @@ fn decoded(at: usize, said: &SaidAttachment) -> Result<Option<Vec<u8>>, Refusal>
     }
 }
 
-/// Whatever happens, it ends in time; a worker that goes on is counted until it has ended.
-async fn read(name: String, bytes: Vec<u8>, limits: Limits) -> ReadFile {
-    let reading = async {
-        let permit = WORKERS.acquire().await.ok();
-        let work = move || {
-            let file = read_file(&name, &bytes, &limits);
-            drop(permit);
-            file
-        };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| ReadFile::unread(&Unreadable::NoAnswer))
+/// Whatever happens, it ends in time; a worker that goes on is counted until it has ended. A file has its whole time, or no
+/// turn: how long others took says nothing about it.
+async fn read(name: String, bytes: Option<Vec<u8>>, limits: Limits, until: Instant) -> ReadFile {
+    let Some(bytes) = bytes else { return ReadFile::default() };
+    let Some(latest) = until.checked_sub(OF_ONE_FILE) else { return ReadFile::not_looked_at() };
+    let permit = match timeout_at(latest.into(), WORKERS.acquire()).await {
+        Ok(Ok(permit)) if Instant::now() <= latest => permit,
+        _ => return ReadFile::not_looked_at(),
     };
-    let late = |_| ReadFile::unread(&Unreadable::Time { limit: LONGEST });
-    tokio::time::timeout(Duration::from_secs(LONGEST), reading).await.unwrap_or_else(late)
+    let work = move || {
+        let file = read_file(&name, &bytes, &limits);
+        drop(permit);
+        file
+    };
+    let reading = timeout_at(until.into(), tokio::task::spawn_blocking(work)).await;
+    match reading {
+        Ok(Ok(file)) => file,
+        Ok(Err(_)) => ReadFile::unread(&Unreadable::NoAnswer),
+        Err(_) => ReadFile::unread(&Unreadable::Time { limit: FILE_SECONDS }),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +119,7 @@ mod tests {
     }
 
     async fn refused(said: &[SaidAttachment], limits: Limits) -> Refusal {
-        take(said, &limits).await.err().unwrap()
+        take(said, &limits, Instant::now()).await.err().unwrap()
     }
 
     #[tokio::test]
@@ -123,5 +142,29 @@ mod tests {
         let file = said(None, Some("YWJj"));
         let refusal = refused(&[file.clone(), file], small).await;
         assert_eq!((refusal.status.as_u16(), refusal.code), (413, "too_large"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_no_turn_is_told_apart_from_one_that_cannot_be_read() {
+        let files = [said(None, Some("YWJj")), said(Some("as ever"), None), said(None, Some("YWJj"))];
+        let taken = async |until| take(&files, &Limits::default(), until).await.ok().unwrap();
+        let not_looked_at = |taken: &[Taken<'_>]| -> Vec<bool> {
+            taken
+                .iter()
+                .map(|one| one.raw().notes.iter().any(|note| note.starts_with("not looked at")))
+                .collect()
+        };
+        let late = taken(Instant::now() + Duration::from_secs(5)).await;
+        assert_eq!(not_looked_at(&late), [true, false, true]);
+        assert_eq!(late[1].raw().text, b"as ever");
+        // The same where others have all the workers.
+        let others = WORKERS.acquire_many(4).await.unwrap();
+        let begun = Instant::now();
+        let crowded = taken(begun + OF_ONE_FILE + Duration::from_millis(50)).await;
+        assert_eq!(not_looked_at(&crowded), [true, false, true]);
+        assert!(begun.elapsed() < OF_ONE_FILE);
+        drop(others);
+        let in_time = taken(begun + Duration::from_secs(60)).await;
+        assert_eq!(not_looked_at(&in_time), [false; 3]);
     }
 }

@@ -12,7 +12,8 @@ use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Most bytes of a body.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -20,6 +21,16 @@ pub const MOST_BYTES: usize = 1 << 20;
 const LONGEST: Duration = Duration::from_secs(30);
 /// And one that is a file.
 const LONGEST_FILE: Duration = Duration::from_secs(300);
+/// And a customer's message. What is left of the time for a request is for reading its files and for recording it.
+pub const LONGEST_MESSAGE: Duration = Duration::from_secs(15);
+/// Counted from when the request came: then the message is recorded, whatever of its files was read.
+pub const FILES_READ_BY: Duration = Duration::from_secs(26);
+/// A message of up to so many bytes needs no place; longer ones have files.
+const SHORT: usize = 256 * 1024;
+/// So many messages with files are held at once, from their bytes to what is recorded of them.
+static PLACES: Semaphore = Semaphore::const_new(16);
+/// How long one of these waits for a place.
+const WAITS: Duration = Duration::from_secs(5);
 /// Longest Idempotency-Key, in characters.
 const LONGEST_KEY: usize = 200;
 
@@ -136,25 +147,43 @@ impl Pairs {
 }
 
 /// A customer's message: the same, and longer by the files that may come with it. It is refused as soon as it is too long.
-pub struct Sent<T>(pub T);
+pub struct Sent<T> {
+    pub said: T,
+    /// When the request came.
+    pub began: Instant,
+    /// Of one that is long, until it is recorded.
+    pub place: Option<SemaphorePermit<'static>>,
+}
 
 impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Sent<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Refusal> {
+        let began = Instant::now();
         is_json(request.headers())?;
-        let most = most_bytes(&api.limits);
-        let mut parts = request.into_body().into_data_stream();
-        let mut bytes = Vec::new();
-        while let Some(part) = parts.next().await {
-            let part = part.map_err(|_| Refusal::cut_off())?;
-            if bytes.len() + part.len() > most {
-                return Err(Refusal::too_large(most));
-            }
-            bytes.extend_from_slice(&part);
-        }
-        parse(&bytes).map(Self)
+        let collected = message(request.into_body(), most_bytes(&api.limits));
+        let collected = tokio::time::timeout(LONGEST_MESSAGE, collected).await;
+        let (bytes, place) = collected.map_err(|_| Refusal::cut_off())??;
+        Ok(Self { said: parse(&bytes)?, began, place })
     }
+}
+
+/// The bytes of a message, and its place among the long ones. What waits for one is not taken from the connection.
+async fn message(body: Body, most: usize) -> Result<(Vec<u8>, Option<SemaphorePermit<'static>>), Refusal> {
+    let mut parts = body.into_data_stream();
+    let (mut bytes, mut place) = (Vec::new(), None);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Refusal::cut_off())?;
+        if bytes.len() + part.len() > most {
+            return Err(Refusal::too_large(most));
+        }
+        if place.is_none() && bytes.len() + part.len() > SHORT {
+            let waited = tokio::time::timeout(WAITS, PLACES.acquire()).await;
+            place = Some(waited.ok().and_then(Result::ok).ok_or_else(Refusal::crowded)?);
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok((bytes, place))
 }
 
 /// Of a message with files, which are in Base64.
@@ -312,6 +341,30 @@ mod tests {
         assert_eq!(sent(with(header::CONTENT_TYPE, "Multipart/form-data; boundary=x"), 6).await, Err(415));
         let broken = Body::from_stream(futures::stream::iter([Err::<&str, _>(std::io::Error::other("x"))]));
         assert_eq!(file(&HeaderMap::new(), broken, 6).await.unwrap_err().status.as_u16(), 400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_long_messages_are_held_and_short_ones_need_no_place() {
+        let sent = |bytes: usize| message(Body::from(vec![b'a'; bytes]), MOST_BYTES);
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            held.push(sent(SHORT + 1).await.unwrap());
+        }
+        assert!(held.iter().all(|(_, place)| place.is_some()));
+        let crowded = sent(SHORT + 1).await.unwrap_err();
+        assert_eq!((crowded.status.as_u16(), crowded.code), (429, "busy"));
+        assert!(sent(SHORT).await.unwrap().1.is_none());
+        assert_eq!(sent(MOST_BYTES + 1).await.unwrap_err().status.as_u16(), 413);
+        held.pop();
+        assert!(sent(SHORT + 1).await.unwrap().1.is_some());
+    }
+
+    #[test]
+    fn a_message_is_recorded_before_the_time_for_its_request_is_over() {
+        let to_record = Duration::from_secs(4);
+        assert!(FILES_READ_BY + to_record <= super::super::serve::LONGEST);
+        // A message that comes as slowly as it may has a turn for its first files.
+        assert!(LONGEST_MESSAGE + super::super::attachments::OF_ONE_FILE <= FILES_READ_BY);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::attachments::{Taken, take};
 use super::auth::Access;
-use super::body::{Id, Sent, idempotency_key, single};
+use super::body::{FILES_READ_BY, Id, Sent, idempotency_key, single};
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{CaseList, CaseStatus, CaseView, Trace};
@@ -32,6 +32,8 @@ const LONGEST_SENDER: usize = 400;
 
 const KEY: &str = "the same key with the same body is the same message, 1 to 200 visible characters";
 const TOKEN: &str = "the channel's signed identity token for this message, a compact JWS";
+
+const CROWDED: &str = "as many messages with files as there is room for are being taken";
 
 /// A customer's message.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -80,6 +82,7 @@ pub fn routes() -> Vec<Route> {
         .gives::<CaseView>(202, "the message is recorded and the case is running")
         .refuses(401, "no valid API key, or the identity token was not accepted")
         .refuses(409, "the Idempotency-Key was used with another request")
+        .refuses(429, CROWDED)
         .refuses(507, "the disk is nearly full: no new case is opened"),
         Route::get("/v1/cases", staff, "The newest cases, at most 100.", list)
             .query("status", "only cases with this status")
@@ -94,7 +97,8 @@ pub fn routes() -> Vec<Route> {
             .gives::<CaseView>(200, "the case, come to rest")
             .gives::<CaseView>(202, "the message is recorded and the case is running")
             .refuses(401, "no valid API key, or the identity token was not accepted")
-            .refuses(409, "the Idempotency-Key was used with another request"),
+            .refuses(409, "the Idempotency-Key was used with another request")
+            .refuses(429, CROWDED),
         Route::get(
             "/v1/cases/{id}/trace",
             staff,
@@ -118,9 +122,9 @@ async fn open(
     State(api): State<Arc<Api>>,
     Extension(who): Extension<Principal>,
     headers: HeaderMap,
-    Sent(said): Sent<Said>,
+    sent: Sent<Said>,
 ) -> Result<Response, Refusal> {
-    let case = receive(&api, &who, &headers, &said, None).await?;
+    let case = receive(&api, &who, &headers, sent, None).await?;
     Ok(outcome(&api, &who, &case, StatusCode::CREATED).await)
 }
 
@@ -129,10 +133,10 @@ async fn say(
     Extension(who): Extension<Principal>,
     Id(id): Id,
     headers: HeaderMap,
-    Sent(said): Sent<Said>,
+    sent: Sent<Said>,
 ) -> Result<Response, Refusal> {
     let known = existing(&api, &who, &CaseId::new(id)).await?;
-    let case = receive(&api, &who, &headers, &said, Some(&known.case)).await?;
+    let case = receive(&api, &who, &headers, sent, Some(&known.case)).await?;
     Ok(outcome(&api, &who, &case, StatusCode::OK).await)
 }
 
@@ -152,21 +156,30 @@ async fn retry(
     Ok(outcome(&api, &who, &case, StatusCode::OK).await)
 }
 
-/// Records the message and sets the case in motion. `case` exists, or is `None` for a new one.
+/// Records the message and sets the case in motion, before the time for the request is over. `case` exists, or is `None` for a new one.
 async fn receive(
     api: &Api,
     who: &Principal,
     headers: &HeaderMap,
-    said: &Said,
+    sent: Sent<Said>,
     case: Option<&CaseId>,
 ) -> Result<CaseId, Refusal> {
+    let Sent { said, began, place: _place } = sent;
+    let said = &said;
     let key = idempotency_key(headers)?;
     let (identity, token) = identified(api, headers, said, case)?;
     let digest = request_digest(said, case, &identity)?;
-    let id = case.cloned().unwrap_or_else(|| CaseId::new(ids::fresh("case")));
-    let attachments = take(&said.attachments, &api.limits).await?;
-    let message = message(api, who, (said, &attachments), id, identity)?;
     let key = key.map(|key| (key, digest));
+    // The files of a request that came before have been read.
+    if let Some(key) = key.as_ref().filter(|_| said.attachments.iter().any(|one| one.content.is_some()))
+        && let Some(case) = api.cases.known(who, key).await?
+    {
+        api.cases.start(case.clone());
+        return Ok(case);
+    }
+    let id = case.cloned().unwrap_or_else(|| CaseId::new(ids::fresh("case")));
+    let attachments = take(&said.attachments, &api.limits, began + FILES_READ_BY).await?;
+    let message = message(api, who, (said, &attachments), id, identity)?;
     let (cases, by) = (api.cases.clone(), who.clone());
     // A caller that hangs up must not leave a recorded message behind that nobody answers.
     let accepted = tokio::spawn(async move {

@@ -145,6 +145,16 @@ impl Refusal {
         )
     }
 
+    /// Too much that is long is held in memory.
+    pub fn crowded() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "as many files as there is room for are being taken",
+            "send the request again in some seconds, with the same Idempotency-Key if it has one",
+        )
+    }
+
     pub fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -337,6 +347,15 @@ impl From<PolicyError> for Refusal {
                 let told: Vec<String> = flaws.iter().take(MOST_FLAWS).map(Flaw::told).collect();
                 Self::new(unprocessable, "bad_document", message, told.join("\n"))
             }
+            PolicyError::NoReader(cause) => {
+                tracing::error!(%cause, "a file of policy documents was not read");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no_reader",
+                    "files cannot be read here just now; nothing is wrong with this one",
+                    "let the operator see the log, and send it again then",
+                )
+            }
             PolicyError::NoDocuments(_) => Self::new(
                 unprocessable,
                 "no_documents",
@@ -392,6 +411,7 @@ fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
 mod tests {
     use super::*;
     use crate::base::{CaseId, Timestamp};
+    use crate::intake::document::Unreadable;
 
     fn status(error: CaseError) -> (u16, &'static str) {
         let refusal = Refusal::from(error);
@@ -407,6 +427,14 @@ mod tests {
         assert_eq!(status(ApprovalRefused::Initiator.into()), (403, "initiator"));
         assert_eq!(status(ApprovalRefused::SamePerson("sara".into()).into()), (403, "same_person"));
         assert_eq!(status(ApprovalRefused::Expired(Timestamp::from_millis(0)).into()), (409, "expired"));
+    }
+
+    #[test]
+    fn a_reader_that_is_missing_is_our_fault() {
+        let missing = Unreadable::NotStarted { why: "/opt/prokura is gone".into() };
+        let refusal = Refusal::from(PolicyError::NoReader(missing));
+        assert_eq!((refusal.status.as_u16(), refusal.code), (503, "no_reader"));
+        assert!(!refusal.to_string().contains("/opt"), "{refusal}");
     }
 
     #[test]

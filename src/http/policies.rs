@@ -30,11 +30,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
-/// So many of these requests work at once; the others wait, and leave the threads to customers.
+/// So many of these requests work at once; the others wait, and leave the threads to customers. Customers' files have
+/// turns of their own.
 const AT_ONCE: usize = 2;
+/// So many files that somebody sent are held, coming, waiting or being worked on; each may have tens of MiB.
+const HELD: usize = 4;
 /// Longest name of a file, in characters.
 const LONGEST_NAME: usize = 200;
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -47,11 +50,12 @@ pub struct Administration {
     /// Of a file that somebody sends.
     limits: Limits,
     at_once: Arc<Semaphore>,
+    held: Arc<Semaphore>,
 }
 
 impl Administration {
     pub fn new(bar: PathBuf, limits: Limits) -> Self {
-        Self { bar, limits, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { bar, limits, at_once: Arc::new(Semaphore::new(AT_ONCE)), held: Arc::new(Semaphore::new(HELD)) }
     }
 }
 
@@ -214,6 +218,8 @@ fn changing() -> Vec<Route> {
 /// A route that takes a file, and beside it whatever the file could say of itself.
 fn of_a_file(route: Route) -> Route {
     let route = route.takes_time().takes_file(BYTES).query("name", ENDING);
+    let route = route.refuses(429, "as many files as there is room for are being taken");
+    let route = route.refuses(503, "the store failed, or files cannot be read here just now");
     KEYS.into_iter()
         .fold(route, |route, key| route.query(key, "takes the place of what the file says of itself"))
 }
@@ -303,6 +309,8 @@ struct Sent {
     name: String,
     fields: BTreeMap<String, String>,
     bytes: Vec<u8>,
+    /// As long as there is anything of it.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Sent {
@@ -324,13 +332,15 @@ impl Sent {
                 "send a file that ends in .md, .txt, .html, .pdf, .docx, .odt, .xlsx, .eml or .jsonl",
             )
         })?;
+        let place =
+            Arc::clone(&api.administration.held).try_acquire_owned().map_err(|_| Refusal::crowded())?;
         let bytes = file(headers, body, most.min(api.administration.limits.bytes)).await?;
-        Ok(Self { name, fields, bytes })
+        Ok(Self { name, fields, bytes, _place: place })
     }
 
-    fn read(self, api: &Api) -> Result<Gathered, Refusal> {
+    fn read(&self, api: &Api) -> Result<Gathered, Refusal> {
         let (language, limits) = (api.limits.language, &api.administration.limits);
-        Ok(policy::upload((&self.name, &self.bytes), self.fields, language, limits)?)
+        Ok(policy::upload((&self.name, &self.bytes), self.fields.clone(), language, limits)?)
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, field};
 
 /// How long a request may take, beside what it waits for a case.
-const LONGEST: Duration = Duration::from_secs(30);
+pub const LONGEST: Duration = Duration::from_secs(30);
 /// How long requests that are under way may go on after the process was asked to stop.
 const GRACE: Duration = Duration::from_secs(20);
 

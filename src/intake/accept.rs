@@ -98,7 +98,8 @@ fn clean(part: &'static str, bytes: &[u8], limit: usize) -> Result<String, Intak
     Ok(printable(text))
 }
 
-fn printable(text: &str) -> String {
+/// Without control characters and card numbers.
+pub(super) fn printable(text: &str) -> String {
     let printable: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
     mask_cards(&printable)
 }

@@ -20,7 +20,7 @@ pub mod recognise;
 pub mod redact;
 
 pub use accept::{Envelope, FILES_IN_ANY_BODY, Limits, RawAttachment, RawMessage, accept};
-pub use attach::{ReadFile, read_file};
+pub use attach::{FILE_SECONDS, ReadFile, read_file};
 pub use bank_codes::BankCodes;
 pub use error::{IdentityError, IdentityKeyError, IntakeError};
 pub use identity::{Algorithm, IdentityConfig, IdentityKeys, VerifiedToken, verify};

@@ -1,16 +1,19 @@
 //! Card numbers never stay: PCI DSS 4.0, requirement 3.3, wants them unreadable wherever they are stored.
 
-use super::recognise::card_digits;
+use super::recognise::{card_digits, card_digits_in_cells};
 
 /// What stands in a masked digit's place.
 pub const MASK: char = '•';
 
-/// Masks every payment card number digit for digit, all but its last four. The text keeps its length in
+/// Masks every payment card number digit for digit, all but its last four, also across the cells of a table. The text keeps its length in
 /// Unicode scalar values, and every other character its place, so that offsets hold.
 pub fn mask_cards(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut copied = 0;
-    for digits in card_digits(text) {
+    let mut cards = card_digits(text);
+    cards.extend(card_digits_in_cells(text, &cards));
+    cards.sort_by_key(|digits| digits.first().map(|digit| digit.start));
+    for digits in cards {
         for digit in digits.iter().take(digits.len().saturating_sub(4)) {
             masked.push_str(text.get(copied..digit.start).unwrap_or_default());
             masked.push(MASK);
@@ -52,6 +55,39 @@ mod tests {
             "00000000000000",
             "2026-09-21",
             "",
+        ] {
+            assert_eq!(mask_cards(text), text);
+        }
+    }
+
+    #[test]
+    fn cells_do_not_hide_a_card_number() {
+        for (text, masked) in [
+            ("| 4111 | 1111 | 1111 | 1111 |", "| •••• | •••• | •••• | 1111 |"),
+            ("4111|1111|1111|1111", "••••|••••|••••|1111"),
+            ("| 4111\\|1111\\|1111\\|1111 |", "| ••••\\|••••\\|••••\\|1111 |"),
+            ("| 411111 | 111111 |  | 1111 |", "| •••••• | •••••• |  | 1111 |"),
+            (
+                "| 4 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 | 1 |",
+                "| • | • | • | • | • | • | • | • | • | • | • | • | 1 | 1 | 1 | 1 |",
+            ),
+            ("| 7 | 5500 | 0000 | 0000 | 0004 | 12/28 |", "| 7 | •••• | •••• | •••• | 0004 | 12/28 |"),
+            ("| +49 911 1234 | 4111 | 1111 | 1111 | 1111 |", "| +49 911 1234 | •••• | •••• | •••• | 1111 |"),
+            (
+                "| DE89 3704 0044 0532 0130 00 | 4111 | 1111 | 1111 | 1111 |",
+                "| DE89 3704 0044 0532 0130 00 | •••• | •••• | •••• | 1111 |",
+            ),
+            ("| 9999999999999995 | 12 |", "| ••••••••••••9995 | 12 |"),
+        ] {
+            assert_eq!(mask_cards(text), masked);
+            assert_eq!(mask_cards(masked), masked, "masking again changes nothing");
+        }
+        for text in [
+            "| 2021 | 2022 | 2023 | 2024 |",
+            "| DE89 3704 0044 0532 0130 00 | 12 |",
+            "| +49 911 1234 | 4711 |",
+            "| 01.02.2026 | 4.111,11 | 11.11.2011 |",
+            "| 4111 |\n| 1111 |\n| 1111 |\n| 1111 |",
         ] {
             assert_eq!(mask_cards(text), text);
         }

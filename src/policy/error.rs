@@ -1,6 +1,7 @@
 //! What can go wrong with the bank's documents and their index.
 
 use super::bar::Tested;
+use crate::intake::document::Unreadable;
 use crate::understanding::UnderstandingError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub enum PolicyError {
     BelowBar(Box<Tested>),
     #[error("{}", list(.0))]
     Flaws(Vec<Flaw>),
+    /// No file is at fault.
+    #[error("nothing is read of the files: {0}")]
+    NoReader(Unreadable),
     #[error(
         "no documents found in {0}; expected files ending in .md, .txt, .html, .pdf, .docx, .odt, .xlsx, .eml or .jsonl"
     )]

@@ -87,7 +87,7 @@ pub fn upload(
     let file = Path::new(name);
     let kind = Kind::of(file).ok_or_else(|| PolicyError::NoDocuments(format!("`{name}`")))?;
     let written = fields.into_iter().map(|(key, value)| (key, Written { value, line: 1 })).collect();
-    let drafts = drafts(file, kind, bytes, (&written, limits));
+    let drafts = drafts(file, kind, bytes, (&written, limits))?;
     checked(drafts, language, &format!("`{name}`"))
 }
 
@@ -206,7 +206,7 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
         },
         Kind::Plain(_) | Kind::Lines => Default::default(),
     };
-    let mut drafts = drafts(file, kind, &bytes, (&fields, &intake::Limits::default()));
+    let mut drafts = drafts(file, kind, &bytes, (&fields, &intake::Limits::default()))?;
     drafts.iter_mut().flatten().for_each(|draft| draft.foreign.extend(others.iter().cloned()));
     Ok(drafts)
 }
@@ -246,22 +246,32 @@ fn meta(file: &Path) -> Result<(Fields, Vec<String>), Vec<Flaw>> {
 
 /// What the bytes of a file hold. `given` are fields that count before those of the file; `limits` are what a worker
 /// may take.
-fn drafts(file: &Path, kind: Kind, bytes: &[u8], (given, limits): (&Fields, &intake::Limits)) -> Drafts {
+fn drafts(
+    file: &Path,
+    kind: Kind,
+    bytes: &[u8],
+    (given, limits): (&Fields, &intake::Limits),
+) -> Result<Drafts, PolicyError> {
     if kind == Kind::Foreign {
-        return vec![foreign(file, bytes, (given, limits))];
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        return match intake::read(bytes, &name, limits) {
+            Ok(read) => Ok(vec![Ok(foreign(file, bytes, read, given))]),
+            Err(reason) if reason.is_ours() => Err(PolicyError::NoReader(reason)),
+            Err(reason) => Ok(vec![Err(vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])]),
+        };
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let line = bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
             let value = format!("byte {}", error.valid_up_to());
-            return vec![Err(vec![flaw(file, line, "text", value, "save the file as UTF-8")])];
+            return Ok(vec![Err(vec![flaw(file, line, "text", value, "save the file as UTF-8")])]);
         }
     };
-    match kind {
+    Ok(match kind {
         Kind::Plain(format) => vec![plain(file, text, format, given)],
         Kind::Lines | Kind::Foreign => lines(file, text, given),
-    }
+    })
 }
 
 fn stem(file: &Path) -> Option<String> {
@@ -286,28 +296,15 @@ fn plain(file: &Path, text: &str, format: Format, given: &Fields) -> Result<Draf
     })
 }
 
+/// Of one file.
+const MOST_NOTES: usize = 100;
 /// Longest title that is taken over from a file, in characters.
 const LONGEST_TITLE: usize = 300;
 
-/// Read by a worker process, which gives Markdown.
-fn foreign(
-    file: &Path,
-    bytes: &[u8],
-    (given, limits): (&Fields, &intake::Limits),
-) -> Result<Draft, Vec<Flaw>> {
+/// What a worker process read, which gives Markdown.
+fn foreign(file: &Path, bytes: &[u8], read: intake::Text, given: &Fields) -> Draft {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let intake::Text { title, language, mut text, pages, attachments, mut notes } =
-        intake::read(bytes, &name, limits)
-            .map_err(|reason| vec![flaw(file, 1, "file", name.to_string(), reason.to_string())])?;
-    for attached in attachments {
-        match attached.read {
-            Ok(read) => {
-                text.push_str(&format!("\n\n# {}\n\n{}", attached.name, read.text));
-                notes.extend(read.notes);
-            }
-            Err(reason) => notes.push(format!("the attachment `{}` is left out: {reason}", attached.name)),
-        }
-    }
+    let intake::Text { title, language, text, pages, mut notes, .. } = read.flattened("#", MOST_NOTES);
     let mut fields = given.clone();
     let own = |key: &str, value: Option<String>, fields: &mut Fields| {
         if let Some(value) = value.filter(|_| !fields.contains_key(key)) {
@@ -329,7 +326,7 @@ fn foreign(
         ));
     }
     own("language", spoken.map(|language| language.to_string()), &mut fields);
-    Ok(Draft {
+    Draft {
         file: file.to_path_buf(),
         line: 1,
         fields,
@@ -341,7 +338,7 @@ fn foreign(
         source: Some(Digest::of(bytes)),
         notes,
         body: text,
-    })
+    }
 }
 
 /// With fewer letters a text does not tell its language.
@@ -477,6 +474,13 @@ mod tests {
         let line = sent("a.jsonl", r#"{"id": "a", "audience": "public", "content": "Text."}"#);
         assert_eq!(line.audience, Audience::Internal);
         assert_eq!((most_bytes("a.md"), most_bytes("a.pages")), (Some(MAX_FILE), None));
+    }
+
+    #[test]
+    fn a_reader_that_cannot_start_is_no_flaw_of_the_file() {
+        let limits = intake::Limits { program: Some("/nowhere/prokura".into()), ..intake::Limits::default() };
+        let refused = upload(("a.html", b"<p>Text"), BTreeMap::new(), Language::De, &limits).err();
+        assert!(matches!(refused, Some(PolicyError::NoReader(_))), "{refused:?}");
     }
 
     #[test]

@@ -238,6 +238,35 @@ fn a_generation_follows_its_encoder_and_each_finds_its_own() {
 }
 
 #[test]
+fn what_is_rolled_back_to_has_its_vectors_before_it_answers() {
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path();
+    let other = another(&state.join("bundle"));
+    let file = state.join("set.jsonl");
+    let publish = |fee: &str, models: &Understanding| {
+        fs::write(&file, document("a", &format!("The fee is {fee} euros."))).unwrap();
+        index(state, std::slice::from_ref(&file), options(models), &|_, _| {}).unwrap().generation
+    };
+    let first = publish("five", &other);
+    let second = publish("six", shipped());
+    let policies = Policies::open(state).unwrap();
+    let found = || policies.search(&question("fee"), Some(shipped())).unwrap();
+    let looks = std::cell::Cell::new(0);
+    let meanwhile = |_, _| {
+        let found = found();
+        assert!(found.generation == second && !found.passages[0].sentences.is_empty());
+        looks.set(looks.get() + 1);
+    };
+    let rolled = rollback_for(state, first.as_str(), options(shipped()), &meanwhile).unwrap();
+    assert!(looks.get() > 0);
+    let after = found();
+    assert_eq!((&rolled.current, &rolled.previous), (&after.generation, &Some(second)));
+    assert_ne!(rolled.current, first);
+    assert!(after.passages[0].text.contains("five") && !after.passages[0].sentences.is_empty());
+    assert_eq!(policies.search(&question("fee"), Some(&other)).unwrap().generation, first);
+}
+
+#[test]
 fn too_few_answers_keep_what_is_current() {
     let state = tempfile::tempdir().unwrap();
     let state = state.path();

@@ -229,14 +229,22 @@ pub struct RolledBack {
 /// An unknown or damaged generation; the current one then stays.
 pub fn rollback(state: &Path, digest: &str) -> Result<RolledBack, PolicyError> {
     let digest = find(state, digest)?;
-    let _lock = Lock::to_publish(state)?;
-    let root = root(state);
-    let generation = Generation::read(&root, &digest, &Shelf::new(root.clone()))?;
-    let encoder = generation.manifest().encoder.clone();
-    // One that cannot be read is what somebody may want to get away from.
-    let previous = pointer(state).ok().flatten().map(|(all, _)| all.newest.generation);
-    point(&root, &Pointed { newest: Current { generation: digest.clone(), encoder }, others: Vec::new() })?;
-    Ok(RolledBack { current: digest, previous })
+    Lock::to_publish(state)?.roll_back(digest, None, &|_, _| {})
+}
+
+/// The same for who searches with an encoder: where the generation has the vectors of another one, its documents are
+/// embedded anew before anything changes. What is current answers meanwhile.
+///
+/// # Errors
+/// As `rollback`.
+pub fn rollback_for(
+    state: &Path,
+    digest: &str,
+    options: Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<RolledBack, PolicyError> {
+    let digest = find(state, digest)?;
+    Lock::to_publish(state)?.roll_back(digest, Some(options), progress)
 }
 
 /// Opens one generation, current or not, by its digest or the beginning of it.
@@ -436,13 +444,8 @@ impl Lock {
         progress: &dyn Fn(usize, usize),
     ) -> Result<Published, PolicyError> {
         let encoder = options.models.and_then(Understanding::searcher);
-        let blueprint = Blueprint::of(documents, encoder)?;
-        let digest = blueprint.digest.clone();
         let shelf = Shelf::new(self.root.clone());
-        let (manifest, built) = match Generation::read(&self.root, &digest, &shelf) {
-            Ok(there) => (there.manifest, false),
-            Err(_) => (self.build(blueprint, documents, options, &shelf, progress)?, true),
-        };
+        let (digest, manifest, built) = self.there_or_built(documents, options, &shelf, progress)?;
         let tested = match self.tested(&digest, options, &shelf) {
             // Nobody shall roll back to what was never let through.
             Err(error @ PolicyError::BelowBar(_)) if built => {
@@ -475,6 +478,54 @@ impl Lock {
             skipped: Vec::new(),
             notes: Vec::new(),
         })
+    }
+
+    /// The generation of these documents, and whether there was none.
+    fn there_or_built(
+        &self,
+        documents: &[Document],
+        options: Options,
+        shelf: &Shelf,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<(Digest, Manifest, bool), PolicyError> {
+        let blueprint = Blueprint::of(documents, options.models.and_then(Understanding::searcher))?;
+        let digest = blueprint.digest.clone();
+        match Generation::read(&self.root, &digest, shelf) {
+            Ok(there) => Ok((digest, there.manifest, false)),
+            Err(_) => Ok((digest, self.build(blueprint, documents, options, shelf, progress)?, true)),
+        }
+    }
+
+    fn roll_back(
+        &self,
+        digest: Digest,
+        options: Option<Options>,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<RolledBack, PolicyError> {
+        let shelf = Shelf::new(self.root.clone());
+        let generation = Generation::read(&self.root, &digest, &shelf)?;
+        let asked = Current { generation: digest, encoder: generation.manifest().encoder.clone() };
+        let searching = options.and_then(|options| Some((options, options.models?.searcher()?)));
+        let all = match searching.filter(|(_, searcher)| asked.encoder.as_ref() != Some(*searcher)) {
+            None => Pointed { newest: asked, others: Vec::new() },
+            Some((options, searcher)) => {
+                match self.there_or_built(generation.documents(), options, &shelf, progress) {
+                    Ok((generation, ..)) => Pointed {
+                        newest: Current { generation, encoder: Some(searcher.clone()) },
+                        others: vec![asked],
+                    },
+                    // Its documents are what was asked for; they are found by their words alone until the next start.
+                    Err(error) => {
+                        tracing::warn!(%error, "what is rolled back to could not be embedded anew");
+                        Pointed { newest: asked, others: Vec::new() }
+                    }
+                }
+            }
+        };
+        // One that cannot be read is what somebody may want to get away from.
+        let previous = pointer(&self.state).ok().flatten().map(|(all, _)| all.newest.generation);
+        point(&self.root, &all)?;
+        Ok(RolledBack { current: all.newest.generation, previous })
     }
 
     /// Removes a generation, at once for whoever looks.

@@ -1,6 +1,6 @@
 //! Files that customers send with a message.
 
-use super::{bank, free_port, prokura, settings, start, until_ready};
+use super::{Running, bank, free_port, prokura, settings, start, until_ready};
 use crate::documents::made;
 use crate::stage::{raw, reply, root};
 use base64::Engine;
@@ -9,9 +9,17 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 async fn sent(address: &SocketAddr, path: &str, attachments: Value) -> (u16, Value) {
-    let headers = [("Authorization", "Bearer channel-key")];
+    sent_with(address, path, &[("Authorization", "Bearer channel-key")], attachments).await
+}
+
+async fn sent_with(
+    address: &SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    attachments: Value,
+) -> (u16, Value) {
     let body = json!({"text": "Was kostet die Kontoführung im Monat?", "attachments": attachments});
-    let (status, text) = reply(address, "POST", path, &headers, Some(&body)).await;
+    let (status, text) = reply(address, "POST", path, headers, Some(&body)).await;
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
@@ -29,6 +37,13 @@ fn file(name: &str, bytes: &[u8]) -> Value {
     json!({"name": name, "content": BASE64.encode(bytes)})
 }
 
+/// Minor faults of the children that a process has waited for: more after each of them.
+fn of_children(service: &Running) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.0.id())).unwrap();
+    let (_, behind_name) = stat.rsplit_once(')').unwrap();
+    behind_name.split_whitespace().nth(8).unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_becomes_text_and_one_that_cannot_be_read_opens_the_case_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
@@ -41,8 +56,21 @@ async fn a_file_becomes_text_and_one_that_cannot_be_read_opens_the_case_all_the_
     let index = ["policies", "index", documents.to_str().unwrap(), "--state", state, "--config", &config];
     assert!(prokura(&index).status.success());
     let address = free_port();
-    let _service = start(&["serve", "--listen", &address.to_string(), "--state", state, "--config", &config]);
+    let service = start(&["serve", "--listen", &address.to_string(), "--state", state, "--config", &config]);
     until_ready(address).await;
+
+    // The same request again starts no worker.
+    let keyed = [("Authorization", "Bearer channel-key"), ("Idempotency-Key", "one")];
+    let one = json!([file("a.txt", b"The fee is 5 EUR.")]);
+    let before = of_children(&service);
+    let (_, first) = sent_with(&address, "/v1/cases", &keyed, one.clone()).await;
+    let after = of_children(&service);
+    assert!(after > before, "{after}");
+    let (_, again) = sent_with(&address, "/v1/cases", &keyed, one).await;
+    assert_eq!((&again["case"], of_children(&service)), (&first["case"], after));
+    let (status, other) =
+        sent_with(&address, "/v1/cases", &keyed, json!([file("b.txt", b"something else")])).await;
+    assert_eq!((status, of_children(&service)), (409, after), "{other}");
 
     let good: Vec<Value> = made::good().iter().map(|(name, bytes)| file(name, bytes)).collect();
     let (status, view) = sent(&address, "/v1/cases", json!(good)).await;

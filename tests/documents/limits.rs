@@ -201,9 +201,36 @@ fn a_worker_that_does_not_behave_becomes_a_reason() {
     assert_eq!(told("1,0", ""), Err(Unreadable::NoAnswer));
     assert_eq!(told("0,5", ""), Err(Unreadable::NoAnswer));
     assert_eq!(told("0", "2"), Err(Unreadable::NoAnswer));
+    // Each page that is demanded starts further workers, so none is demanded twice.
+    assert_eq!(told("0,1", "1,1"), Err(Unreadable::NoAnswer));
+    assert_eq!(told("0,1", "2,1"), Err(Unreadable::NoAnswer));
     let missing = Limits { program: Some(PathBuf::from("/nowhere/prokura")), ..Limits::default() };
     let error = read(b"x", "a.txt", &missing).unwrap_err();
     assert!(error.to_string().starts_with("the reader could not be started (No such file"), "{error}");
+}
+
+#[test]
+fn all_workers_of_a_file_have_one_time_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("worker");
+    write_program(&program, "#!/bin/sh\nexec sleep 60\n");
+    let limits = Limits { program: Some(program), seconds: 60, all_seconds: 2, ..Limits::default() };
+    let start = Instant::now();
+    // An e-mail is tried twice.
+    assert_eq!(read(b"From: a\n\nb", "a.eml", &limits), Err(Unreadable::Time { limit: 2 }));
+    assert!(start.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_worker_that_takes_nothing_is_ended_in_time() {
+    // More than a pipe holds: whoever writes it waits for the worker.
+    let bytes = vec![b'a'; 1 << 20];
+    for script in ["exec sleep 60 >&-", "echo '{\"Err\":\"empty\"}'; exec sleep 60 >&-"] {
+        let start = Instant::now();
+        assert_eq!(of(script, &bytes, "a.txt"), Err(Unreadable::Time { limit: 2 }), "{script}");
+        assert!(start.elapsed() < PATIENCE, "{script}");
+    }
+    assert_eq!(of("echo '{\"Err\":\"empty\"}'", &bytes, "a.txt"), Err(Unreadable::Empty));
 }
 
 #[test]

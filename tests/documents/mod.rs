@@ -7,7 +7,9 @@ mod office;
 mod pdfs;
 mod scans;
 
+use prokura::base::Language;
 use prokura::intake::document::{Limits, Text, Unreadable, read};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -67,6 +69,32 @@ fn an_email_is_read_with_what_came_with_it() {
     assert_eq!(read[1].0, "Bild.png");
     assert!(read[1].1.starts_with("no format is known"), "{}", read[1].1);
     assert!(read[2].1.contains("An inner fee"), "{}", read[2].1);
+}
+
+#[test]
+fn what_an_email_inside_an_email_says_is_in_the_policy() {
+    let inner = made::email(
+        "Inner",
+        &[
+            ("text/plain", "", b"What the inner one says.".as_slice()),
+            ("text/markdown", "fees.md", b"The innermost fee is 5 EUR."),
+            ("image/png", "Bild.png", b"\x89PNG\r\n\x1a\n"),
+        ],
+    );
+    // Parts of the inner one end at a boundary of their own.
+    let inner = String::from_utf8(inner).unwrap().replace("--b", "--c").replace("\"b\"", "\"c\"");
+    let parts = [
+        ("text/plain", "", b"What the outer one says.".as_slice()),
+        ("message/rfc822", "", inner.as_bytes()),
+    ];
+    let email = made::email("Outer", &parts);
+    let sent = ("mail.eml", email.as_slice());
+    let found = prokura::policy::upload(sent, BTreeMap::new(), Language::En, &limits()).unwrap();
+    let body = &found.documents[0].body;
+    for said in ["What the outer one says.", "What the inner one says.", "The innermost fee is 5 EUR."] {
+        assert_eq!(body.matches(said).count(), 1, "{body}");
+    }
+    assert!(found.notes.iter().any(|note| note.contains("Bild.png")), "{:?}", found.notes);
 }
 
 #[test]

@@ -328,6 +328,38 @@ async fn a_change_goes_on_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn so_many_files_are_held_and_a_customers_message_is_none_of_them() {
+    let served = served().await;
+    let begun = format!(
+        "POST {PREVIEW} HTTP/1.1\r\nHost: bank\r\nAuthorization: Bearer policy_admin\r\nContent-Length: {}\r\n\r\n---",
+        SAFE_BOX.len()
+    );
+    let mut coming = Vec::new();
+    let until_refused = Instant::now() + Duration::from_secs(60);
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        coming.push(stream);
+    }
+    let asked = async || served.send("policy_admin", PREVIEW, SAFE_BOX.as_bytes()).await;
+    let refused = loop {
+        let (status, told) = asked().await;
+        if status != 200 {
+            break (status, told);
+        }
+        assert!(Instant::now() < until_refused, "they were all taken");
+    };
+    assert_eq!((refused.0, &refused.1["error"]["code"]), (429, &json!("busy")), "{}", refused.1);
+    let file = json!({"text": "Was kostet die Kontoführung?", "attachments": [{"name": "a.txt", "content": "YWJj"}]});
+    let (status, told) = served.call("channel", "POST", "/v1/cases", Some(file)).await;
+    assert!(matches!(status, 201 | 202), "{told}");
+    drop(coming);
+    while asked().await.0 != 200 {
+        assert!(Instant::now() < until_refused, "no place is given back");
+    }
+}
+
+#[tokio::test]
 async fn the_page_loads_nothing_but_itself() {
     let served = served().await;
     let mut stream = tokio::net::TcpStream::connect(served.address).await.unwrap();

@@ -25,12 +25,14 @@ struct Request<'a> {
     bytes: &'a [u8],
     /// Bytes of the longest answer.
     longest: u64,
+    /// When the time for the file is over.
+    until: Instant,
 }
 
 /// Reads a file in a worker process.
 ///
-/// It waits for the worker, at most for the limit of seconds each; scanned pages are given to further workers, one
-/// after another. Any number of threads may read at once.
+/// It waits for the worker, at most for the limit of seconds each and for that of all; scanned pages are given to further
+/// workers, one after another. Any number of threads may read at once.
 ///
 /// # Errors
 /// The file is not read; the reason says what can be done.
@@ -40,11 +42,12 @@ pub fn read(bytes: &[u8], name: &str, limits: &Limits) -> Result<Text, Unreadabl
         return Err(Unreadable::TooLarge { bytes: length, limit: limits.bytes });
     }
     let format = Format::of(name, bytes)?;
+    let until = Instant::now() + Duration::from_secs(limits.all_seconds);
     let header =
         |attachments| Header { format, task: Task::Text, limits: Limits { attachments, ..limits.clone() } };
     let ask = |header: &Header| {
         let longest = longest_answer(limits);
-        worker(&Request { limits, header, bytes, longest }).and_then(|answer| parsed(&answer))
+        worker(&Request { limits, header, bytes, longest, until }).and_then(|answer| parsed(&answer))
     };
     let answer = match ask(&header(limits.attachments)) {
         // One of the attachments may have stopped the reader: the e-mail itself is read, then.
@@ -55,9 +58,9 @@ pub fn read(bytes: &[u8], name: &str, limits: &Limits) -> Result<Text, Unreadabl
     }?;
     let Answer { mut text, scanned } = answer;
     if !scanned.is_empty() {
-        scan::recognise(&mut text, &scanned, limits, &|page| {
+        scan::recognise(&mut text, &scanned, (limits, until), &|page| {
             let header = Header { format, task: Task::Picture { page }, limits: limits.clone() };
-            picture(&worker(&Request { limits, header: &header, bytes, longest: LARGEST_PICTURE })?)
+            picture(&worker(&Request { limits, header: &header, bytes, longest: LARGEST_PICTURE, until })?)
         });
         if text.text.trim().is_empty() {
             return Err(if scan::tesseract().is_some() && limits.scans > 0 {
@@ -95,7 +98,9 @@ fn parsed(answer: &[u8]) -> Result<Answer, Unreadable> {
     let ordered =
         answer.text.pages.is_sorted() && answer.text.pages.last().is_none_or(|last| *last <= length);
     let pages = answer.text.pages.len();
-    let known = answer.scanned.is_sorted() && answer.scanned.iter().all(|page| (1..=pages).contains(page));
+    // Each page that is demanded starts two more workers.
+    let rising = answer.scanned.is_sorted_by(|one, next| one < next);
+    let known = rising && answer.scanned.iter().all(|page| (1..=pages).contains(page));
     if ordered && known { Ok(answer) } else { Err(Unreadable::NoAnswer) }
 }
 
@@ -110,8 +115,12 @@ fn picture(answer: &[u8]) -> Result<Vec<u8>, Unreadable> {
 }
 
 /// What a worker of text recognition reads in a picture.
-pub(super) fn recognised(picture: &[u8], header: &Header, limits: &Limits) -> Result<String, Unreadable> {
-    let answer = worker(&Request { limits, header, bytes: picture, longest: limits.answer })?;
+pub(super) fn recognised(
+    picture: &[u8],
+    header: &Header,
+    (limits, until): (&Limits, Instant),
+) -> Result<String, Unreadable> {
+    let answer = worker(&Request { limits, header, bytes: picture, longest: limits.answer, until })?;
     if answer.starts_with(b"{\"Err\"") {
         parsed(&answer)?;
     }
@@ -124,23 +133,21 @@ fn worker(request: &Request<'_>) -> Result<Vec<u8>, Unreadable> {
     let not_started = |why: &dyn std::fmt::Display| Unreadable::NotStarted { why: why.to_string() };
     let program = limits.program.clone().unwrap_or_else(|| PathBuf::from(OWN_PROGRAM));
     let header = serde_json::to_string(request.header).map_err(|error| not_started(&error))?;
+    let own = Instant::now() + Duration::from_secs(limits.seconds);
+    let deadline = own.min(request.until);
+    let late = Unreadable::Time { limit: if own > deadline { limits.all_seconds } else { limits.seconds } };
+    if Instant::now() >= deadline {
+        return Err(late);
+    }
     let mut child = start(&program).map_err(|error| not_started(&error))?;
-    let deadline = Instant::now() + Duration::from_secs(limits.seconds);
-    let taken = converse(&mut child, &header, request, deadline);
-    let ended = if matches!(taken, Taken::All(_)) { wait(&mut child, deadline) } else { None };
-    let status = match ended {
-        Some(status) => Some(status),
-        None => {
-            // It may have ended by itself just now.
-            let _ = child.kill();
-            child.wait().ok()
-        }
-    };
+    let (taken, ended) = converse(&mut child, &header, request, deadline);
+    // One that was killed may have ended by itself just before.
+    let status = ended.or_else(|| child.wait().ok());
     match taken {
         Taken::NotStarted(error) => Err(not_started(&error)),
-        Taken::TooLate => Err(Unreadable::Time { limit: limits.seconds }),
+        Taken::TooLate => Err(late),
         Taken::TooMuch => Err(Unreadable::TooMuchText { limit: limits.answer >> 20 }),
-        Taken::All(_) if ended.is_none() => Err(Unreadable::Time { limit: limits.seconds }),
+        Taken::All(_) if ended.is_none() => Err(late),
         Taken::All(answer) => match status.and_then(|status| ending(status, limits)) {
             Some(reason) => Err(reason),
             None if answer.is_empty() => Err(Unreadable::NoAnswer),
@@ -173,10 +180,17 @@ enum Taken {
     NotStarted(std::io::Error),
 }
 
-/// Writes and reads at once, for neither side can be trusted to take all before it gives anything.
-fn converse(child: &mut Child, header: &str, request: &Request<'_>, deadline: Instant) -> Taken {
+/// Writes and reads at once, for neither side can be trusted to take all before it gives anything. The status is that of
+/// a worker that ended by itself; any other is killed.
+fn converse(
+    child: &mut Child,
+    header: &str,
+    request: &Request<'_>,
+    deadline: Instant,
+) -> (Taken, Option<ExitStatus>) {
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Taken::NotStarted(std::io::Error::other("its pipes are missing"));
+        let _ = child.kill();
+        return (Taken::NotStarted(std::io::Error::other("its pipes are missing")), None);
     };
     let bytes = request.bytes;
     let longest = request.longest;
@@ -204,11 +218,12 @@ fn converse(child: &mut Child, header: &str, request: &Request<'_>, deadline: In
             }
             (Err(error), _) | (_, Err(error)) => Taken::NotStarted(error),
         };
-        if !matches!(taken, Taken::All(_)) {
-            // Both threads wait for its pipes.
+        let ended = if matches!(taken, Taken::All(_)) { wait(child, deadline) } else { None };
+        if ended.is_none() {
+            // Both threads wait for its pipes, also where it has answered and takes no more: only its end lets them go.
             let _ = child.kill();
         }
-        taken
+        (taken, ended)
     })
 }
 

@@ -76,6 +76,13 @@ pub enum Unreadable {
     LeftOut,
 }
 
+impl Unreadable {
+    /// Whether the file is not at fault, but where this program runs.
+    pub const fn is_ours(&self) -> bool {
+        matches!(self, Self::NotStarted { .. } | Self::NotConfined { .. })
+    }
+}
+
 /// What is wrong with a damaged file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,6 +14,8 @@ pub struct Limits {
     pub memory: u64,
     /// Seconds for one worker, by the clock on the wall and of the processor.
     pub seconds: u64,
+    /// Seconds for all workers of a file, one after another.
+    pub all_seconds: u64,
     /// Bytes of the answer.
     pub answer: u64,
     /// Bytes that all parts of an archive may inflate to.
@@ -39,6 +41,7 @@ impl Default for Limits {
             bytes: 32 * MIB,
             memory: 512 * MIB,
             seconds: 30,
+            all_seconds: 300,
             answer: 16 * MIB,
             inflated: 128 * MIB,
             ratio: 200,

@@ -24,9 +24,6 @@ const DATA: [&str; 4] = [
     "/usr/local/share/tessdata",
 ];
 
-/// All pages of a file together may take so many times what one worker may.
-const LIMITS_OF_TIME: u64 = 10;
-
 /// Memory that recognition takes for a page, beside the picture.
 const MEMORY: u64 = 1 << 30;
 
@@ -47,7 +44,7 @@ fn languages() -> Option<String> {
 pub fn recognise(
     text: &mut Text,
     scanned: &[usize],
-    limits: &Limits,
+    (limits, until): (&Limits, Instant),
     picture: &dyn Fn(usize) -> Result<Vec<u8>, Unreadable>,
 ) {
     let (Some(program), Some(languages)) = (tesseract(), languages()) else {
@@ -58,11 +55,9 @@ pub fn recognise(
     };
     let limits = Limits { memory: MEMORY, ..limits.clone() };
     let task = Task::Recognise { program, languages };
-    let begun = Instant::now();
     let header = Header { format: Format::Pdf, task, limits: limits.clone() };
     for (index, page) in scanned.iter().enumerate() {
-        let late = begun.elapsed().as_secs() >= LIMITS_OF_TIME.saturating_mul(limits.seconds);
-        if late || index >= limits.scans {
+        if Instant::now() >= until || index >= limits.scans {
             let left = scanned.len() - index;
             text.notes.push(format!(
                 "{left} pages from page {page} on have a picture and no text and were not read, for so much of one \
@@ -70,7 +65,7 @@ pub fn recognise(
             ));
             return;
         }
-        match picture(*page).and_then(|picture| ask::recognised(&picture, &header, &limits)) {
+        match picture(*page).and_then(|picture| ask::recognised(&picture, &header, (&limits, until))) {
             Ok(words) => {
                 let words = paragraphs(&words, &limits);
                 if words.is_empty() {

@@ -58,6 +58,67 @@ pub(crate) fn card_digits(text: &str) -> Vec<Vec<Range<usize>>> {
     cards
 }
 
+/// The same for card numbers whose digits stand in several cells of a table's row, or fields of a form; `known` are those
+/// that `card_digits` found. Only what begins as the schemes' numbers do counts: tables are full of numbers.
+pub(crate) fn card_digits_in_cells(text: &str, known: &[Vec<Range<usize>>]) -> Vec<Vec<Range<usize>>> {
+    if !text.contains(BAR) {
+        return Vec::new();
+    }
+    let (joined, places) = without_bars(text, known);
+    let mut cards = Vec::new();
+    for row in rows(&joined) {
+        let found = cards_in(&Row { glued: true, ..row });
+        cards.extend(found.into_iter().filter_map(|card| {
+            let place =
+                |digit: &Range<usize>| Some(*places.get(digit.start)?..*places.get(digit.end - 1)? + 1);
+            let card: Vec<Range<usize>> = card.iter().filter_map(place).collect();
+            let whole = card.first()?.start..card.last()?.end;
+            slice(text, whole).contains(BAR).then_some(card)
+        }));
+    }
+    cards
+}
+
+/// What parts the cells of a row.
+const BAR: char = '|';
+/// Stands where a number of another kind does.
+const OTHER: char = '#';
+
+/// The text with a space in the place of the bars between two cells and what surrounds them, and where in `text` each of
+/// its bytes stands. IBANs, phone numbers and the cards that are known are no digits in it.
+fn without_bars(text: &str, known: &[Vec<Range<usize>>]) -> (String, Vec<usize>) {
+    let cards = known.iter().filter_map(|card| Some(card.first()?.start..card.last()?.end));
+    let mut taken: Vec<Range<usize>> = iban::shapes(text).into_iter().map(|shape| shape.range).collect();
+    taken.extend(cards);
+    taken.sort_by_key(|range| range.start);
+    let mut taken = taken.into_iter().peekable();
+    let (mut joined, mut places) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    let (mut behind_bar, mut phone) = (false, false);
+    for (at, c) in text.char_indices() {
+        while taken.next_if(|range| range.end <= at).is_some() {}
+        behind_bar &= matches!(c, ' ' | '\\' | BAR);
+        phone = if phone { c != BAR && c != '\n' && !c.is_alphabetic() } else { c == '+' };
+        if c == BAR && !behind_bar {
+            let kept = joined.trim_end_matches([' ', '\\']).len();
+            joined.truncate(kept);
+            places.truncate(kept);
+        }
+        let c = match c {
+            ' ' | '\\' | BAR if behind_bar => continue,
+            BAR => {
+                behind_bar = true;
+                ' '
+            }
+            _ if taken.peek().is_some_and(|range| range.contains(&at)) => OTHER,
+            _ if phone && digit(c).is_some() => OTHER,
+            _ => c,
+        };
+        joined.push(c);
+        places.extend(at..at + c.len_utf8());
+    }
+    (joined, places)
+}
+
 fn rows(text: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = Row { digits: Vec::new(), glued: false, phone: false };

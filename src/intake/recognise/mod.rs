@@ -17,7 +17,7 @@ mod iban;
 pub use amount::parse_amount;
 pub use date::parse_date;
 
-pub(super) use card::card_digits;
+pub(super) use card::{card_digits, card_digits_in_cells};
 pub(super) use check_digit::{CheckDigit, check};
 
 use super::bank_codes::BankCodes;
