@@ -100,6 +100,7 @@ fn options(models: &Understanding) -> Options<'_> {
         now: Timestamp::from_millis(1_790_000_000_000),
         models: Some(models),
         bar: None,
+        kept: None,
     }
 }
 

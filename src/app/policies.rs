@@ -7,8 +7,9 @@ use crate::base::{Clock, Language, SystemClock};
 use crate::cases;
 use crate::cli::{Place, Policies as Asked};
 use crate::ledger::Digests;
+use crate::planning::Plans;
 use crate::policy::bar::RetrievalBar;
-use crate::policy::{self, Clearance, PolicyError, Published, validate};
+use crate::policy::{self, Clearance, Document, PolicyError, Published, validate};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,14 +36,15 @@ pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
         }),
         Asked::Remove { ids, force } => here.publish("en", force, |state, options| {
             let removed: BTreeSet<String> = ids.iter().cloned().collect();
-            policy::amend(state, (Vec::new(), &removed), options, &output::progress("indexing"))
+            let (plans, progress) = (here.plans(), output::progress("indexing"));
+            let kept = kept(&plans);
+            let options = policy::Options { kept: (!force).then_some(&kept), ..options };
+            policy::amend(state, (Vec::new(), &removed), options, &progress)
         }),
         Asked::List => {
             policy::list(&here.state).map_err(Failure::input)?.iter().try_for_each(output::json_line)
         }
-        Asked::Rollback { generation } => {
-            output::json_line(&policy::rollback(&here.state, &generation).map_err(Failure::input)?)
-        }
+        Asked::Rollback { generation, force } => here.roll_back(&generation, force),
         Asked::Diff { from, to } => here.diff(&from, &to),
         Asked::Verify { generation } => here.verify(generation.as_deref()),
         Asked::Validate { paths, language } => validated(&paths, &language),
@@ -85,9 +87,23 @@ impl Here<'_> {
         output::json_pretty(&published)
     }
 
+    /// A pack that cannot be loaded has none to tell of.
+    fn plans(&self) -> Plans {
+        wire::pack(&self.settings, None).map(|checked| checked.pack.plans).unwrap_or_default()
+    }
+
+    fn roll_back(&self, generation: &str, force: bool) -> Result<(), Failure> {
+        let models = wire::understanding(self.place, &self.settings)?;
+        let plans = self.plans();
+        let kept = kept(&plans);
+        let options = wire::indexing(&self.settings, &models);
+        let options = policy::Options { kept: (!force).then_some(&kept), ..options };
+        let rolled = policy::rollback(&self.state, generation, options, &output::progress("embedding"));
+        output::json_line(&rolled.map_err(Failure::input)?)
+    }
+
     fn diff(&self, from: &str, to: &str) -> Result<(), Failure> {
-        // A pack that cannot be loaded has no plans to tell of.
-        let plans = wire::pack(&self.settings, None).map(|checked| checked.pack.plans).unwrap_or_default();
+        let plans = self.plans();
         let found = cases::difference(&self.state, &plans, (from, to), &Clearance::All);
         output::json_pretty(&found.map_err(Failure::input)?)
     }
@@ -139,6 +155,10 @@ impl Here<'_> {
         };
         output::json_line(&json!({"forgotten": gone}))
     }
+}
+
+fn kept(plans: &Plans) -> impl Fn(&[Document], &[Document]) -> Option<String> {
+    |before, after| cases::lost(plans, before, after)
 }
 
 /// What does not answer the saved questions was built, and has failed a check.

@@ -374,6 +374,7 @@ pub fn indexing<'a>(settings: &Settings, models: &'a Understanding) -> policy::O
         now: SystemClock.now(),
         models: Some(models),
         bar: None,
+        kept: None,
     }
 }
 

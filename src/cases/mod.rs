@@ -31,7 +31,7 @@ pub use generations::{needed as needed_generations, note_let_go};
 pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, load as load_pack};
 pub use packs::{Packs, record as record_pack};
-pub use policies::{CitedChange, PolicyDifference, difference};
+pub use policies::{CitedChange, PolicyDifference, difference, lost};
 pub use replay::{Comparison, Difference, Replayed, Reread, Searched, replay, reread, search_again};
 pub use run::{Cases, Decide, Incoming, Notice, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};

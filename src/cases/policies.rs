@@ -56,6 +56,13 @@ pub fn difference(
     Ok(PolicyDifference { from: found.from, to: found.to, documents })
 }
 
+/// A document that plans cite and that is gone after a change: the service would not start again with these plans.
+pub fn lost(plans: &Plans, before: &[Document], after: &[Document]) -> Option<String> {
+    let left: BTreeSet<&str> = after.iter().map(|document| bare(&document.id)).collect();
+    let gone = before.iter().filter(|document| !left.contains(bare(&document.id)));
+    gone.map(|document| &document.id).find(|id| !plans.citing(id).is_empty()).cloned()
+}
+
 impl Cases {
     /// Puts documents in the place of those with the same id and version, or beside the others, and publishes them;
     /// `source` is the file that they came in. What is `forced` need not answer the questions of the bar. Blocks until
@@ -73,7 +80,7 @@ impl Cases {
             "by": by, "what": "upload", "documents": named(&documents), "source": source, "forced": forced,
         });
         self.recorded(asked, published, || {
-            Ok(self.amended((documents, &BTreeSet::new()), bar.filter(|_| !forced))?)
+            self.amended((documents, &BTreeSet::new()), bar.filter(|_| !forced))
         })
     }
 
@@ -94,10 +101,9 @@ impl Cases {
         if versions.is_empty() {
             return Err(CaseError::NoDocument(id.to_owned()));
         }
-        self.keeps_cited(held.documents(), |document| document.id != id)?;
         let asked = json!({"by": by, "what": "remove", "documents": named(&versions), "forced": forced});
         let removed = BTreeSet::from([id.to_owned()]);
-        self.recorded(asked, published, || Ok(self.amended((Vec::new(), &removed), bar.filter(|_| !forced))?))
+        self.recorded(asked, published, || self.amended((Vec::new(), &removed), bar.filter(|_| !forced)))
     }
 
     /// Makes an earlier generation the current one, with vectors of the bundle that reads now; what is current
@@ -109,16 +115,15 @@ impl Cases {
         let policies = &self.parts().policies;
         policies.refresh();
         let earlier = policy::open_generation(policies.state(), generation)?;
-        self.keeps_cited(self.parts().generation().documents(), |document| {
-            earlier.documents().iter().any(|kept| bare(&kept.id) == bare(&document.id))
-        })?;
         let name = earlier.digest();
         let asked = json!({"by": by, "what": "rollback", "generation": name});
         let told = |done: &RolledBack| json!({"before": done.previous, "after": done.current});
         self.recorded(asked, told, || {
             let models = self.parts().models.current();
-            let options = self.indexing(&models, None);
-            Ok(policy::rollback_for(policies.state(), name.as_str(), options, &|_, _| {})?)
+            let kept = self.cited();
+            let options = Options { kept: Some(&kept), ..self.indexing(&models, None) };
+            let rolled = policy::rollback(policies.state(), name.as_str(), options, &|_, _| {});
+            rolled.map_err(|error| self.told(error))
         })
     }
 
@@ -143,29 +148,33 @@ impl Cases {
     fn indexing<'a>(&self, models: &'a Understanding, bar: Option<&'a RetrievalBar>) -> Options<'a> {
         // Documents have their language by now.
         let language = crate::base::Language::En;
-        Options { language, now: self.parts().clock.now(), models: Some(models), bar }
+        Options { language, now: self.parts().clock.now(), models: Some(models), bar, kept: None }
     }
 
     fn amended(
         &self,
         change: (Vec<Document>, &BTreeSet<String>),
         bar: Option<&RetrievalBar>,
-    ) -> Result<Published, PolicyError> {
+    ) -> Result<Published, CaseError> {
         let models = self.parts().models.current();
-        policy::amend(self.parts().policies.state(), change, self.indexing(&models, bar), &|_, _| {})
+        let kept = self.cited();
+        let options = Options { kept: Some(&kept), ..self.indexing(&models, bar) };
+        let published = policy::amend(self.parts().policies.state(), change, options, &|_, _| {});
+        published.map_err(|error| self.told(error))
     }
 
-    /// Plans may cite only what is there, or the service does not start again.
-    fn keeps_cited(&self, before: &[Document], kept: impl Fn(&Document) -> bool) -> Result<(), CaseError> {
-        let left: BTreeSet<&str> =
-            before.iter().filter(|document| kept(document)).map(|document| bare(&document.id)).collect();
-        for document in before.iter().filter(|document| !left.contains(bare(&document.id))) {
-            let plans = self.pack().plans.citing(&document.id);
-            if !plans.is_empty() {
-                return Err(CaseError::Cited { document: document.id.clone(), plans });
+    fn cited(&self) -> impl Fn(&[Document], &[Document]) -> Option<String> {
+        |before, after| lost(&self.pack().plans, before, after)
+    }
+
+    fn told(&self, error: PolicyError) -> CaseError {
+        match error {
+            PolicyError::Cited(document) => {
+                CaseError::Cited { plans: self.pack().plans.citing(&document), document }
             }
+            PolicyError::NoDocument(id) => CaseError::NoDocument(id),
+            error => error.into(),
         }
-        Ok(())
     }
 
     /// Writes down what is asked, does it, and writes down what came of it. What cannot be written down is not done.
@@ -213,6 +222,7 @@ fn published(done: &Published) -> Value {
 fn reason(error: &CaseError) -> &'static str {
     match error {
         CaseError::Policy(PolicyError::BelowBar(_)) => "below_bar",
+        CaseError::Cited { .. } => "cited",
         CaseError::Policy(PolicyError::Busy { .. }) => "busy",
         CaseError::Policy(PolicyError::Follows { .. }) => "follows",
         CaseError::Policy(PolicyError::Flaws(_) | PolicyError::NoDocuments(_)) => "bad_document",

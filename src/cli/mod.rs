@@ -291,7 +291,7 @@ pub enum Policies {
     Remove {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Publish it also when it does not answer the saved questions.
+        /// Publish it also when it does not answer the saved questions, or plans cite what is gone.
         #[arg(long)]
         force: bool,
     },
@@ -336,8 +336,13 @@ pub enum Policies {
     },
     /// The generations of the state directory.
     List,
-    /// Make an earlier generation the current one.
-    Rollback { generation: String },
+    /// Make an earlier generation the current one, with vectors of the bundle that reads now.
+    Rollback {
+        generation: String,
+        /// Also when it lacks documents that plans cite.
+        #[arg(long)]
+        force: bool,
+    },
     /// What changed from one generation to another.
     Diff { from: String, to: String },
 }

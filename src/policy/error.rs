@@ -32,6 +32,12 @@ pub enum PolicyError {
         .0.failed.first().map_or("", |failed| failed.document.as_str())
     )]
     BelowBar(Box<Tested>),
+    #[error("there is no document `{0}`")]
+    NoDocument(String),
+    #[error(
+        "plans cite the document `{0}`, which would be gone: take it out of the plans first, or use --force"
+    )]
+    Cited(String),
     #[error("{}", list(.0))]
     Flaws(Vec<Flaw>),
     /// No file is at fault.

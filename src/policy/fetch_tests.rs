@@ -29,6 +29,7 @@ fn publish(state: &Path, bodies: &[&str]) -> Digest {
         now: Timestamp::from_millis(1_790_000_000_000),
         models: Some(shipped()),
         bar: None,
+        kept: None,
     };
     index(state, &[file], options, &|_, _| {}).unwrap().generation
 }
@@ -100,7 +101,14 @@ fn what_another_machine_built_answers_here_and_only_what_is_new_is_asked_for() {
     asked.lock().unwrap().clear();
     assert_eq!(policies.fetch(&*ask, true).unwrap(), Fetched::default());
     assert_eq!(*asked.lock().unwrap(), [ROUTE]);
-    rollback(origin.path(), first.as_str()).unwrap();
+    let options = Options {
+        language: Language::En,
+        now: Timestamp::from_millis(0),
+        models: Some(shipped()),
+        bar: None,
+        kept: None,
+    };
+    rollback(origin.path(), first.as_str(), options, &|_, _| {}).unwrap();
     assert_eq!(policies.fetch(&*ask, true).unwrap().current, Some(first.clone()));
     assert_eq!(says(&policies).0, first);
 
@@ -253,11 +261,12 @@ fn who_has_another_machines_policies_publishes_none() {
         now: Timestamp::from_millis(0),
         models: Some(shipped()),
         bar: None,
+        kept: None,
     };
     let set = [origin.path().join("set.jsonl")];
     for refused in [
         index(here.path(), &set, options, &|_, _| {}).err(),
-        rollback(here.path(), generation.as_str()).err(),
+        rollback(here.path(), generation.as_str(), options, &|_, _| {}).err(),
     ] {
         let refused = refused.unwrap().to_string();
         assert!(refused.contains("https://a:7180") && refused.contains("`from`"), "{refused}");

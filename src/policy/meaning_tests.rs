@@ -29,6 +29,7 @@ fn options(models: &Understanding) -> Options<'_> {
         now: Timestamp::from_millis(1_790_000_000_000),
         models: Some(models),
         bar: None,
+        kept: None,
     }
 }
 
@@ -257,7 +258,7 @@ fn what_is_rolled_back_to_has_its_vectors_before_it_answers() {
         assert!(found.generation == second && !found.passages[0].sentences.is_empty());
         looks.set(looks.get() + 1);
     };
-    let rolled = rollback_for(state, first.as_str(), options(shipped()), &meanwhile).unwrap();
+    let rolled = rollback(state, first.as_str(), options(shipped()), &meanwhile).unwrap();
     assert!(looks.get() > 0);
     let after = found();
     assert_eq!((&rolled.current, &rolled.previous), (&after.generation, &Some(second)));

@@ -46,8 +46,8 @@ pub use live::Policies;
 pub use nearness::{Compared, Nearness, OTHER_LANGUAGE, Ranked, signs};
 pub use preview::{Preview, preview};
 pub use publish::{
-    Current, Following, Listed, Options, Published, RolledBack, Verified, amend, amended, follow, forget,
-    index, list, open_generation, publish, rollback, rollback_for, take_from, verify,
+    Current, Following, Kept, Listed, Options, Published, RolledBack, Verified, amend, amended, follow,
+    forget, index, list, open_generation, publish, rollback, take_from, verify,
 };
 pub use search::{PASSAGES_A_PLACE, Question};
 

@@ -158,6 +158,7 @@ fn publish(state: &Path, documents: &[Document], limit: usize) -> Digest {
         now: Timestamp::from_millis(1_790_000_000_000),
         models: Some(shipped()),
         bar: None,
+        kept: None,
     };
     let mut lock = Lock::take(state).unwrap();
     lock.limit = limit;

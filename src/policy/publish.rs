@@ -41,6 +41,20 @@ pub struct Options<'a> {
     pub models: Option<&'a Understanding>,
     /// What must be found before it is published.
     pub bar: Option<&'a RetrievalBar>,
+    /// Of the documents before and after a removal or a rollback one that must not go.
+    pub kept: Option<&'a Kept<'a>>,
+}
+
+/// See [`Options::kept`].
+pub type Kept<'a> = dyn Fn(&[Document], &[Document]) -> Option<String> + 'a;
+
+impl Options<'_> {
+    fn keeps(&self, before: &[Document], after: &[Document]) -> Result<(), PolicyError> {
+        match self.kept.and_then(|kept| kept(before, after)) {
+            Some(document) => Err(PolicyError::Cited(document)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What `index` did.
@@ -114,7 +128,7 @@ pub fn publish(
 /// ids in `removed` away; publishes what comes of it.
 ///
 /// # Errors
-/// As `index`; that no document would be left.
+/// As `index`; that there is no document to take away, that it has to be kept, that none would be left.
 pub fn amend(
     state: &Path,
     (put, removed): (Vec<Document>, &BTreeSet<String>),
@@ -122,7 +136,12 @@ pub fn amend(
     progress: &dyn Fn(usize, usize),
 ) -> Result<Published, PolicyError> {
     let lock = Lock::to_publish(state)?;
-    let documents = amended(lock.documents()?, put, removed)?;
+    let before = lock.documents()?;
+    if let Some(unknown) = removed.iter().find(|id| !before.iter().any(|document| document.id == **id)) {
+        return Err(PolicyError::NoDocument(unknown.clone()));
+    }
+    let documents = amended(before.clone(), put, removed)?;
+    options.keeps(&before, &documents)?;
     lock.publish(&documents, options, progress)
 }
 
@@ -222,29 +241,20 @@ pub struct RolledBack {
     pub previous: Option<Digest>,
 }
 
-/// Makes a generation the current one after checking it whole. The digest may be shortened to a beginning
-/// that only one generation has.
+/// Makes a generation the current one after checking it whole. The digest may be shortened to a beginning that only one
+/// generation has. Where it has not the vectors of the encoder that searches, its documents are embedded for that before
+/// anything changes, and what is current answers meanwhile.
 ///
 /// # Errors
-/// An unknown or damaged generation; the current one then stays.
-pub fn rollback(state: &Path, digest: &str) -> Result<RolledBack, PolicyError> {
-    let digest = find(state, digest)?;
-    Lock::to_publish(state)?.roll_back(digest, None, &|_, _| {})
-}
-
-/// The same for who searches with an encoder: where the generation has the vectors of another one, its documents are
-/// embedded anew before anything changes. What is current answers meanwhile.
-///
-/// # Errors
-/// As `rollback`.
-pub fn rollback_for(
+/// An unknown or damaged generation, one that lacks what has to be kept; the current one then stays.
+pub fn rollback(
     state: &Path,
     digest: &str,
     options: Options,
     progress: &dyn Fn(usize, usize),
 ) -> Result<RolledBack, PolicyError> {
     let digest = find(state, digest)?;
-    Lock::to_publish(state)?.roll_back(digest, Some(options), progress)
+    Lock::to_publish(state)?.roll_back(digest, options, progress)
 }
 
 /// Opens one generation, current or not, by its digest or the beginning of it.
@@ -499,16 +509,19 @@ impl Lock {
     fn roll_back(
         &self,
         digest: Digest,
-        options: Option<Options>,
+        options: Options,
         progress: &dyn Fn(usize, usize),
     ) -> Result<RolledBack, PolicyError> {
         let shelf = Shelf::new(self.root.clone());
         let generation = Generation::read(&self.root, &digest, &shelf)?;
         let asked = Current { generation: digest, encoder: generation.manifest().encoder.clone() };
-        let searching = options.and_then(|options| Some((options, options.models?.searcher()?)));
-        let all = match searching.filter(|(_, searcher)| asked.encoder.as_ref() != Some(*searcher)) {
+        // One that cannot be read is what somebody may want to get away from.
+        let before = self.documents().unwrap_or_default();
+        options.keeps(&before, generation.documents())?;
+        let searcher = options.models.and_then(Understanding::searcher);
+        let all = match searcher.filter(|searcher| asked.encoder.as_ref() != Some(*searcher)) {
             None => Pointed { newest: asked, others: Vec::new() },
-            Some((options, searcher)) => {
+            Some(searcher) => {
                 match self.there_or_built(generation.documents(), options, &shelf, progress) {
                     Ok((generation, ..)) => Pointed {
                         newest: Current { generation, encoder: Some(searcher.clone()) },

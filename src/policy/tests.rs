@@ -7,14 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+const OPTIONS: Options<'static> = Options {
+    language: Language::En,
+    now: Timestamp::from_millis(1_790_000_000_000),
+    models: None,
+    bar: None,
+    kept: None,
+};
+
 fn publish(state: &Path, paths: &[PathBuf]) -> Published {
-    let options = Options {
-        language: Language::En,
-        now: Timestamp::from_millis(1_790_000_000_000),
-        models: None,
-        bar: None,
-    };
-    index(state, paths, options, &|_, _| {}).unwrap()
+    index(state, paths, OPTIONS, &|_, _| {}).unwrap()
 }
 
 fn publish_lines(state: &Path, lines: &str) -> Published {
@@ -174,7 +176,7 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     assert_eq!((again.built, &again.generation), (false, &first.generation));
     assert_eq!(says("five"), first.generation);
     let hex = &second.generation.hex()[..12];
-    let rolled = rollback(state, hex).unwrap();
+    let rolled = rollback(state, hex, OPTIONS, &|_, _| {}).unwrap();
     assert_eq!(
         (rolled.current, rolled.previous),
         (second.generation.clone(), Some(first.generation.clone()))
@@ -189,7 +191,12 @@ fn a_running_handle_sees_what_is_published_and_rolled_back() {
     let old = open_generation(state, first.generation.as_str()).unwrap();
     let quote = policies.search(&question("fee"), None).unwrap().passages.remove(0);
     assert!(!old.holds(&quote) && policies.current(None).holds(&quote));
-    assert!(rollback(state, "sha256:ffff").unwrap_err().to_string().contains(first.generation.as_str()));
+    assert!(
+        rollback(state, "sha256:ffff", OPTIONS, &|_, _| {})
+            .unwrap_err()
+            .to_string()
+            .contains(first.generation.as_str())
+    );
     assert_eq!(diff(state, first.generation.as_str(), hex, &Clearance::All).unwrap().documents.len(), 1);
 }
 
@@ -206,7 +213,7 @@ fn a_damaged_generation_is_refused_and_rebuilt_and_a_running_handle_goes_on() {
 
     let error = Policies::open(state).err().unwrap().to_string();
     assert!(error.contains("documents.jsonl") && error.contains(second.generation.as_str()), "{error}");
-    assert!(rollback(state, second.generation.as_str()).is_err());
+    assert!(rollback(state, second.generation.as_str(), OPTIONS, &|_, _| {}).is_err());
     let whole = verify(state, None).unwrap().into_iter().map(|one| (one.generation, one.whole));
     let mut expected = vec![(first.generation.clone(), true), (second.generation.clone(), false)];
     expected.sort();
@@ -256,13 +263,43 @@ fn passages_that_were_moved_together_with_the_manifest_are_found() {
 }
 
 #[test]
+fn what_has_to_be_kept_is_not_taken_away_or_rolled_back_from() {
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path();
+    let line = |id: &str| format!("{{\"id\":\"{id}\",\"title\":\"T\",\"content\":\"Text of {id}.\"}}\n");
+    let first = publish_lines(state, &line("a"));
+    let both = publish_lines(state, &(line("a") + &line("b")));
+    let is_kept = |before: &[Document], after: &[Document]| {
+        let has = |all: &[Document]| all.iter().any(|document| document.id == "b");
+        (has(before) && !has(after)).then(|| "b".to_owned())
+    };
+    let with = Options { kept: Some(&is_kept), ..OPTIONS };
+    let remove =
+        |id: &str, options: Options| amend(state, (Vec::new(), &[id.to_owned()].into()), options, &|_, _| {});
+    let error = remove("b", with).unwrap_err();
+    assert!(matches!(&error, PolicyError::Cited(document) if document == "b"), "{error}");
+    assert!(matches!(remove("c", with), Err(PolicyError::NoDocument(id)) if id == "c"));
+    let back = |options: Options| rollback(state, first.generation.as_str(), options, &|_, _| {});
+    assert!(matches!(back(with), Err(PolicyError::Cited(_))));
+    assert_eq!(Policies::open(state).unwrap().current(None).digest(), &both.generation);
+    assert_eq!(remove("a", with).unwrap().documents, 1);
+    assert_eq!(back(OPTIONS).unwrap().current, first.generation);
+}
+
+#[test]
 fn flaws_leave_the_current_generation_and_two_writers_do_not_meet() {
     let state = tempfile::tempdir().unwrap();
     let state = state.path();
     let first = publish_lines(state, FIRST);
     let file = state.join("bad.md");
     fs::write(&file, "---\nvalid_from: soon\n---\nText").unwrap();
-    let options = Options { language: Language::En, now: Timestamp::from_millis(0), models: None, bar: None };
+    let options = Options {
+        language: Language::En,
+        now: Timestamp::from_millis(0),
+        models: None,
+        bar: None,
+        kept: None,
+    };
     assert!(matches!(index(state, &[file], options, &|_, _| {}), Err(PolicyError::Flaws(_))));
     let held = fs::File::create(state.join("index/lock")).unwrap();
     held.lock().unwrap();

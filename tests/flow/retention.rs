@@ -15,8 +15,13 @@ const EVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 fn publish(state: &Path, paths: &[PathBuf]) -> prokura::base::Digest {
     let models = models().current();
-    let options =
-        policy::Options { language: Language::De, now: SystemClock.now(), models: Some(&models), bar: None };
+    let options = policy::Options {
+        language: Language::De,
+        now: SystemClock.now(),
+        models: Some(&models),
+        bar: None,
+        kept: None,
+    };
     policy::index(state, paths, options, &|_, _| {}).unwrap().generation
 }
 

@@ -291,8 +291,13 @@ async fn what_does_not_answer_the_saved_questions_or_is_cited_stays() {
     let state = served.stage.directory.path().to_owned();
     let holding = tokio::task::spawn_blocking(move || {
         let models = models().current();
-        let options =
-            Options { language: Language::En, now: SystemClock.now(), models: Some(&models), bar: None };
+        let options = Options {
+            language: Language::En,
+            now: SystemClock.now(),
+            models: Some(&models),
+            bar: None,
+            kept: None,
+        };
         policy::follow(&state, options, &|_, _| {}).unwrap()
     });
     let holding = holding.await.unwrap();

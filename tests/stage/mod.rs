@@ -52,6 +52,7 @@ fn index() -> &'static Path {
             now: SystemClock.now(),
             models: Some(&models),
             bar: None,
+            kept: None,
         };
         policy::index(directory.path(), &[root().join("index/policies")], options, &|_, _| {}).unwrap();
         directory

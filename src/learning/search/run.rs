@@ -229,6 +229,7 @@ pub fn generation(
         now: Timestamp::from_millis(0),
         models: Some(models),
         bar: None,
+        kept: None,
     };
     let broken = |error: policy::PolicyError| LearningError::Broken(error.to_string());
     let published = policy::publish(state, &collection.documents, options, &|_, _| {}).map_err(broken)?;
