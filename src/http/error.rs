@@ -155,6 +155,15 @@ impl Refusal {
         )
     }
 
+    pub fn ending() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ending",
+            "the service is about to end, and nothing was done",
+            "send the request again when it has started",
+        )
+    }
+
     pub fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
