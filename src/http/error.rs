@@ -224,7 +224,9 @@ impl From<IntakeError> for Refusal {
     fn from(error: IntakeError) -> Self {
         let (status, code) = match error {
             IntakeError::Empty => (StatusCode::BAD_REQUEST, "empty_message"),
-            IntakeError::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            IntakeError::TooLong { .. } | IntakeError::FilesTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
+            }
             IntakeError::NotUtf8 { .. } => (StatusCode::BAD_REQUEST, "not_utf8"),
             IntakeError::TooManyAttachments { .. } => (StatusCode::BAD_REQUEST, "too_many_attachments"),
         };
