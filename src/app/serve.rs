@@ -94,8 +94,17 @@ async fn run(
     background::start(witness, place, settings, &engine.cases, &api, origin).map_err(Failure::input)?;
     ready(listener.local_addr().map_err(Failure::input)?);
     let ledger = Arc::clone(&engine.cases.parts().ledger);
+    let administration = api.administration.clone();
     let router = http::router(api).merge(console::router());
-    http::serve(listener, router, shutdown()).await.map_err(Failure::input)?;
+    let told = administration.clone();
+    let asked_to_end = async move {
+        shutdown().await;
+        told.end();
+    };
+    http::serve(listener, router, asked_to_end).await.map_err(Failure::input)?;
+    // A publication that goes on is published and in the ledger then, or neither.
+    administration.end();
+    administration.ended().await;
     // What was written last is not left unsigned.
     ledger.sign().map_err(Failure::input)?;
     if let Some(witness) = wire::witness(place, settings)? {

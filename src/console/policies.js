@@ -151,9 +151,13 @@ for (const name of FIELDS) {
   at("fields").append(make("span", {}, make("label", { for: `field-${name}` }, name), input));
 }
 
-// What is published is what was previewed: a change of file or field asks for another preview.
+// What is published is what was previewed: a change of file or field asks for another preview, and an answer that comes
+// behind it is of something else.
+let previewed = 0;
 at("upload-form").addEventListener("input", (event) => {
-  if (event.target.id !== "force") at("publish").disabled = true;
+  if (event.target.id === "force") return;
+  previewed += 1;
+  at("publish").disabled = true;
 });
 
 function upload(route, force) {
@@ -185,7 +189,10 @@ function shownDocument(read) {
 at("upload-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   at("publish").disabled = true;
+  previewed += 1;
+  const own = previewed;
   const read = await upload("/v1/policies/preview", false);
+  if (own !== previewed) return;
   if (!read) return at("preview").replaceChildren();
   const looks = [...read.concerns.map(told), ...read.notes].map((text) => make("li", {}, text));
   at("preview").replaceChildren(

@@ -53,7 +53,7 @@ pub async fn take<'a>(
     let bytes = files.iter().flatten().map(Vec::len).sum();
     if bytes > limits.attachment_bytes {
         let limit = limits.attachment_bytes;
-        return Err(IntakeError::TooLong { part: "attached files", bytes, limit }.into());
+        return Err(IntakeError::FilesTooLarge { bytes, limit }.into());
     }
     let until = until.min(Instant::now() + LONGEST);
     let mut reading = Vec::with_capacity(files.len());
@@ -142,6 +142,10 @@ mod tests {
         let file = said(None, Some("YWJj"));
         let refusal = refused(&[file.clone(), file], small).await;
         assert_eq!((refusal.status.as_u16(), refusal.code), (413, "too_large"));
+        assert!(
+            refusal.message.contains("have 6 bytes together") && refusal.remedy.contains("smaller"),
+            "{refusal}"
+        );
     }
 
     #[tokio::test]

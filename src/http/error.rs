@@ -155,6 +155,15 @@ impl Refusal {
         )
     }
 
+    pub fn ending() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ending",
+            "the service is about to end, and nothing was done",
+            "send the request again when it has started",
+        )
+    }
+
     pub fn overloaded() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -215,7 +224,9 @@ impl From<IntakeError> for Refusal {
     fn from(error: IntakeError) -> Self {
         let (status, code) = match error {
             IntakeError::Empty => (StatusCode::BAD_REQUEST, "empty_message"),
-            IntakeError::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            IntakeError::TooLong { .. } | IntakeError::FilesTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
+            }
             IntakeError::NotUtf8 { .. } => (StatusCode::BAD_REQUEST, "not_utf8"),
             IntakeError::TooManyAttachments { .. } => (StatusCode::BAD_REQUEST, "too_many_attachments"),
         };

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
@@ -51,11 +52,38 @@ pub struct Administration {
     limits: Limits,
     at_once: Arc<Semaphore>,
     held: Arc<Semaphore>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Administration {
     pub fn new(bar: PathBuf, limits: Limits) -> Self {
-        Self { bar, limits, at_once: Arc::new(Semaphore::new(AT_ONCE)), held: Arc::new(Semaphore::new(HELD)) }
+        Self {
+            bar,
+            limits,
+            ending: Arc::default(),
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            held: Arc::new(Semaphore::new(HELD)),
+        }
+    }
+}
+
+impl Administration {
+    /// From now on nothing begins, neither what comes nor what waits for its turn.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits, after `end`, until what is being done has ended and is in the ledger.
+    pub async fn ended(&self) {
+        let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+        // Those that waited before have no turn any more, and give it on at once.
+        let _ = self.at_once.acquire_many(all).await;
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn =
+            Arc::clone(&self.at_once).acquire_owned().await.map_err(|error| Refusal::internal(&error))?;
+        if self.ending.load(Ordering::SeqCst) { Err(Refusal::ending()) } else { Ok(turn) }
     }
 }
 
@@ -243,8 +271,7 @@ async fn worked<T: Send + 'static>(
     let api = Arc::clone(api);
     // Also a change that waits for its turn is made when the caller has gone.
     let done = tokio::spawn(async move {
-        let permit = Arc::clone(&api.administration.at_once).acquire_owned().await;
-        let permit = permit.map_err(|error| Refusal::internal(&error))?;
+        let permit = api.administration.turn().await?;
         looked(&api, move |api| {
             let _permit = permit;
             behind(|| work(api)).map_err(|error| Refusal::internal(&error))?
@@ -490,4 +517,29 @@ pub fn question(wanted: &Wanted) -> Value {
         "query": wanted.query.get_ref(), "document": wanted.document, "section": wanted.section,
         "audience": audience, "language": wanted.language,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::poll;
+    use std::pin::pin;
+
+    #[tokio::test]
+    async fn what_is_being_done_ends_and_what_waits_does_not_begin() {
+        let administration = Administration::new(PathBuf::new(), Limits::default());
+        let doing = [administration.turn().await.unwrap(), administration.turn().await.unwrap()];
+        let mut waiting = pin!(administration.turn());
+        assert!(poll!(&mut waiting).is_pending());
+        administration.end();
+        let mut ended = pin!(administration.ended());
+        assert!(poll!(&mut ended).is_pending());
+        let [first, second] = doing;
+        drop(first);
+        let refused = waiting.await.err().unwrap();
+        assert_eq!((refused.status.as_u16(), refused.code), (503, "ending"));
+        assert!(poll!(&mut ended).is_pending(), "one is still being done");
+        drop(second);
+        ended.await;
+    }
 }

@@ -18,6 +18,11 @@ pub enum IntakeError {
         "the message has {count} attachments, the limit is {limit}; send fewer or raise the limit in the configuration"
     )]
     TooManyAttachments { count: usize, limit: usize },
+    #[error(
+        "the attached files have {bytes} bytes together, the limit is {limit}; send fewer or smaller ones, or raise \
+         `[intake] attachment_bytes` in the configuration"
+    )]
+    FilesTooLarge { bytes: usize, limit: usize },
 }
 
 /// Why a token was refused: for the log. Whoever sent it gets [`IdentityError::public`], which tells an attacker

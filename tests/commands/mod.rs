@@ -6,6 +6,7 @@ mod evaluate;
 mod lookup;
 mod models;
 mod origin;
+mod published;
 mod stop;
 mod witness;
 

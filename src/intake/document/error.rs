@@ -66,8 +66,8 @@ pub enum Unreadable {
     #[error("more than {limit} files came with the e-mail; send this one by itself")]
     TooManyAttachments { limit: usize },
     #[error(
-        "its pages are pictures without text; install tesseract-ocr and its language data (deu, eng) where this \
-         program runs, or send a file that has text"
+        "its pages are pictures without text; send a file that has text, or let the operator install tesseract-ocr and \
+         its language data (deu, eng) where this program runs"
     )]
     OnlyPictures,
     #[error("its pages are pictures in which no text was recognised; send a file that has text")]

@@ -48,7 +48,7 @@ pub fn recognise(
     picture: &dyn Fn(usize) -> Result<Vec<u8>, Unreadable>,
 ) {
     let (Some(program), Some(languages)) = (tesseract(), languages()) else {
-        let remedy = "install tesseract-ocr and its language data (deu, eng) to read it";
+        let remedy = "the operator can have it read by tesseract-ocr with its language data (deu, eng)";
         text.notes
             .extend(scanned.iter().map(|page| format!("page {page} has a picture and no text; {remedy}")));
         return;
