@@ -44,6 +44,21 @@ fn of_children(service: &Running) -> u64 {
     behind_name.split_whitespace().nth(8).unwrap().parse().unwrap()
 }
 
+async fn the_same_request_again_starts_no_worker(address: &SocketAddr, service: &Running) {
+    until_ready(*address).await;
+    let keyed = [("Authorization", "Bearer channel-key"), ("Idempotency-Key", "one")];
+    let one = json!([file("a.txt", b"The fee is 5 EUR.")]);
+    let before = of_children(service);
+    let (_, first) = sent_with(address, "/v1/cases", &keyed, one.clone()).await;
+    let after = of_children(service);
+    assert!(after > before, "{after}");
+    let (_, again) = sent_with(address, "/v1/cases", &keyed, one).await;
+    assert_eq!((&again["case"], of_children(service)), (&first["case"], after));
+    let (status, other) =
+        sent_with(address, "/v1/cases", &keyed, json!([file("b.txt", b"something else")])).await;
+    assert_eq!((status, of_children(service)), (409, after), "{other}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_becomes_text_and_one_that_cannot_be_read_opens_the_case_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
@@ -57,20 +72,7 @@ async fn a_file_becomes_text_and_one_that_cannot_be_read_opens_the_case_all_the_
     assert!(prokura(&index).status.success());
     let address = free_port();
     let service = start(&["serve", "--listen", &address.to_string(), "--state", state, "--config", &config]);
-    until_ready(address).await;
-
-    // The same request again starts no worker.
-    let keyed = [("Authorization", "Bearer channel-key"), ("Idempotency-Key", "one")];
-    let one = json!([file("a.txt", b"The fee is 5 EUR.")]);
-    let before = of_children(&service);
-    let (_, first) = sent_with(&address, "/v1/cases", &keyed, one.clone()).await;
-    let after = of_children(&service);
-    assert!(after > before, "{after}");
-    let (_, again) = sent_with(&address, "/v1/cases", &keyed, one).await;
-    assert_eq!((&again["case"], of_children(&service)), (&first["case"], after));
-    let (status, other) =
-        sent_with(&address, "/v1/cases", &keyed, json!([file("b.txt", b"something else")])).await;
-    assert_eq!((status, of_children(&service)), (409, after), "{other}");
+    the_same_request_again_starts_no_worker(&address, &service).await;
 
     let good: Vec<Value> = made::good().iter().map(|(name, bytes)| file(name, bytes)).collect();
     let (status, view) = sent(&address, "/v1/cases", json!(good)).await;
