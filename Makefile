@@ -29,7 +29,7 @@ run: tools
 
 # cargo-nextest runs the tests faster where it is installed; cargo's own runner runs the same ones.
 .PHONY: test
-test: tools postgresql strace
+test: tools postgresql strace solver
 	@if command -v cargo-nextest >/dev/null; then \
 	  cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -86,6 +86,13 @@ strace:
 	@command -v strace >/dev/null || \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy strace; } || \
 	  { echo "strace is missing: apt-get install strace"; exit 1; }
+
+# Rules are proven by a program of its own.
+.PHONY: solver
+solver:
+	@command -v cvc5 >/dev/null || \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy cvc5; } || \
+	  { echo "cvc5 is missing: apt-get install cvc5"; exit 1; }
 
 .PHONY: base-model
 base-model: models/base/model.safetensors

@@ -18,6 +18,7 @@ mod output;
 mod policies;
 mod replay;
 mod resolve;
+mod rules;
 mod serve;
 mod settings;
 mod stop;
@@ -69,6 +70,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(search) => oneshot::search(&place, search),
         Command::Policies(asked) => policies::run(&place, asked),
         Command::Check(check) => oneshot::check(&place, check.json),
+        Command::Rules(asked) => rules::run(&place, &asked),
         Command::Train(train) if train.task.is_some() => task::train(*train),
         Command::Train(train) if train.search_only => models::search(&place, *train),
         Command::Train(train) if train.heads_only => models::extend(&place, *train),

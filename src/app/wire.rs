@@ -236,7 +236,8 @@ pub fn found_ledger(place: &Place, settings: &Settings) -> Result<Option<Ledger>
     there.then(|| ledger(settings, &state)).transpose()
 }
 
-fn ledger(settings: &Settings, state: &Path) -> Result<Ledger, Failure> {
+/// Made where there is none.
+pub fn ledger(settings: &Settings, state: &Path) -> Result<Ledger, Failure> {
     settings.ledger.connect(state, &settings.folder, &outbound(settings)?).map_err(Failure::input)
 }
 
@@ -302,6 +303,13 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let origin = origin(settings)?;
     let policies = policies(place, settings, origin.as_deref())?;
     let checked = pack(settings, Some(&documents(&policies)))?;
+    if !cases::is_proven(&ledger, &checked.pack).map_err(Failure::input)? {
+        return Err(Failure::Input(
+            "nobody has proven that these rules keep their invariants: run `prokura rules activate` (it needs cvc5; after \
+             every change of rules, invariants or tools)"
+                .to_owned(),
+        ));
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
     cases::recorded(&ledger, &Installed::of(&state), clock.now()).map_err(Failure::input)?;

@@ -5,13 +5,16 @@ use super::stops::ALL;
 use super::view::plan_shape;
 use crate::base::finding::suggestion;
 use crate::base::{Digest, Finding, Language};
-use crate::governance::{Autonomy, Governance, RULES_FOLDER, Rules, ToolRisk};
+use crate::governance::{
+    Autonomy, BROKEN_FOLDER, Governance, INVARIANTS_FOLDER, Invariants, RULES_FOLDER, Rules, ToolRisk,
+};
 use crate::planning::{self, Names, Plan, Plans, Risk, Shape, Tools};
 use crate::records::{LookupSettings, SourceDeclarations};
 use crate::reply::Templates;
 use crate::understanding::Schema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ pub struct Pack {
     pub plans: Plans,
     pub tools: Arc<Tools>,
     pub governance: Governance,
+    pub invariants: Invariants,
     pub templates: Templates,
     pub lookup: LookupSettings,
     pub sources: SourceDeclarations,
@@ -139,10 +143,12 @@ impl PackFiles {
     pub fn read(folder: &Path) -> Result<Self, Vec<Finding>> {
         let mut files = Vec::new();
         let mut findings = Vec::new();
-        for part in ["", "plans", "templates", RULES_FOLDER] {
+        for part in ["", "plans", "templates", RULES_FOLDER, INVARIANTS_FOLDER, BROKEN_FOLDER] {
             let directory = folder.join(part);
             let listed = match std::fs::read_dir(&directory) {
                 Ok(listed) => listed,
+                // Packs of before have none.
+                Err(error) if error.kind() == NotFound && part.starts_with(INVARIANTS_FOLDER) => continue,
                 Err(error) => {
                     let message = format!(
                         "cannot be read: {error}; a pack has plans, templates and rules beside its files"
@@ -204,7 +210,7 @@ impl PackFiles {
         let prefix = format!("{folder}/");
         self.files
             .iter()
-            .filter(|(name, _)| name.starts_with(&prefix))
+            .filter(|(name, _)| name.strip_prefix(&prefix).is_some_and(|name| !name.contains('/')))
             .map(|(name, text)| (self.shown(name), text.clone()))
             .collect()
     }
@@ -260,7 +266,11 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
             findings.push(Finding::new(&outcome.plan.file, outcome.trial.line, message));
         }
     }
-    let Some(governance) = governance.filter(|_| findings.is_empty()) else {
+    let invariants = governance.as_ref().and_then(|governance| {
+        let (own, broken) = (files.under(INVARIANTS_FOLDER), files.under(BROKEN_FOLDER));
+        collect(&mut findings, Invariants::parse(&own, &broken, &governance.rules))
+    });
+    let Some((governance, invariants)) = governance.zip(invariants).filter(|_| findings.is_empty()) else {
         findings.sort();
         return Err(findings);
     };
@@ -270,6 +280,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         plans,
         tools: Arc::new(tools),
         governance,
+        invariants,
         templates,
         lookup,
         sources,

@@ -55,6 +55,9 @@ pub enum Command {
     Policies(Policies),
     /// Validate the whole pack and run every plan's own tests.
     Check(Check),
+    /// What may be done, and what must never be.
+    #[command(subcommand)]
+    Rules(Rules),
     /// Train a model bundle, or with --task heads for a label set of one's own, in this process.
     Train(Box<Train>),
     /// Measure the bundle: every figure with its interval, a linear baseline, and what is to be reached.
@@ -345,6 +348,32 @@ pub enum Policies {
     },
     /// What changed from one generation to another.
     Diff { from: String, to: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Rules {
+    /// Prove by cvc5 that the rules keep every invariant, or show a request that breaks one.
+    #[command(
+        after_help = "Exit code 1 where an invariant is refuted, where the solver does not say or cannot be run, and where the \
+        rules in\nrules/invariants/broken keep the invariant that they should break: all of that is not proven."
+    )]
+    Prove(Prove),
+    /// Prove, and write the proof into the ledger: the service starts with no other rules.
+    #[command(after_help = "The rules that the program comes with are proven already.")]
+    Activate(Prove),
+}
+
+#[derive(Args, Debug)]
+pub struct Prove {
+    /// cvc5, by its path or its name.
+    #[arg(long, value_name = "PROGRAM", env = "CVC5", default_value = "cvc5")]
+    pub solver: PathBuf,
+    /// For all questions together.
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -9,6 +9,8 @@ mod approval;
 mod autonomy;
 mod bound;
 mod decide;
+mod invariants;
+pub mod prove;
 mod rules;
 
 pub use access::{Principal, Role};
@@ -16,4 +18,5 @@ pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
 pub use autonomy::{Autonomy, Level};
 pub use bound::upper_error;
 pub use decide::{Decision, Governance, Request, Verdict};
+pub use invariants::{BROKEN_FOLDER, INVARIANTS_FOLDER, Invariants};
 pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Rules, Subject, ToolRisk};

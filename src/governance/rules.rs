@@ -76,8 +76,8 @@ pub struct Evaluation {
 
 /// Parsed and validated rules.
 pub struct Rules {
-    policies: PolicySet,
-    schema: Schema,
+    pub(super) policies: PolicySet,
+    pub(super) schema: Schema,
     digest: Digest,
 }
 
@@ -248,7 +248,7 @@ fn schema_source(tools: &[ToolRisk]) -> String {
     source
 }
 
-fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> Vec<Finding> {
+pub(super) fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> Vec<Finding> {
     use cedar_policy::ffi::DetailedError;
     error
         .iter()
@@ -260,7 +260,7 @@ fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> 
         .collect()
 }
 
-fn place_of(files: &[(String, String)], id: &str) -> (String, usize) {
+pub(super) fn place_of(files: &[(String, String)], id: &str) -> (String, usize) {
     let wanted = format!("@id(\"{id}\")");
     files
         .iter()

@@ -7,6 +7,7 @@ mod lookup;
 mod models;
 mod origin;
 mod published;
+mod rules;
 mod stop;
 mod witness;
 

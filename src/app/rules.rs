@@ -1,0 +1,76 @@
+//! `prokura rules`: whether the rules keep what they must never break.
+
+use super::settings::Settings;
+use super::{Failure, output, wire};
+use crate::cases::{self, Pack};
+use crate::cli::{Place, Prove, Rules as Asked};
+use crate::governance::prove::{Judged, Report, Solver, Verdict, prove};
+use crate::ledger::Digests;
+use std::time::{Duration, Instant};
+
+pub fn run(place: &Place, asked: &Asked) -> Result<(), Failure> {
+    let settings = Settings::read(&place.config)?;
+    let pack = wire::pack(&settings, None)?.pack;
+    match asked {
+        Asked::Prove(asked) => proven(&pack, asked).map(drop),
+        Asked::Activate(asked) => {
+            let report = proven(&pack, asked)?;
+            let ledger = wire::ledger(&settings, &wire::state(place, &settings))?;
+            let digests = Digests::from([("program".to_owned(), wire::program_digest()?)]);
+            let proven: Vec<String> = report.invariants.into_iter().map(|judged| judged.invariant).collect();
+            cases::note_proof(&ledger, &digests, &pack, (&report.solver, &proven)).map_err(Failure::input)
+        }
+    }
+}
+
+fn proven(pack: &Pack, asked: &Prove) -> Result<Report, Failure> {
+    let start = Instant::now();
+    let report = prove(&pack.governance.rules, &pack.invariants, &solver(asked));
+    let report = report.map_err(|error| Failure::Check(format!("nothing is proven: {error}")))?;
+    if asked.json {
+        output::json_pretty(&report)?;
+    } else {
+        shown(&report, start.elapsed())?;
+    }
+    match report.is_proven() {
+        true => Ok(report),
+        false => Err(Failure::Check("the rules are not proven to keep their invariants".to_owned())),
+    }
+}
+
+fn solver(asked: &Prove) -> Solver {
+    let whole = Duration::from_secs(asked.seconds);
+    let default = Solver::default();
+    Solver { program: asked.solver.clone(), query: default.query.min(whole), whole, ..default }
+}
+
+fn shown(report: &Report, took: Duration) -> Result<(), Failure> {
+    for Judged { invariant, reason, verdict } in &report.invariants {
+        let line = |said: &str| output::line_out(&format!("{said:<11} {invariant}: {reason}"));
+        match verdict {
+            Verdict::Proven => line("proven")?,
+            Verdict::Refuted { request, policies } => {
+                line("REFUTED")?;
+                output::line_out(&format!("  permitted by {}:", policies.join(", ")))?;
+                request.lines().try_for_each(|said| output::line_out(&format!("    {said}")))?;
+            }
+            Verdict::Vacuous => {
+                line("VACUOUS")?;
+                output::line_out("  the rules in rules/invariants/broken that should break it keep it")?;
+            }
+            Verdict::Unknown { why } => {
+                line("NOT PROVEN")?;
+                output::line_out(&format!("  {why}"))?;
+            }
+        }
+    }
+    for (what, rules) in [
+        ("no request matches", &report.dead),
+        ("nothing would be decided otherwise without", &report.shadowed),
+    ] {
+        if !rules.is_empty() {
+            output::line_out(&format!("{what}: {}", rules.join(", ")))?;
+        }
+    }
+    output::line_out(&format!("{} questions, {} ms, {}", report.queries, took.as_millis(), report.solver))
+}

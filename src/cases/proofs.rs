@@ -1,0 +1,55 @@
+//! Which rules are proven to keep their invariants: what came with the program, and events of the stream `rules/proofs`.
+
+use super::pack::Pack;
+use crate::base::Digest;
+use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
+use serde_json::json;
+
+const STREAM: &str = "proofs";
+const PROVEN: &str = "proven";
+
+/// The rules of the shipped pack, proven whenever the program is tested.
+const SHIPPED: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+fn stream() -> Stream {
+    Stream::new(StreamKind::Rules, STREAM)
+}
+
+/// What a proof is about: the rules, the schema that the tools give, and the invariants.
+pub fn proof_name(pack: &Pack) -> Digest {
+    let parts = [pack.governance.rules.digest(), pack.invariants.digest()];
+    Digest::of_parts(parts.map(|digest| digest.as_str().as_bytes()).to_vec())
+}
+
+/// Whether somebody has proven the rules of a pack. Blocks.
+///
+/// # Errors
+/// A ledger that cannot be read.
+pub fn is_proven(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
+    let name = proof_name(pack);
+    if name.as_str() == SHIPPED {
+        return Ok(true);
+    }
+    let told = ledger.stream(&stream(), 0)?;
+    Ok(told.iter().any(|entry| entry.kind == PROVEN && entry.body["proof"] == name.as_str()))
+}
+
+/// Writes a proof down: from now on the service starts with these rules. Blocks.
+///
+/// # Errors
+/// A ledger that cannot be written.
+pub fn note_proof(
+    ledger: &Ledger,
+    digests: &Digests,
+    pack: &Pack,
+    (solver, proven): (&str, &[String]),
+) -> Result<(), LedgerError> {
+    let body = json!({
+        "proof": proof_name(pack),
+        "rules": pack.governance.rules.digest(),
+        "invariants": pack.invariants.digest(),
+        "solver": solver,
+        "proven": proven,
+    });
+    ledger.note(&stream(), digests, &NewEvent { at: ledger.store().now()?, kind: PROVEN, body })
+}

@@ -1,0 +1,338 @@
+//! Proves by SMT that rules keep their invariants: never on the path of a decision, only before rules are put in force.
+//!
+//! Each query is translated by Cedar's symbolic compiler (Cutler et al. 2024, "Cedar: A New Language for Expressive,
+//! Fast, Safe, and Analyzable Authorization") for every kind of request that the schema knows, and put to cvc5, a
+//! program of its own with limited time and memory. What it does not answer is not proven.
+
+use super::invariants::{Invariant, Invariants};
+use super::rules::Rules;
+use cedar_policy::{Authorizer, PolicyId, PolicySet, RequestEnv};
+use cedar_policy_symcc::err::Error as SymccError;
+use cedar_policy_symcc::solver::LocalSolver;
+use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The solver and what it may use.
+#[derive(Clone, Debug)]
+pub struct Solver {
+    /// cvc5, by its path or its name.
+    pub program: PathBuf,
+    /// For each query.
+    pub query: Duration,
+    /// For all of them.
+    pub whole: Duration,
+    /// Address space in bytes.
+    pub memory: u64,
+}
+
+impl Default for Solver {
+    fn default() -> Self {
+        Self {
+            program: PathBuf::from("cvc5"),
+            query: Duration::from_secs(10),
+            whole: Duration::from_secs(120),
+            memory: 4 << 30,
+        }
+    }
+}
+
+/// Why nothing is proven.
+#[derive(Debug, Error)]
+pub enum NotProven {
+    #[error(
+        "the solver `{0}` does not run: install cvc5 1.0.3 or newer (Debian: `apt-get install cvc5`), or name it with \
+         --solver"
+    )]
+    NoSolver(String),
+    #[error("the rules cannot be translated for the solver: {0}")]
+    Untranslated(String),
+    #[error("the solver did not end within {0} seconds; give it more with --seconds")]
+    TooLong(u64),
+    #[error("the solver could not be waited for: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What came of the proofs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// What the solver says of itself.
+    pub solver: String,
+    /// By the id of the invariant; the last is that no rule can err.
+    pub invariants: Vec<Judged>,
+    /// Rules that no request can match.
+    pub dead: Vec<String>,
+    /// Rules without which everything would be decided as with them.
+    pub shadowed: Vec<String>,
+    /// Questions that were put to the solver, or answered without it.
+    pub queries: usize,
+}
+
+impl Report {
+    pub fn is_proven(&self) -> bool {
+        self.invariants.iter().all(|judged| judged.verdict == Verdict::Proven)
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Judged {
+    pub invariant: String,
+    pub reason: String,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    Proven,
+    /// A request that the rules permit, and the rules that permit it.
+    Refuted {
+        request: String,
+        policies: Vec<String>,
+    },
+    /// The rules that should break the invariant keep it.
+    Vacuous,
+    /// The solver does not say.
+    Unknown {
+        why: String,
+    },
+}
+
+/// The name of the invariant that every pack has.
+const NEVER_ERRS: &str = "no-rule-errs";
+
+/// Proves every invariant of the rules, and looks for rules that do nothing. Blocks.
+///
+/// # Errors
+/// The solver cannot be had, or does not end: then nothing is proven.
+pub fn prove(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Result<Report, NotProven> {
+    let version = version(solver)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = async {
+        let whole = tokio::time::timeout(solver.whole, proven(rules, invariants, solver));
+        whole.await.map_err(|_| NotProven::TooLong(solver.whole.as_secs()))?
+    };
+    // The caller may be in a runtime already, and a thread has one.
+    let report = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(asked)).join());
+    let report = report.map_err(|_| NotProven::Untranslated("the translation ended early".to_owned()))??;
+    Ok(Report { solver: version, ..report })
+}
+
+/// The first line of what the solver says of itself.
+fn version(solver: &Solver) -> Result<String, NotProven> {
+    let missing = || NotProven::NoSolver(solver.program.display().to_string());
+    let said = Command::new(&solver.program).arg("--version").output().map_err(|_| missing())?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    said.lines().next().filter(|line| line.contains("cvc5")).map(str::to_owned).ok_or_else(missing)
+}
+
+/// One kind of request, with the rules translated for it.
+struct Kind {
+    env: RequestEnv,
+    rules: CompiledPolicySet,
+}
+
+/// Puts questions to the solver one after the other.
+struct Questions {
+    compiler: CedarSymCompiler<LocalSolver>,
+    asked: usize,
+}
+
+impl Questions {
+    fn begin(solver: &Solver) -> Result<Self, NotProven> {
+        let none = |_| NotProven::NoSolver(solver.program.display().to_string());
+        // A process limits itself before it becomes the solver.
+        let mut command = tokio::process::Command::new("sh");
+        command
+            .args(["-c", "ulimit -v \"$0\" && exec \"$@\""])
+            .arg((solver.memory / 1024).to_string())
+            .arg(&solver.program)
+            .args(["--lang", "smt"])
+            .arg(format!("--tlimit-per={}", solver.query.as_millis()))
+            .kill_on_drop(true);
+        let local = LocalSolver::from_command(&mut command).map_err(none)?;
+        let compiler = CedarSymCompiler::new(local).map_err(untranslated)?;
+        Ok(Self { compiler, asked: 0 })
+    }
+
+    /// What one set of rules permits and the other does not.
+    async fn beyond(&mut self, rules: &CompiledPolicySet, bound: &CompiledPolicySet) -> Answer {
+        self.asked += 1;
+        self.compiler.check_implies_with_counterexample_opt(rules, bound).await.into()
+    }
+
+    /// What a rule errs on.
+    async fn erring(&mut self, policy: &CompiledPolicy) -> Answer {
+        self.asked += 1;
+        self.compiler.check_never_errors_with_counterexample_opt(policy).await.into()
+    }
+
+    async fn matches_nothing(&mut self, policy: &CompiledPolicy) -> bool {
+        self.asked += 1;
+        self.compiler.check_never_matches_opt(policy).await.unwrap_or(false)
+    }
+
+    async fn are_equal(&mut self, a: &CompiledPolicySet, b: &CompiledPolicySet) -> bool {
+        self.asked += 1;
+        self.compiler.check_equivalent_opt(a, b).await.unwrap_or(false)
+    }
+}
+
+/// What the solver says of a question.
+enum Answer {
+    None,
+    Found(Box<Env>),
+    Unknown(String),
+}
+
+impl From<Result<Option<Env>, SymccError>> for Answer {
+    fn from(said: Result<Option<Env>, SymccError>) -> Self {
+        match said {
+            Ok(None) => Self::None,
+            Ok(Some(found)) => Self::Found(Box::new(found)),
+            Err(error) => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+fn untranslated(error: SymccError) -> NotProven {
+    NotProven::Untranslated(error.to_string())
+}
+
+async fn proven(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Result<Report, NotProven> {
+    let mut questions = Questions::begin(solver)?;
+    let kind = |env: RequestEnv| {
+        let compiled = CompiledPolicySet::compile(&rules.policies, &env, &rules.schema);
+        Ok(Kind { rules: compiled.map_err(untranslated)?, env })
+    };
+    let kinds = rules.schema.request_envs().map(kind).collect::<Result<Vec<_>, NotProven>>()?;
+    let mut judged = Vec::with_capacity(invariants.all.len() + 1);
+    for invariant in &invariants.all {
+        let verdict = judge(rules, invariant, &kinds, &mut questions).await?;
+        judged.push(Judged { invariant: invariant.id.clone(), reason: invariant.reason.clone(), verdict });
+    }
+    judged.push(Judged {
+        invariant: NEVER_ERRS.to_owned(),
+        reason: "A forbid that errs would be passed over".to_owned(),
+        verdict: never_errs(rules, &kinds, &mut questions).await?,
+    });
+    let (dead, shadowed) = idle(rules, &kinds, &mut questions).await?;
+    Ok(Report { solver: String::new(), invariants: judged, dead, shadowed, queries: questions.asked })
+}
+
+async fn judge(
+    rules: &Rules,
+    invariant: &Invariant,
+    kinds: &[Kind],
+    questions: &mut Questions,
+) -> Result<Verdict, NotProven> {
+    let mut vacuous = true;
+    for Kind { env, rules: own } in kinds {
+        let compiled = |set| CompiledPolicySet::compile(set, env, &rules.schema).map_err(untranslated);
+        let bound = compiled(&invariant.bound)?;
+        match questions.beyond(own, &bound).await {
+            Answer::None => {}
+            Answer::Found(found) => return Ok(refuted(&rules.policies, &found)),
+            Answer::Unknown(why) => return Ok(Verdict::Unknown { why }),
+        }
+        if vacuous {
+            let broken = compiled(&invariant.broken)?;
+            vacuous = !matches!(questions.beyond(&broken, &bound).await, Answer::Found(_));
+        }
+    }
+    Ok(if vacuous { Verdict::Vacuous } else { Verdict::Proven })
+}
+
+async fn never_errs(rules: &Rules, kinds: &[Kind], questions: &mut Questions) -> Result<Verdict, NotProven> {
+    for Kind { env, .. } in kinds {
+        for policy in rules.policies.policies() {
+            let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
+            match questions.erring(&compiled).await {
+                Answer::None => {}
+                Answer::Found(found) => {
+                    return Ok(Verdict::Refuted {
+                        request: readable(&found),
+                        policies: vec![policy.id().to_string()],
+                    });
+                }
+                Answer::Unknown(why) => return Ok(Verdict::Unknown { why }),
+            }
+        }
+    }
+    Ok(Verdict::Proven)
+}
+
+/// Rules that no request matches, and rules whose absence changes nothing.
+async fn idle(
+    rules: &Rules,
+    kinds: &[Kind],
+    questions: &mut Questions,
+) -> Result<(Vec<String>, Vec<String>), NotProven> {
+    let (mut dead, mut shadowed) = (Vec::new(), Vec::new());
+    for policy in rules.policies.policies() {
+        let without = without(&rules.policies, policy.id());
+        let (mut never, mut equal) = (true, true);
+        for Kind { env, rules: own } in kinds {
+            if never {
+                let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
+                never = questions.matches_nothing(&compiled).await;
+            }
+            if equal {
+                let rest = CompiledPolicySet::compile(&without, env, &rules.schema).map_err(untranslated)?;
+                equal = questions.are_equal(own, &rest).await;
+            }
+        }
+        if never {
+            dead.push(policy.id().to_string());
+        } else if equal {
+            shadowed.push(policy.id().to_string());
+        }
+    }
+    dead.sort();
+    shadowed.sort();
+    Ok((dead, shadowed))
+}
+
+fn without(policies: &PolicySet, id: &PolicyId) -> PolicySet {
+    let kept = policies.policies().filter(|policy| policy.id() != id).cloned();
+    PolicySet::from_policies(kept).unwrap_or_default()
+}
+
+fn refuted(policies: &PolicySet, found: &Env) -> Verdict {
+    let response = Authorizer::new().is_authorized(&found.request, policies, &found.entities);
+    let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    policies.sort();
+    Verdict::Refuted { request: readable(found), policies }
+}
+
+/// A request, a line for each thing that it says.
+fn readable(found: &Env) -> String {
+    let request = &found.request;
+    let named = |uid: Option<&cedar_policy::EntityUid>| uid.map_or_else(String::new, ToString::to_string);
+    let mut text = String::new();
+    let parts =
+        [("principal", request.principal()), ("action", request.action()), ("resource", request.resource())];
+    for (name, uid) in parts {
+        let _ = writeln!(text, "{name}: {}", named(uid));
+    }
+    let resource = request.resource().and_then(|uid| found.entities.get(uid));
+    for (name, value) in resource.into_iter().flat_map(cedar_policy::Entity::attrs) {
+        let value = value.map_or_else(|_| "unknown".to_owned(), |value| value.to_string());
+        let _ = writeln!(text, "resource.{name}: {value}");
+    }
+    let context = request.context();
+    let names = context.cloned().into_iter().flatten().map(|(name, _)| name);
+    let said = |name: &str| context.and_then(|context| context.get(name)).map(|value| value.to_string());
+    let mut members: Vec<(String, String)> =
+        names.filter_map(|name| Some((said(&name)?, name))).map(|(value, name)| (name, value)).collect();
+    members.sort();
+    for (name, value) in members {
+        let _ = writeln!(text, "context.{name}: {value}");
+    }
+    text.trim_end().to_owned()
+}
