@@ -2,10 +2,12 @@
 
 use super::settings::Settings;
 use super::{Failure, output, wire};
+use crate::base::Digest;
 use crate::cases::{self, Pack};
 use crate::cli::{Place, Prove, Rules as Asked};
 use crate::governance::prove::{Judged, Report, Solver, Verdict, prove};
 use crate::ledger::Digests;
+use serde::Serialize;
 use std::time::{Duration, Instant};
 
 pub fn run(place: &Place, asked: &Asked) -> Result<(), Failure> {
@@ -27,15 +29,26 @@ fn proven(pack: &Pack, asked: &Prove) -> Result<Report, Failure> {
     let start = Instant::now();
     let report = prove(&pack.governance.rules, &pack.invariants, &solver(asked));
     let report = report.map_err(|error| Failure::Check(format!("nothing is proven: {error}")))?;
+    let name = cases::proof_name(pack);
     if asked.json {
-        output::json_pretty(&report)?;
+        output::json_pretty(&Told { proof: &name, report: &report })?;
     } else {
-        shown(&report, start.elapsed())?;
+        shown(&report)?;
+        let (questions, took, solver) = (report.queries, start.elapsed().as_millis(), &report.solver);
+        output::line_out(&format!("{questions} questions, {took} ms, {solver}, {name}"))?;
     }
     match report.is_proven() {
         true => Ok(report),
         false => Err(Failure::Check("the rules are not proven to keep their invariants".to_owned())),
     }
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    /// Over the rules, their schema and the invariants.
+    proof: &'a Digest,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 fn solver(asked: &Prove) -> Solver {
@@ -44,7 +57,7 @@ fn solver(asked: &Prove) -> Solver {
     Solver { program: asked.solver.clone(), query: default.query.min(whole), whole, ..default }
 }
 
-fn shown(report: &Report, took: Duration) -> Result<(), Failure> {
+fn shown(report: &Report) -> Result<(), Failure> {
     for Judged { invariant, reason, verdict } in &report.invariants {
         let line = |said: &str| output::line_out(&format!("{said:<11} {invariant}: {reason}"));
         match verdict {
@@ -72,5 +85,5 @@ fn shown(report: &Report, took: Duration) -> Result<(), Failure> {
             output::line_out(&format!("{what}: {}", rules.join(", ")))?;
         }
     }
-    output::line_out(&format!("{} questions, {} ms, {}", report.queries, took.as_millis(), report.solver))
+    Ok(())
 }

@@ -112,13 +112,15 @@ const NEVER_ERRS: &str = "no-rule-errs";
 /// The solver cannot be had, or does not end: then nothing is proven.
 pub fn prove(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Result<Report, NotProven> {
     let version = version(solver)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let asked = async {
-        let whole = tokio::time::timeout(solver.whole, proven(rules, invariants, solver));
-        whole.await.map_err(|_| NotProven::TooLong(solver.whole.as_secs()))?
+    let asked = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let whole = tokio::time::timeout(solver.whole, proven(rules, invariants, solver));
+            whole.await.map_err(|_| NotProven::TooLong(solver.whole.as_secs()))?
+        })
     };
     // The caller may be in a runtime already, and a thread has one.
-    let report = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(asked)).join());
+    let report = std::thread::scope(|scope| scope.spawn(asked).join());
     let report = report.map_err(|_| NotProven::Untranslated("the translation ended early".to_owned()))??;
     Ok(Report { solver: version, ..report })
 }

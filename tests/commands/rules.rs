@@ -171,6 +171,40 @@ fn the_command_tells_what_is_proven_and_what_is_not() {
 }
 
 #[test]
+fn no_other_rules_than_proven_ones_are_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = pack_copy(folder.path());
+    for beside in ["models", "index"] {
+        std::os::unix::fs::symlink(root().join(beside), folder.path().join(beside)).unwrap();
+    }
+    let state = folder.path().join("state");
+    let state = state.to_str().unwrap();
+    let resolve = ["resolve", "--demo", "--json", "--config", &config, "--state", state, "My card is lost."];
+    let activate = ["rules", "activate", "--config", &config, "--state", state];
+    // Proven where the program is tested.
+    assert!(prokura(&resolve).status.success());
+    // Another number keeps the invariants as well, but nobody has proven it.
+    let rules = folder.path().join("config");
+    changed(
+        &rules,
+        "context.amount > 0 && context.amount <= 15000\n",
+        "context.amount > 0 && context.amount <= 14000\n",
+    );
+    let (code, said) = failing(&resolve);
+    assert!(code == 2 && said.contains("prokura rules activate"), "{code}: {said}");
+    assert!(prokura(&activate).status.success());
+    assert!(prokura(&resolve).status.success());
+    // What is refuted does not come into force.
+    changed(
+        &rules,
+        "context.amount > 0 && context.amount <= 14000\n",
+        "context.amount > 0 && context.amount <= 20000\n",
+    );
+    assert_eq!(failing(&activate).0, 1);
+    assert_eq!(failing(&resolve).0, 2);
+}
+
+#[test]
 fn an_invariant_that_nothing_breaks_is_told() {
     let folder = tempfile::tempdir().unwrap();
     pack_copy(folder.path());
