@@ -53,7 +53,7 @@ const MUTATIONS: [(&str, &str, &str); 20] = [
     ),
     (
         "context has amount && context.amount <= 500000 &&\n    context has currency",
-        "context has currency",
+        "context has amount && context.amount <= 500000 ||\n    context has currency",
         "money-is-bounded",
     ),
     ("context.currency == \"EUR\"", "[\"EUR\", \"USD\"].contains(context.currency)", "money-is-bounded"),
