@@ -31,7 +31,9 @@ pub fn is_proven(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
         return Ok(true);
     }
     let told = ledger.stream(&stream(), 0)?;
-    Ok(told.iter().any(|entry| entry.kind == PROVEN && entry.body["proof"] == name.as_str()))
+    Ok(told.iter().any(|entry| {
+        entry.kind == PROVEN && entry.body.get("proof").is_some_and(|told| *told == name.as_str())
+    }))
 }
 
 /// Writes a proof down: from now on the service starts with these rules. Blocks.
