@@ -30,7 +30,9 @@ pub fn run(place: &Place, asked: Asked) -> Result<(), Failure> {
         }),
         Asked::Put { paths, language, force } => here.publish(&language, force, |state, options| {
             let put = policy::gather(&paths, options.language, &|_, _| {})?;
-            let progress = output::progress("indexing");
+            let (plans, progress) = (here.plans(), output::progress("indexing"));
+            let kept = kept(&plans);
+            let options = policy::Options { kept: (!force).then_some(&kept), ..options };
             let published = policy::amend(state, (put.documents, &BTreeSet::new()), options, &progress)?;
             Ok(Published { skipped: put.skipped, notes: put.notes, ..published })
         }),
@@ -158,7 +160,7 @@ impl Here<'_> {
 }
 
 fn kept(plans: &Plans) -> impl Fn(&[Document], &[Document]) -> Option<String> {
-    |before, after| cases::lost(plans, before, after)
+    |before, after| cases::lost(plans, before, after, false)
 }
 
 /// What does not answer the saved questions was built, and has failed a check.

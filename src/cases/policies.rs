@@ -9,11 +9,14 @@ use crate::governance::Principal;
 use crate::ledger::{LedgerError, NewEvent, Stream, StreamKind};
 use crate::planning::{Plans, bare};
 use crate::policy::bar::RetrievalBar;
-use crate::policy::{self, Clearance, Document, DocumentChange, Options, PolicyError, Published, RolledBack};
+use crate::policy::{
+    self, Audience, Clearance, Document, DocumentChange, Options, PolicyError, Published, RolledBack,
+};
 use crate::understanding::Understanding;
+use jiff::civil::Date;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The one stream of its kind.
@@ -56,11 +59,31 @@ pub fn difference(
     Ok(PolicyDifference { from: found.from, to: found.to, documents })
 }
 
-/// A document that plans cite and that is gone after a change: the service would not start again with these plans.
-pub fn lost(plans: &Plans, before: &[Document], after: &[Document]) -> Option<String> {
-    let left: BTreeSet<&str> = after.iter().map(|document| bare(&document.id)).collect();
-    let gone = before.iter().filter(|document| !left.contains(bare(&document.id)));
-    gone.map(|document| &document.id).find(|id| !plans.citing(id).is_empty()).cloned()
+/// A document that plans cite, and that a change would take from the replies: it is gone, not public any more, or ended
+/// earlier than before. Where the change is `forced`, only one that is gone in every language: the service would not start
+/// again with these plans.
+pub fn lost(plans: &Plans, before: &[Document], after: &[Document], forced: bool) -> Option<String> {
+    let is_cited = |id: &&str| !plans.citing(id).is_empty();
+    if forced {
+        let left: BTreeSet<&str> = after.iter().map(|document| bare(&document.id)).collect();
+        let gone = before.iter().filter(|document| !left.contains(bare(&document.id)));
+        return gone.map(|document| document.id.as_str()).find(is_cited).map(str::to_owned);
+    }
+    let (before, after) = (quotable(before), quotable(after));
+    let sooner = before.iter().filter(|(id, until)| after.get(*id).is_none_or(|left| left < *until));
+    sooner.map(|(id, _)| *id).find(is_cited).map(str::to_owned)
+}
+
+/// Until when each document is public and in force in some version.
+fn quotable(documents: &[Document]) -> BTreeMap<&str, Date> {
+    let mut until = BTreeMap::new();
+    for (document, days) in documents.iter().zip(policy::in_force(documents)) {
+        if let (Audience::Public, Some((_, to))) = (&document.audience, days) {
+            let known = until.entry(document.id.as_str()).or_insert(to);
+            *known = to.max(*known);
+        }
+    }
+    until
 }
 
 impl Cases {
@@ -79,9 +102,7 @@ impl Cases {
         let asked = json!({
             "by": by, "what": "upload", "documents": named(&documents), "source": source, "forced": forced,
         });
-        self.recorded(asked, published, || {
-            self.amended((documents, &BTreeSet::new()), bar.filter(|_| !forced))
-        })
+        self.recorded(asked, published, || self.amended((documents, &BTreeSet::new()), (bar, forced)))
     }
 
     /// Takes a document away in all its versions, and publishes what is left. Blocks until that answers.
@@ -103,7 +124,7 @@ impl Cases {
         }
         let asked = json!({"by": by, "what": "remove", "documents": named(&versions), "forced": forced});
         let removed = BTreeSet::from([id.to_owned()]);
-        self.recorded(asked, published, || self.amended((Vec::new(), &removed), bar.filter(|_| !forced)))
+        self.recorded(asked, published, || self.amended((Vec::new(), &removed), (bar, forced)))
     }
 
     /// Makes an earlier generation the current one, with vectors of the bundle that reads now; what is current
@@ -120,7 +141,7 @@ impl Cases {
         let told = |done: &RolledBack| json!({"before": done.previous, "after": done.current});
         self.recorded(asked, told, || {
             let models = self.parts().models.current();
-            let kept = self.cited();
+            let kept = self.cited(false);
             let options = Options { kept: Some(&kept), ..self.indexing(&models, None) };
             let rolled = policy::rollback(policies.state(), name.as_str(), options, &|_, _| {});
             rolled.map_err(|error| self.told(error))
@@ -154,17 +175,17 @@ impl Cases {
     fn amended(
         &self,
         change: (Vec<Document>, &BTreeSet<String>),
-        bar: Option<&RetrievalBar>,
+        (bar, forced): (Option<&RetrievalBar>, bool),
     ) -> Result<Published, CaseError> {
         let models = self.parts().models.current();
-        let kept = self.cited();
-        let options = Options { kept: Some(&kept), ..self.indexing(&models, bar) };
+        let kept = self.cited(forced);
+        let options = Options { kept: Some(&kept), ..self.indexing(&models, bar.filter(|_| !forced)) };
         let published = policy::amend(self.parts().policies.state(), change, options, &|_, _| {});
         published.map_err(|error| self.told(error))
     }
 
-    fn cited(&self) -> impl Fn(&[Document], &[Document]) -> Option<String> {
-        |before, after| lost(&self.pack().plans, before, after)
+    fn cited(&self, forced: bool) -> impl Fn(&[Document], &[Document]) -> Option<String> {
+        move |before, after| lost(&self.pack().plans, before, after, forced)
     }
 
     fn told(&self, error: PolicyError) -> CaseError {
@@ -228,5 +249,47 @@ fn reason(error: &CaseError) -> &'static str {
         CaseError::Policy(PolicyError::Flaws(_) | PolicyError::NoDocuments(_)) => "bad_document",
         CaseError::Policy(PolicyError::Damaged { .. } | PolicyError::Earlier { .. }) => "damaged",
         _ => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Language;
+    use std::collections::BTreeMap;
+
+    fn documents(lines: &[&str]) -> Vec<Document> {
+        let gathered = policy::upload(
+            ("d.jsonl", lines.join("\n").as_bytes()),
+            BTreeMap::new(),
+            Language::De,
+            &crate::intake::document::Limits::default(),
+        );
+        gathered.unwrap().documents
+    }
+
+    #[test]
+    fn what_plans_cite_is_not_hidden_ended_or_taken_away_in_any_language() {
+        let plan = crate::planning::Plan::parse(
+            "p.toml",
+            "leaf = \"l\"\nsummary = \"s\"\nstart = \"end\"\n[policy]\ndocuments = [\"fees\"]\n\
+             [steps.end]\nescalate = \"support\"\nreason = \"r\"\n",
+        );
+        let plans = Plans { by_leaf: [("l".to_owned(), plan.unwrap())].into() };
+        let line = |id: &str, more: &str| {
+            format!("{{\"id\": \"{id}\", \"title\": \"T\", \"content\": \"Text of {id}.\"{more}}}")
+        };
+        let (de, en) = (line("fees-de", ""), line("fees-en", ""));
+        let before = documents(&[&de, &en]);
+        let lost = |after: &[&str], forced| lost(&plans, &before, &documents(after), forced);
+        let fees = Some("fees-de".to_owned());
+        assert_eq!(lost(&[&de, &en, &line("cards-de", "")], false), None);
+        assert_eq!(lost(&[&en], false), fees);
+        assert_eq!(lost(&[&line("fees-de", ", \"audience\": \"internal\""), &en], false), fees);
+        assert_eq!(lost(&[&line("fees-de", ", \"valid_to\": \"2030-01-01\""), &en], false), fees);
+        let other = line("other-de", ", \"supersedes\": \"fees-de\"");
+        assert_eq!(lost(&[&de, &en, &other], false), fees);
+        assert_eq!(lost(&[&en], true), None);
+        assert_eq!(lost(&[&other], true), fees);
     }
 }

@@ -119,6 +119,9 @@ impl Draft {
         let language = self.parsed(&mut flaws, "language", "use `de` or `en`", Language::parse);
         let audience =
             self.parsed(&mut flaws, "audience", &format!("write {}", Audience::FORM), Audience::parse);
+        if self.fields.get("audience").is_some_and(|written| written.value.is_empty()) {
+            flaws.push(self.flaw("audience", "", &format!("write {}, or take the key out", Audience::FORM)));
+        }
         let date = "write a date as YYYY-MM-DD";
         let valid_from = self.parsed(&mut flaws, "valid_from", date, parse_date);
         let valid_to = self.parsed(&mut flaws, "valid_to", date, parse_date);
@@ -298,7 +301,29 @@ pub fn conflicts(documents: &[(PathBuf, usize, Document)]) -> Vec<Flaw> {
         }
         beside.push(document);
     }
+    for (file, line, document) in documents.iter().filter(|(_, _, document)| document.valid_from.is_none()) {
+        let earlier = |(_, _, other): &&(PathBuf, usize, Document)| {
+            other.id == document.id
+                && other.valid_from.is_some()
+                && follows(&document.version, &other.version)
+        };
+        if let Some((_, _, other)) = documents.iter().find(earlier) {
+            let remedy = format!(
+                "version `{}` has one, which this one would never end: write from which day version `{}` is in force",
+                other.version, document.version
+            );
+            let (file, line, field) = (file.clone(), *line, "valid_from".to_owned());
+            flaws.push(Flaw { file, line, field, value: String::new(), remedy });
+        }
+    }
     flaws
+}
+
+/// Whether a version comes behind another by its numbers; false where they are not numbers.
+fn follows(version: &str, other: &str) -> bool {
+    let numbers =
+        |text: &str| text.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    numbers(version).zip(numbers(other)).is_some_and(|(version, other)| version > other)
 }
 
 #[cfg(test)]
@@ -322,6 +347,19 @@ pub(super) mod tests {
             source: None,
             body: "The fee is due.".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_later_version_says_from_when_it_is_in_force() {
+        let place = |document: Document| (PathBuf::from(format!("{}.md", document.version)), 1, document);
+        let told = |version: &str| {
+            let all =
+                [place(document("fees", "2.0", "2026-01-01", "")), place(document("fees", version, "", ""))];
+            conflicts(&all).into_iter().map(|flaw| (flaw.file, flaw.field)).collect::<Vec<_>>()
+        };
+        assert_eq!(told("3"), [(PathBuf::from("3.md"), "valid_from".to_owned())]);
+        assert_eq!(told("2.0.1").len(), 1);
+        assert!(told("1.9").is_empty() && told("first").is_empty());
     }
 
     #[test]

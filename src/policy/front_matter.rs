@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// More lines than any document needs; a fence that is never closed ends the search here.
 const MAX_LINES: usize = 100;
+/// So many lines behind something like a fence are looked at for keys of ours.
+const MISPLACED: usize = 20;
 
 /// What a text says of itself, and the rest of it.
 #[derive(Debug)]
@@ -36,7 +38,10 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
     let mut open: Option<Key> = None;
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
-        return Ok(Split { fields, foreign, body: text, line: 1 });
+        return match misplaced(file, text) {
+            Some(flaw) => Err(vec![flaw]),
+            None => Ok(Split { fields, foreign, body: text, line: 1 }),
+        };
     };
     let mut offset = first.len();
     for (index, line) in lines.enumerate().take(MAX_LINES) {
@@ -92,6 +97,23 @@ pub fn split<'a>(file: &Path, text: &'a str) -> Result<Split<'a>, Vec<Flaw>> {
     let remedy = format!("close it with a line `---` within {MAX_LINES} lines");
     flaws.push(flaw_at(file, 1, ("front matter", "---"), remedy));
     Err(flaws)
+}
+
+/// A head that was meant as front matter and is none: what it says of who may read the document would be text, and the
+/// document public.
+fn misplaced(file: &Path, text: &str) -> Option<Flaw> {
+    let mut lines = text.lines().enumerate().skip_while(|(_, line)| line.trim().is_empty());
+    let (number, fence) = lines.next()?;
+    let marks = fence.trim();
+    let is_fence = marks.len() > 2 && ["-", "+"].iter().any(|mark| marks.replace(mark, "").is_empty());
+    let own = |(_, line): (usize, &str)| {
+        let key = line.split([':', '=']).next().unwrap_or_default().trim().to_ascii_lowercase();
+        line.contains([':', '=']) && KEYS.contains(&key.as_str())
+    };
+    let remedy =
+        "begin the first line of the file with `---` and nothing else, and write `key: value` below it";
+    let meant = is_fence && lines.take(MISPLACED).any(own);
+    meant.then(|| flaw_at(file, number + 1, ("front matter", marks), remedy.to_owned()))
 }
 
 fn flaw_at(file: &Path, line: usize, (field, value): (&str, &str), remedy: String) -> Flaw {
@@ -208,6 +230,22 @@ mod tests {
         }
         let twice = split(Path::new("a.md"), "---\nid: a\nid: b\n---\n").unwrap_err();
         assert_eq!((twice[0].line, twice[0].field.as_str()), (3, "id"));
+    }
+
+    #[test]
+    fn a_head_that_is_no_front_matter_is_not_published_as_text() {
+        for text in [
+            "\n---\naudience: internal\n---\nText",
+            "----\nid: a\n----\nText",
+            "+++\naudience = \"internal\"\n+++\nText",
+            " ---\ntitle: x\n---\n",
+        ] {
+            let flaws = split(Path::new("a.md"), text).unwrap_err();
+            assert!(flaws[0].remedy.contains("first line"), "{text}");
+        }
+        for text in ["----\nText: with a colon\n", "# T\n\n---\n\nid: of something\n", "\n\nText"] {
+            assert_eq!(split(Path::new("a.md"), text).unwrap().body, text);
+        }
     }
 
     #[test]

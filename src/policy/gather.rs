@@ -170,8 +170,13 @@ fn walk(
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        let belongs =
-            path.extension().is_some_and(|ending| ending == "meta") && path.with_extension("").is_file();
+        let belongs = path.extension().is_some_and(|ending| ending == "meta");
+        if belongs && !path.with_extension("").is_file() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let remedy =
+                "there is no file of this name without `.meta` whose keys these could be: capitals count";
+            return Err(PolicyError::Flaws(vec![flaw(&path, 1, "file", name, remedy)]));
+        }
         if kind.is_dir() && depth < MAX_DEPTH {
             walk(&path, depth + 1, files, skipped)?;
         } else if kind.is_file() && Kind::of(&path).is_some() {
@@ -204,6 +209,12 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
             Ok(read) => read,
             Err(flaws) => return Ok(vec![Err(flaws)]),
         },
+        Kind::Plain(_) | Kind::Lines if beside(file).exists() => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let remedy =
+                format!("put these keys into `{name}` itself and remove this file: it would not be read");
+            return Ok(vec![Err(vec![flaw(&beside(file), 1, "file", format!("{name}.meta"), remedy)])]);
+        }
         Kind::Plain(_) | Kind::Lines => Default::default(),
     };
     let mut drafts = drafts(file, kind, &bytes, (&fields, &intake::Limits::default()))?;
@@ -442,6 +453,24 @@ mod tests {
             let flaws = meta(&file).unwrap_err();
             assert_eq!(flaws[0].line, line, "{flaws:?}");
         }
+    }
+
+    #[test]
+    fn keys_that_would_count_for_nothing_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str| {
+            fs::write(folder.path().join(name), "audience: internal\n").unwrap();
+            let gathered = gather(&[folder.path().to_path_buf()], Language::En, &|_, _| {});
+            let Err(PolicyError::Flaws(flaws)) = gathered else { panic!("{name}") };
+            assert_eq!(flaws[0].file, folder.path().join(name));
+            fs::remove_file(folder.path().join(name)).unwrap();
+        };
+        fs::write(folder.path().join("memo.md"), "# Memo\n\nText.").unwrap();
+        refused("memo.md.meta");
+        refused("Memo.pdf.meta");
+        fs::write(folder.path().join("memo.md"), "---\naudience:\n---\nText.").unwrap();
+        let error = gather(&[folder.path().to_path_buf()], Language::En, &|_, _| {}).err().unwrap();
+        assert!(error.to_string().contains("memo.md:2: audience"), "{error}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub mod validate;
 mod vectors;
 
 pub use diff::{Change, Difference, DocumentChange, SectionChange, diff};
-pub use document::{Document, parse_date};
+pub use document::{Document, in_force, parse_date};
 pub use embed::{PassageText, passages};
 pub use error::{Flaw, PolicyError};
 pub use fetch::{

@@ -464,7 +464,11 @@ impl Lock {
             }
             tested => tested?,
         };
-        let known = pointer(&self.state)?.map(|(all, _)| all);
+        let known = match pointer(&self.state) {
+            // What it named cannot be read any more, and what is published takes its place.
+            Err(PolicyError::Damaged { .. }) => None,
+            known => known?.map(|(all, _)| all),
+        };
         let own = known.iter().flat_map(Pointed::all).find(|one| one.encoder.as_ref() == encoder);
         let previous = own.or(known.as_ref().map(|all| &all.newest)).map(|one| one.generation.clone());
         let searched = |one: &&Current| {
