@@ -266,10 +266,8 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
             findings.push(Finding::new(&outcome.plan.file, outcome.trial.line, message));
         }
     }
-    let invariants = governance.as_ref().and_then(|governance| {
-        let (own, broken) = (files.under(INVARIANTS_FOLDER), files.under(BROKEN_FOLDER));
-        collect(&mut findings, Invariants::parse(&own, &broken, &governance.rules))
-    });
+    let invariants =
+        governance.as_ref().and_then(|governance| never(&files, &governance.rules, &mut findings));
     let Some((governance, invariants)) = governance.zip(invariants).filter(|_| findings.is_empty()) else {
         findings.sort();
         return Err(findings);
@@ -367,6 +365,12 @@ fn govern(
     let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &names, &money);
     let autonomy = collect(findings, autonomy);
     Some(Governance { rules: rules?, autonomy: autonomy? })
+}
+
+/// What the rules must never permit.
+fn never(files: &PackFiles, rules: &Rules, findings: &mut Vec<Finding>) -> Option<Invariants> {
+    let (own, broken) = (files.under(INVARIANTS_FOLDER), files.under(BROKEN_FOLDER));
+    collect(findings, Invariants::parse(&own, &broken, rules))
 }
 
 fn of_risk(tools: &Tools, is: impl Fn(Risk) -> bool) -> BTreeSet<String> {
