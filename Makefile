@@ -29,7 +29,7 @@ run: tools
 
 # cargo-nextest runs the tests faster where it is installed; cargo's own runner runs the same ones.
 .PHONY: test
-test: tools postgresql strace solver
+test: tools postgresql strace solver node
 	@if command -v cargo-nextest >/dev/null; then \
 	  cargo nextest run --locked --no-fail-fast; \
 	else \
@@ -93,6 +93,13 @@ solver:
 	@command -v cvc5 >/dev/null || \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy cvc5; } || \
 	  { echo "cvc5 is missing: apt-get install cvc5"; exit 1; }
+
+# Scripts of the console run in it.
+.PHONY: node
+node:
+	@command -v node >/dev/null || \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy nodejs; } || \
+	  { echo "node is missing: apt-get install nodejs"; exit 1; }
 
 .PHONY: base-model
 base-model: models/base/model.safetensors

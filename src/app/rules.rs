@@ -26,6 +26,11 @@ pub fn run(place: &Place, asked: &Asked) -> Result<(), Failure> {
 }
 
 fn proven(pack: &Pack, asked: &Prove) -> Result<Report, Failure> {
+    if pack.invariants.is_empty() {
+        let problem =
+            "the pack has no invariants, and a proof would say nothing: write them in rules/invariants";
+        return Err(Failure::Check(problem.to_owned()));
+    }
     let start = Instant::now();
     let report = prove(&pack.governance.rules, &pack.invariants, &solver(asked));
     let report = report.map_err(|error| Failure::Check(format!("nothing is proven: {error}")))?;

@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:4f78602354bdc4ab4bb2efa5c3813fac96c829274eb7e4508364d7e67054c40f";
+const SHIPPED: &str = "sha256:9d6e54c6fa767d52e38909dd737234436f47b34fb3692bd22ac98c32ba1739f2";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

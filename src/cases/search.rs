@@ -124,21 +124,6 @@ mod tests {
     use crate::base::{Digest, Probability};
     use crate::policy::Audience;
 
-    fn question(text: &str) -> Question {
-        Question {
-            id: "m".to_owned(),
-            text: text.to_owned(),
-            about: Vec::new(),
-            language: None,
-            audience: Clearance::Public,
-            as_of: parse_date("2026-09-21").unwrap(),
-            documents: None,
-            product: None,
-            top: PASSAGES,
-            each: Some(0),
-        }
-    }
-
     fn grounds(found: &[(&str, usize, f64)]) -> Grounds {
         let passage = |(document, start, score): &(&str, usize, f64)| Passage {
             document: (*document).to_owned(),
@@ -171,7 +156,9 @@ mod tests {
                 _ => grounds(&[("fees", 50, 0.5), ("fees", 90, 0.4)]),
             })
         };
-        let found = answered(&[question("message"), question("plan")], search).unwrap().unwrap().passages;
+        let day = parse_date("2026-09-21").unwrap();
+        let asked = ["message", "plan"].map(|text| Question::public(text, day));
+        let found = answered(&asked, search).unwrap().unwrap().passages;
         let found: Vec<_> = found.iter().map(|one| (one.document.as_str(), one.start, one.score)).collect();
         assert_eq!(found, [("fees", 50, 7.0), ("fees", 90, 0.4), ("fees", 0, 9.0), ("cards", 0, 8.0)]);
     }

@@ -4,8 +4,8 @@ use crate::base::finding::line_of;
 use crate::base::{CustomerId, Digest, Finding, Money, Probability, RecordId};
 use crate::planning::Risk;
 use cedar_policy::{
-    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
-    PolicySet, Request as CedarRequest, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId,
+    PolicySet, Request as CedarRequest, Schema, ValidationError, ValidationMode, Validator,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -97,38 +97,24 @@ impl Rules {
         let mut findings = Vec::new();
         let mut policies = PolicySet::new();
         let mut names = BTreeSet::new();
-        for (file, text) in files {
-            let parsed = match PolicySet::from_str(text) {
-                Ok(parsed) => parsed,
-                Err(error) => {
-                    findings.extend(parse_findings(file, text, &error));
-                    continue;
-                }
+        for (file, policy) in parsed(files, &mut findings) {
+            let Some(name) = policy.annotation("id") else {
+                let message = "every policy needs `@id(\"…\")`: it is what a trace shows";
+                findings.push(Finding::new(file, 0, message));
+                continue;
             };
-            for policy in parsed.policies() {
-                let Some(name) = policy.annotation("id") else {
-                    let message = "every policy needs `@id(\"…\")`: it is what a trace shows";
-                    findings.push(Finding::new(file, 0, message));
-                    continue;
-                };
-                if policy.annotation("reason").is_none() {
-                    findings.push(Finding::new(file, 0, format!("policy `{name}` needs `@reason(\"…\")`")));
-                }
-                if !names.insert(name.to_owned()) {
-                    findings.push(Finding::new(file, 0, format!("policy id `{name}` is used twice")));
-                    continue;
-                }
-                if let Err(error) = policies.add(policy.new_id(PolicyId::new(name))) {
-                    findings.push(Finding::new(file, 0, error.to_string()));
-                }
+            if policy.annotation("reason").is_none() {
+                findings.push(Finding::new(file, 0, format!("policy `{name}` needs `@reason(\"…\")`")));
+            }
+            if !names.insert(name.to_owned()) {
+                findings.push(Finding::new(file, 0, format!("policy id `{name}` is used twice")));
+                continue;
+            }
+            if let Err(error) = policies.add(policy.new_id(PolicyId::new(name))) {
+                findings.push(Finding::new(file, 0, error.to_string()));
             }
         }
-        let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
-        for error in result.validation_errors() {
-            let id = error.policy_id().to_string();
-            let (file, line) = place_of(files, &id);
-            findings.push(Finding::new(&file, line, format!("policy `{id}`: {error}")));
-        }
+        findings.extend(faults(&schema, &policies, files));
         if !findings.is_empty() {
             return Err(findings);
         }
@@ -248,7 +234,33 @@ fn schema_source(tools: &[ToolRisk]) -> String {
     source
 }
 
-pub(super) fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> Vec<Finding> {
+/// The policies of files, each with its file; a file that is not Cedar gives findings.
+pub(super) fn parsed<'a>(
+    files: &'a [(String, String)],
+    findings: &mut Vec<Finding>,
+) -> Vec<(&'a str, Policy)> {
+    let mut all = Vec::new();
+    for (file, text) in files {
+        match PolicySet::from_str(text) {
+            Ok(set) => all.extend(set.policies().map(|policy| (file.as_str(), policy.clone()))),
+            Err(error) => findings.extend(parse_findings(file, text, &error)),
+        }
+    }
+    all
+}
+
+/// What a strict validation against the schema finds in policies of these files.
+pub(super) fn faults(schema: &Schema, set: &PolicySet, files: &[(String, String)]) -> Vec<Finding> {
+    let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
+    let fault = |error: &ValidationError| {
+        let id = error.policy_id().to_string();
+        let (file, line) = place_of(files, &id);
+        Finding::new(&file, line, format!("policy `{id}`: {error}"))
+    };
+    result.validation_errors().map(fault).collect()
+}
+
+fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> Vec<Finding> {
     use cedar_policy::ffi::DetailedError;
     error
         .iter()
@@ -265,6 +277,7 @@ pub(super) fn place_of(files: &[(String, String)], id: &str) -> (String, usize) 
     files
         .iter()
         .find_map(|(file, text)| text.find(&wanted).map(|offset| (file.clone(), line_of(text, offset))))
+        .or_else(|| files.first().map(|(file, _)| (file.clone(), 0)))
         .unwrap_or_else(|| ("rules".to_owned(), 0))
 }
 

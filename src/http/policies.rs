@@ -65,9 +65,7 @@ impl Administration {
             held: Arc::new(Semaphore::new(HELD)),
         }
     }
-}
 
-impl Administration {
     /// From now on nothing begins, neither what comes nor what waits for its turn.
     pub fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);

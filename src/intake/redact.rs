@@ -5,8 +5,8 @@ use super::recognise::{card_digits, card_digits_in_cells};
 /// What stands in a masked digit's place.
 pub const MASK: char = '•';
 
-/// Masks every payment card number digit for digit, all but its last four, also across the cells of a table. The text keeps its length in
-/// Unicode scalar values, and every other character its place, so that offsets hold.
+/// Masks every payment card number digit for digit, all but its last four, also across the cells of a table. The text
+/// keeps its length in Unicode scalar values, and every other character its place, so that offsets hold.
 pub fn mask_cards(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut copied = 0;

@@ -134,16 +134,10 @@ impl RetrievalBar {
         for wanted in &self.questions {
             let audience = wanted.audience.as_ref().and_then(|who| Clearance::parse(who.get_ref()));
             let question = Question {
-                id: String::new(),
-                text: wanted.query.get_ref().clone(),
-                about: Vec::new(),
                 language: wanted.language,
                 audience: audience.unwrap_or(Clearance::Public),
-                as_of,
-                documents: None,
-                product: None,
                 top: *self.top.get_ref(),
-                each: None,
+                ..Question::public(wanted.query.get_ref(), as_of)
             };
             let found = generation.search(&question, models)?.passages;
             let is_wanted = |passage: &super::Passage| {

@@ -233,8 +233,8 @@ fn audience_by_title(title: &str) -> Audience {
 ///
 /// A document ends at its `valid_to`, and at the latest on the day before a document begins that
 /// supersedes it: one that names it in `supersedes`, or a later-beginning version of the same id. Who names an id alone
-/// means those of its documents that do not begin later; a document of another id that says no beginning, all. So two versions of one document are never in force on the same
-/// day. `None` where the document is never in force because its successor begins no later.
+/// means those of its documents that do not begin later; a document of another id that says no beginning, all. So two
+/// versions of one document are never in force on the same day. `None` where the document is never in force because its successor begins no later.
 pub fn in_force(documents: &[Document]) -> Vec<Option<(Date, Date)>> {
     let begin = |document: &Document| document.valid_from.unwrap_or(Date::MIN);
     let mut successors: HashMap<&str, Vec<&Document>> = HashMap::new();

@@ -1,8 +1,6 @@
 //! An origin and a machine that follows it, in one process: what is asked for stands in for the network.
 
-use super::super::{
-    Clearance, Options, Policies, Question, follow, forget, index, parse_date, rollback, take_from,
-};
+use super::super::{Options, Policies, Question, follow, forget, index, parse_date, rollback, take_from};
 use super::*;
 use crate::base::{Language, Timestamp};
 use crate::understanding::{Schema, Understanding};
@@ -18,20 +16,23 @@ fn shipped() -> &'static Understanding {
     })
 }
 
+fn options() -> Options<'static> {
+    Options {
+        language: Language::En,
+        now: Timestamp::from_millis(1_790_000_000_000),
+        models: Some(shipped()),
+        bar: None,
+        kept: None,
+    }
+}
+
 fn publish(state: &Path, bodies: &[&str]) -> Digest {
     let line = |(n, body): (usize, &&str)| {
         serde_json::json!({"id": format!("d{n}"), "title": "Fees", "content": body}).to_string()
     };
     let file = state.join("set.jsonl");
     fs::write(&file, bodies.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")).unwrap();
-    let options = Options {
-        language: Language::En,
-        now: Timestamp::from_millis(1_790_000_000_000),
-        models: Some(shipped()),
-        bar: None,
-        kept: None,
-    };
-    index(state, &[file], options, &|_, _| {}).unwrap().generation
+    index(state, &[file], options(), &|_, _| {}).unwrap().generation
 }
 
 /// What the origin's routes answer, and every path that was asked for.
@@ -61,18 +62,7 @@ fn answer(state: &Path, path: &str) -> Option<Vec<u8>> {
 }
 
 fn says(policies: &Policies) -> (Digest, String) {
-    let question = Question {
-        id: "q".to_owned(),
-        text: "fee".to_owned(),
-        about: Vec::new(),
-        language: None,
-        audience: Clearance::Public,
-        as_of: parse_date("2026-09-21").unwrap(),
-        documents: None,
-        product: None,
-        top: 5,
-        each: None,
-    };
+    let question = Question::public("fee", parse_date("2026-09-21").unwrap());
     let grounds = policies.search(&question, Some(shipped())).unwrap();
     let fee = grounds.passages.iter().find(|passage| passage.text.contains("fee")).unwrap();
     (grounds.generation, fee.text.clone())
@@ -101,14 +91,7 @@ fn what_another_machine_built_answers_here_and_only_what_is_new_is_asked_for() {
     asked.lock().unwrap().clear();
     assert_eq!(policies.fetch(&*ask, true).unwrap(), Fetched::default());
     assert_eq!(*asked.lock().unwrap(), [ROUTE]);
-    let options = Options {
-        language: Language::En,
-        now: Timestamp::from_millis(0),
-        models: Some(shipped()),
-        bar: None,
-        kept: None,
-    };
-    rollback(origin.path(), first.as_str(), options, &|_, _| {}).unwrap();
+    rollback(origin.path(), first.as_str(), options(), &|_, _| {}).unwrap();
     assert_eq!(policies.fetch(&*ask, true).unwrap().current, Some(first.clone()));
     assert_eq!(says(&policies).0, first);
 
@@ -256,25 +239,18 @@ fn who_has_another_machines_policies_publishes_none() {
     let (ask, _) = answering(origin.path());
     take_from(here.path(), Some("https://a:7180")).unwrap();
     fetch(here.path(), &*ask).unwrap();
-    let options = Options {
-        language: Language::En,
-        now: Timestamp::from_millis(0),
-        models: Some(shipped()),
-        bar: None,
-        kept: None,
-    };
     let set = [origin.path().join("set.jsonl")];
     for refused in [
-        index(here.path(), &set, options, &|_, _| {}).err(),
-        rollback(here.path(), generation.as_str(), options, &|_, _| {}).err(),
+        index(here.path(), &set, options(), &|_, _| {}).err(),
+        rollback(here.path(), generation.as_str(), options(), &|_, _| {}).err(),
     ] {
         let refused = refused.unwrap().to_string();
         assert!(refused.contains("https://a:7180") && refused.contains("`from`"), "{refused}");
     }
     // A bundle whose vectors have come may read.
-    let following = follow(here.path(), options, &|_, _| {}).unwrap();
+    let following = follow(here.path(), options(), &|_, _| {}).unwrap();
     assert_eq!((following.published.generation.clone(), following.published.built), (generation, false));
     drop(following);
     take_from(here.path(), None).unwrap();
-    assert!(index(here.path(), &set, options, &|_, _| {}).is_ok());
+    assert!(index(here.path(), &set, options(), &|_, _| {}).is_ok());
 }

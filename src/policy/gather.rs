@@ -170,18 +170,12 @@ fn walk(
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        let belongs = path.extension().is_some_and(|ending| ending == "meta");
-        if belongs && !path.with_extension("").is_file() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let remedy =
-                "there is no file of this name without `.meta` whose keys these could be: capitals count";
-            return Err(PolicyError::Flaws(vec![flaw(&path, 1, "file", name, remedy)]));
-        }
+        let has_keys = path.extension().is_some_and(|ending| ending == "meta");
         if kind.is_dir() && depth < MAX_DEPTH {
             walk(&path, depth + 1, files, skipped)?;
-        } else if kind.is_file() && Kind::of(&path).is_some() {
+        } else if kind.is_file() && (Kind::of(&path).is_some() || has_keys) {
             files.push(path);
-        } else if !belongs {
+        } else {
             skipped.push(path);
         }
     }
@@ -196,7 +190,7 @@ fn flaw(file: &Path, line: usize, field: &str, value: String, remedy: impl Into<
 }
 
 fn read(file: &Path) -> Result<Drafts, PolicyError> {
-    let Some(kind) = Kind::of(file) else { return Ok(Vec::new()) };
+    let Some(kind) = Kind::of(file) else { return Ok(alone(file).into_iter().collect()) };
     let length = fs::metadata(file).map_err(PolicyError::io(file))?.len();
     let most = kind.most_bytes();
     if length > most {
@@ -220,6 +214,15 @@ fn read(file: &Path) -> Result<Drafts, PolicyError> {
     let mut drafts = drafts(file, kind, &bytes, (&fields, &intake::Limits::default()))?;
     drafts.iter_mut().flatten().for_each(|draft| draft.foreign.extend(others.iter().cloned()));
     Ok(drafts)
+}
+
+/// What is wrong with keys that stand beside no document.
+fn alone(file: &Path) -> Option<Result<Draft, Vec<Flaw>>> {
+    let has_keys = file.extension().is_some_and(|ending| ending == "meta");
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let remedy = "there is no file of this name without `.meta` whose keys these could be: capitals count";
+    let is_alone = has_keys && !file.with_extension("").is_file();
+    is_alone.then(|| Err(vec![flaw(file, 1, "file", name, remedy)]))
 }
 
 /// The keys in a file beside a document, and those that are none of ours. What cannot be understood is refused: the

@@ -45,18 +45,7 @@ fn samples() -> &'static Policies {
 }
 
 fn question(text: &str) -> Question {
-    Question {
-        id: "q".to_owned(),
-        text: text.to_owned(),
-        about: Vec::new(),
-        language: None,
-        audience: Clearance::Public,
-        as_of: parse_date("2026-09-21").unwrap(),
-        documents: None,
-        product: None,
-        top: 5,
-        each: None,
-    }
+    Question::public(text, parse_date("2026-09-21").unwrap())
 }
 
 fn found(question: &Question) -> Grounds {

@@ -167,16 +167,10 @@ fn publish(state: &Path, documents: &[Document], limit: usize) -> Digest {
 
 fn question(text: &str) -> Question {
     Question {
-        id: "q".to_owned(),
-        text: text.to_owned(),
-        about: Vec::new(),
-        language: None,
         audience: Clearance::All,
-        as_of: parse_date("2026-09-21").unwrap(),
-        documents: None,
-        product: None,
         top: 100,
         each: Some(0),
+        ..Question::public(text, parse_date("2026-09-21").unwrap())
     }
 }
 

@@ -70,6 +70,22 @@ pub struct Question {
 }
 
 impl Question {
+    /// What anybody may ask on a day: five public passages, in any language.
+    pub fn public(text: &str, as_of: Date) -> Self {
+        Self {
+            id: String::new(),
+            text: text.to_owned(),
+            about: Vec::new(),
+            language: None,
+            audience: Clearance::Public,
+            as_of,
+            documents: None,
+            product: None,
+            top: 5,
+            each: None,
+        }
+    }
+
     /// The language that it is asked in.
     fn spoken(&self) -> Language {
         self.language.unwrap_or_else(|| detect(&self.text, Language::En))

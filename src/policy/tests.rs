@@ -26,18 +26,7 @@ fn publish_lines(state: &Path, lines: &str) -> Published {
 }
 
 fn question(text: &str) -> Question {
-    Question {
-        id: "q".to_owned(),
-        text: text.to_owned(),
-        about: Vec::new(),
-        language: None,
-        audience: Clearance::Public,
-        as_of: parse_date("2026-09-21").unwrap(),
-        documents: None,
-        product: None,
-        top: 5,
-        each: Some(0),
-    }
+    Question { each: Some(0), ..Question::public(text, parse_date("2026-09-21").unwrap()) }
 }
 
 fn samples() -> &'static Policies {

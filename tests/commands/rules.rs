@@ -166,6 +166,9 @@ fn the_command_tells_what_is_proven_and_what_is_not() {
         said.contains("REFUTED     money-alone-is-small") && said.contains("permitted by refund-small"),
         "{said}"
     );
+    std::fs::remove_dir_all(folder.path().join("config/rules/invariants")).unwrap();
+    let (code, told) = failing(&["rules", "prove", "--config", &config]);
+    assert!(code == 1 && told.contains("no invariants"), "{code}: {told}");
     let (code, said) = failing(&["rules", "prove", "--solver", "no-such-solver"]);
     assert!(code == 1 && said.contains("no-such-solver") && said.contains("--solver"), "{said}");
 }
