@@ -23,6 +23,7 @@ mod search;
 mod state;
 mod step;
 mod stops;
+mod totals;
 mod view;
 
 pub use erase::{Erasure, Kept, Retention, erase, erased, unfinished};
@@ -30,7 +31,7 @@ pub use error::CaseError;
 pub use event::{Event, ReplyKind};
 pub use generations::{needed as needed_generations, note_let_go};
 pub use models::recorded;
-pub use pack::{Checked, Pack, PackFiles, load as load_pack};
+pub use pack::{Checked, Pack, PackFiles, administration, load as load_pack};
 pub use packs::{Packs, record as record_pack};
 pub use policies::{CitedChange, PolicyDifference, difference, lost};
 pub use proofs::{is_proven, note_proof, proof_name};
@@ -38,5 +39,5 @@ pub use replay::{Comparison, Difference, Replayed, Reread, Searched, replay, rer
 pub use run::{Cases, Decide, Incoming, Notice, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
 pub use step::{Input, Now, step};
-pub use stops::{ALL, Stop, start_again, stop, stops};
+pub use stops::{ALL, Stop, Who, start_again, stop, stops};
 pub use view::{PendingApproval, customer_view, staff_view, trace};

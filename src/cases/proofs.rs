@@ -15,9 +15,15 @@ fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)
 }
 
-/// What a proof is about: the rules, the schema that the tools give, and the invariants.
+/// What a proof is about: the rules, the schema that the tools give, the rules of administration, and the invariants of
+/// both.
 pub fn proof_name(pack: &Pack) -> Digest {
-    let parts = [pack.governance.rules.digest(), pack.invariants.digest()];
+    let parts = [
+        pack.governance.rules.digest(),
+        pack.invariants.digest(),
+        pack.governance.administration.digest(),
+        pack.administration_invariants.digest(),
+    ];
     Digest::of_parts(parts.map(|digest| digest.as_str().as_bytes()).to_vec())
 }
 

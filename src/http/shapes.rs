@@ -693,6 +693,7 @@ pub mod tests {
             call: crate::base::CallId::new("c"),
             binding: Digest::of(b"b"),
             needed: 1,
+            security: true,
             expires_at: Timestamp::from_millis(0),
         };
         agrees::<ApprovalRequest>(&serde_json::to_value(&request).unwrap());

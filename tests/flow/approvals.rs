@@ -8,7 +8,7 @@ use prokura::governance::{ApprovalRefused, Principal, Role};
 const CHARGED: &str = "Mir wurde derselbe Einkauf zweimal abgebucht!";
 
 fn who(name: &str, role: Role) -> Principal {
-    Principal { name: name.into(), role }
+    Principal::new(name, role)
 }
 
 async fn decide(stage: &Stage, state: &State, by: Principal, approve: bool) -> Result<State, CaseError> {
