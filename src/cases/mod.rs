@@ -34,7 +34,7 @@ pub use models::recorded;
 pub use pack::{Checked, Pack, PackFiles, administration, load as load_pack};
 pub use packs::{Packs, record as record_pack};
 pub use policies::{CitedChange, PolicyDifference, difference, lost};
-pub use proofs::{is_proven, note_proof, proof_name};
+pub use proofs::{is_proven, note_proof, note_shipped, proof_name};
 pub use replay::{Comparison, Difference, Replayed, Reread, Searched, replay, reread, search_again};
 pub use run::{Cases, Decide, Incoming, Notice, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};

@@ -2,8 +2,9 @@
 
 use super::pack::Pack;
 use crate::base::Digest;
+use crate::governance::prove::Report;
 use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
@@ -32,10 +33,11 @@ pub fn proof_name(pack: &Pack) -> Digest {
 /// # Errors
 /// A ledger that cannot be read.
 pub fn is_proven(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
+    Ok(proof_name(pack).as_str() == SHIPPED || is_told(ledger, pack)?)
+}
+
+fn is_told(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
     let name = proof_name(pack);
-    if name.as_str() == SHIPPED {
-        return Ok(true);
-    }
     let told = ledger.stream(&stream(), 0)?;
     Ok(told.iter().any(|entry| {
         entry.kind == PROVEN && entry.body.get("proof").is_some_and(|told| *told == name.as_str())
@@ -50,14 +52,32 @@ pub fn note_proof(
     ledger: &Ledger,
     digests: &Digests,
     pack: &Pack,
-    (solver, proven): (&str, &[String]),
+    report: &Report,
 ) -> Result<(), LedgerError> {
+    let proven: Vec<&str> = report.invariants.iter().map(|judged| judged.invariant.as_str()).collect();
+    let solver = json!({"name": report.solver, "program": report.solver_digest, "proven": proven});
+    note(ledger, digests, pack, "solver", solver)
+}
+
+/// Writes down, once, that the rules of the shipped pack are in force, which are proven where the program is tested. Blocks.
+///
+/// # Errors
+/// A ledger that cannot be read or written.
+pub fn note_shipped(ledger: &Ledger, digests: &Digests, pack: &Pack) -> Result<(), LedgerError> {
+    if proof_name(pack).as_str() != SHIPPED || is_told(ledger, pack)? {
+        return Ok(());
+    }
+    note(ledger, digests, pack, "with_program", json!(true))
+}
+
+fn note(ledger: &Ledger, digests: &Digests, pack: &Pack, by: &str, what: Value) -> Result<(), LedgerError> {
     let body = json!({
         "proof": proof_name(pack),
         "rules": pack.governance.rules.digest(),
         "invariants": pack.invariants.digest(),
-        "solver": solver,
-        "proven": proven,
+        "administration": pack.governance.administration.digest(),
+        "administration_invariants": pack.administration_invariants.digest(),
+        by: what,
     });
     ledger.note(&stream(), digests, &NewEvent { at: ledger.store().now()?, kind: PROVEN, body })
 }

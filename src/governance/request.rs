@@ -193,3 +193,146 @@ pub(super) fn schema_source(tools: &[ToolRisk]) -> String {
     }
     source
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Currency;
+    use proptest::prelude::*;
+
+    fn window() -> impl Strategy<Value = Window> {
+        let sum = || (any::<i64>(), any::<i64>()).prop_map(|(count, amount)| Sum { count, amount });
+        (sum(), sum()).prop_map(|(day, month)| Window { day, month })
+    }
+
+    fn circumstances() -> impl Strategy<Value = Circumstances> {
+        let name = "\\PC{0,12}";
+        let approver = (name, any::<bool>()).prop_map(|(name, security)| Approver { name, security });
+        let assurance = prop_oneof![Just("none"), Just("login"), Just("sca")];
+        let amount = proptest::option::of((any::<i64>(), "[A-Z]{3}"));
+        let spent = (window(), window(), window(), window())
+            .prop_map(|(customer, account, tool, bank)| Spent { customer, account, tool, bank });
+        let who = (name, name, name, assurance);
+        let said = (any::<i64>(), 0.0..=1.0, amount, proptest::collection::vec(approver, 0..=2), spent);
+        (who, said).prop_map(
+            |((customer, leaf, initiator, assurance), (age, sure, amount, approvers, spent))| Circumstances {
+                customer: CustomerId::new(customer),
+                assurance,
+                identity_age_seconds: age,
+                confidence: Probability::new(sure),
+                leaf,
+                initiator,
+                amount: amount
+                    .map(|(minor, code)| Money { minor, currency: Currency::parse(&code).unwrap() }),
+                approvers,
+                spent,
+            },
+        )
+    }
+
+    fn schema() -> Schema {
+        let tool = |name: &str, risk, restores_access| ToolRisk { name: name.into(), risk, restores_access };
+        let tools = [
+            tool("refund", Risk::Money, false),
+            tool("account_unlock", Risk::Reversible, true),
+            tool("odd \"name\\", Risk::Read, false),
+        ];
+        Schema::from_cedarschema_str(&schema_source(&tools)).unwrap().0
+    }
+
+    /// What a path of a Cedar context says, as Cedar prints it.
+    fn said(request: &CedarRequest, path: &str) -> Option<String> {
+        let mut names = path.split('.');
+        let mut value = request.context()?.get(names.next()?)?;
+        for name in names {
+            let cedar_policy::EvalResult::Record(record) = value else { return None };
+            value = record.get(name)?.clone();
+        }
+        Some(match value {
+            cedar_policy::EvalResult::Long(number) => number.to_string(),
+            cedar_policy::EvalResult::String(text) => text,
+            cedar_policy::EvalResult::Bool(flag) => flag.to_string(),
+            cedar_policy::EvalResult::EntityUid(uid) => uid.id().unescaped().to_owned(),
+            other => other.to_string(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_says_what_the_facts_say_and_nothing_else(
+            case in circumstances(), record in "\\PC{1,12}", owner in "\\PC{0,12}", authorised: bool, flagged: bool,
+            action in prop_oneof![Just("refund"), Just("account_unlock"), Just("odd \"name\\"), Just(DISCLOSE)],
+        ) {
+            let subject = Subject::Record {
+                id: RecordId::new(record.clone()),
+                owner: CustomerId::new(owner.clone()),
+                authorised,
+                flagged,
+            };
+            let (request, entities) = request(&schema(), action, &subject, &case).unwrap();
+            let told = |path: &str| said(&request, path);
+            let text = |value: &str| Some(value.to_owned());
+            prop_assert_eq!(request.action().unwrap().id().unescaped(), action);
+            let resource = request.resource().unwrap();
+            prop_assert_eq!(resource.id().unescaped(), &record);
+            let entity = entities.get(resource).unwrap();
+            let attribute = |name: &str| entity.attr(name).unwrap().unwrap();
+            prop_assert_eq!(attribute("flagged"), cedar_policy::EvalResult::Bool(flagged));
+            prop_assert_eq!(attribute("owner"), cedar_policy::EvalResult::EntityUid(uid("Customer", &owner).unwrap()));
+            let cedar_policy::EvalResult::Set(set) = attribute("authorised") else { panic!() };
+            prop_assert_eq!(set.len(), usize::from(authorised));
+            if authorised {
+                let customer = uid("Customer", case.customer.as_str()).unwrap();
+                prop_assert!(set.contains(&cedar_policy::EvalResult::EntityUid(customer)));
+            }
+            prop_assert_eq!(told("customer"), text(case.customer.as_str()));
+            prop_assert_eq!(told("assurance"), text(case.assurance));
+            prop_assert_eq!(told("leaf"), text(&case.leaf));
+            prop_assert_eq!(told("initiator"), text(&case.initiator));
+            prop_assert_eq!(told("identity_age_seconds"), Some(case.identity_age_seconds.to_string()));
+            prop_assert_eq!(told("confidence"), Some(case.confidence.basis_points().to_string()));
+            prop_assert_eq!(told("amount"), case.amount.map(|amount| amount.minor.to_string()));
+            prop_assert_eq!(told("currency"), case.amount.map(|amount| amount.currency.code().to_owned()));
+            prop_assert_eq!(told("approver_1"), case.approvers.first().map(|approver| approver.name.clone()));
+            prop_assert_eq!(told("approver_2"), case.approvers.get(1).map(|approver| approver.name.clone()));
+            prop_assert_eq!(told("by_security"), Some(case.approvers.iter().any(|a| a.security).to_string()));
+            let spent = case.spent;
+            for (scope, window) in [
+                ("customer", spent.customer), ("account", spent.account), ("tool", spent.tool), ("bank", spent.bank),
+            ] {
+                for (name, sum) in [("day", window.day), ("month", window.month)] {
+                    let of = |what: &str| told(&format!("totals.{scope}.{name}.{what}"));
+                    prop_assert_eq!(of("count"), Some(sum.count.to_string()));
+                    prop_assert_eq!(of("amount"), Some(sum.amount.to_string()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_tool_is_an_action_of_its_risk_and_no_other() {
+        let schema = schema();
+        let actions: Vec<String> =
+            schema.actions().map(|action| action.id().unescaped().to_owned()).collect();
+        for name in ["refund", "account_unlock", "odd \"name\\", READ_ACCOUNT, DISCLOSE] {
+            assert!(actions.iter().any(|known| known == name), "{name}: {actions:?}");
+        }
+        let rules = |group: &str| {
+            let text = format!(
+                "@id(\"a\") @reason(\"r\") permit (principal, action in Action::\"{group}\", resource);"
+            );
+            let tools = [ToolRisk { name: "t".into(), risk: Risk::Reversible, restores_access: true }];
+            let rules = super::super::Rules::parse(&[("r".into(), text)], &tools).unwrap();
+            let subject = Subject::Record {
+                id: RecordId::new("a"),
+                owner: CustomerId::new("c"),
+                authorised: false,
+                flagged: false,
+            };
+            rules.evaluate("t", &subject, &Circumstances::unknown()).allowed
+        };
+        let within: Vec<&str> =
+            RISKS.map(group).into_iter().chain([RESTORES_ACCESS]).filter(|g| rules(g)).collect();
+        assert_eq!(within, ["reversible", "restores_access"]);
+    }
+}

@@ -18,7 +18,9 @@ fn changed(folder: &Path, from: &str, to: &str) {
 
 fn proven(folder: &Path, solver: &Solver) -> Result<Report, NotProven> {
     let pack = load_pack(folder, None).unwrap().pack;
-    prove(&pack.governance.rules, &pack.invariants, solver)
+    let calls = prove(&pack.governance.rules, &pack.invariants, solver)?;
+    let of_people = prove(pack.governance.administration.rules(), &pack.administration_invariants, solver)?;
+    Ok(calls.and("administration", of_people))
 }
 
 fn refuted(report: &Report) -> Vec<(&str, &str)> {

@@ -248,7 +248,7 @@ async fn an_undoing_whose_answer_is_lost_is_settled_before_it_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_a_person() {
+async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_two_people() {
     let stage = Stage::new().await;
     let state = stage.send(MESSAGE, verified("cus_015")).await;
     assert_eq!(state.status, Status::Resolved);
@@ -256,8 +256,11 @@ async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_a_p
     assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
     assert_eq!(state.call().unwrap().tool, "reverse_refund");
     let approval = state.approval.as_ref().unwrap().0.id.to_string();
-    let by = Principal::new("sara", Role::Supervisor);
-    stage.cases.decide(&approval, Decide { by, approve: true, reason: None, binding: None }).await.unwrap();
+    for (name, role) in [("sara", Role::Supervisor), ("tom", Role::Agent)] {
+        let by = Principal::new(name, role);
+        let decide = Decide { by, approve: true, reason: None, binding: None };
+        stage.cases.decide(&approval, decide).await.unwrap();
+    }
     let state = stage.cases.drive(&state.case).await.unwrap();
     assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
     assert!(text(&state).contains("rückgängig") || text(&state).contains("undone"), "{}", text(&state));
