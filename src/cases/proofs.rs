@@ -10,7 +10,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:9d6e54c6fa767d52e38909dd737234436f47b34fb3692bd22ac98c32ba1739f2";
+const SHIPPED: &str = "sha256:7f37cb9e5be8382b5b94bcd4204cf48880a970956dea067d2de1c6d063751a2f";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

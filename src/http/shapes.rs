@@ -522,6 +522,8 @@ struct ApprovalRequest {
     binding: String,
     /// How many different people must approve.
     needed: u32,
+    /// Whether one of them must have the role `security`; left out when not.
+    security: Option<bool>,
     #[schema(format = DateTime)]
     expires_at: String,
 }
