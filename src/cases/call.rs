@@ -1,6 +1,7 @@
 //! One call of a tool, from the last check to its outcome. Decides nothing: governance does.
 
 use super::CaseError;
+use super::people::check_edit;
 use super::run::{Cases, blocking};
 use super::state::{CallState, State};
 use super::step::{ABOVE_LIMIT, Input, call_request, within_limit};
@@ -12,7 +13,7 @@ use crate::base::{CaseId, Digest};
 use crate::governance::{Decision, Verdict};
 use crate::ledger::{Claim, LedgerError, Once};
 use crate::planning::{Next, advance};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError};
 
 /// How often an effect may be tried again in further cases after it certainly failed.
@@ -169,7 +170,14 @@ impl Cases {
         // call follows from that call alone.
         if let Some(plan) = fresh.plan.as_ref().filter(|_| call.undoes.is_none()) {
             let again = advance(&pinned.plans, &plan.cursor, &plan_view(&fresh, at), &fresh.asked);
-            if !matches!(&again.next, Next::Call { arguments, .. } if *arguments == call.arguments) {
+            let same = |arguments: &Value| *arguments == call.arguments;
+            // What a person lowered is still at most what follows now.
+            let schema = pinned.tools.by_name.get(&call.tool).map(|tool| &tool.input);
+            let edited = |arguments: &Value| {
+                call.edited_by.is_some()
+                    && schema.is_some_and(|schema| check_edit(arguments, schema, &call.arguments).is_ok())
+            };
+            if !matches!(&again.next, Next::Call { arguments, .. } if same(arguments) || edited(arguments)) {
                 return Err(refused("the record has changed since the call was proposed"));
             }
         }

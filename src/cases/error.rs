@@ -37,6 +37,11 @@ pub enum CaseError {
     NoRoom,
     #[error("case `{0}` is not stuck")]
     NotStuck(CaseId),
+    /// Something that a person wants to do, and that the case does not allow as it is.
+    #[error("case `{case}`: {why}")]
+    NotNow { case: CaseId, why: &'static str },
+    #[error("{0}")]
+    BadEdit(String),
     #[error("an event of this id was told before, and it was another one")]
     EventReused,
     #[error("`{0}` is not stopped")]

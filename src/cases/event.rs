@@ -145,6 +145,35 @@ pub enum Event {
     Retried {
         by: Principal,
     },
+    /// A person has the case: the machine does nothing more in it. What waited for approval is void.
+    TakenOver {
+        by: Principal,
+        reason: Option<String>,
+        summary: Vec<String>,
+    },
+    /// The machine goes on at this step of `plan`, on facts that are read anew; `leaf` is what the case is about.
+    GivenBack {
+        by: Principal,
+        leaf: String,
+        plan: String,
+        step: String,
+        digest: Option<Digest>,
+        pack: Option<Digest>,
+        note: Option<String>,
+    },
+    /// A person changed the arguments of a call before it was approved.
+    Edited {
+        approval: ApprovalId,
+        by: Principal,
+        arguments: Value,
+        reason: Option<String>,
+    },
+    /// A person's own text to the customer.
+    Answered {
+        by: Principal,
+        reply: Reply,
+        resolves: bool,
+    },
     /// The last event: its key is destroyed next.
     Closed {
         by: String,
@@ -192,6 +221,10 @@ impl Event {
             Self::Replied { .. } => "replied",
             Self::Stuck { .. } => "stuck",
             Self::Retried { .. } => "retried",
+            Self::TakenOver { .. } => "taken_over",
+            Self::GivenBack { .. } => "given_back",
+            Self::Edited { .. } => "edited",
+            Self::Answered { .. } => "answered",
             Self::Closed { .. } => "closed",
         }
     }

@@ -5,7 +5,7 @@ use super::event::Event;
 use super::packs::Packs;
 use super::search::{answered, questions};
 use super::state::State;
-use super::step::{Input, Now, step};
+use super::step::{Deed, Input, Now, step};
 use super::{CaseError, run::event_of};
 use crate::base::{CaseId, Digest};
 use crate::intake::{BankCodes, recognise_with};
@@ -222,6 +222,18 @@ fn follows_a_failure(event: &Event) -> bool {
     )
 }
 
+/// What somebody did.
+fn deed_of(event: &Event) -> Option<Input> {
+    let (by, deed) = match event.clone() {
+        Event::TakenOver { by, reason, .. } => (by, Deed::TakeOver { reason }),
+        Event::GivenBack { by, leaf, step, note, .. } => (by, Deed::GiveBack { leaf, step, note }),
+        Event::Edited { approval, by, arguments, reason } => (by, Deed::Edit { approval, arguments, reason }),
+        Event::Answered { by, reply, resolves } => (by, Deed::Answer { reply, resolves }),
+        _ => return None,
+    };
+    Some(Input::Did { by, deed })
+}
+
 /// The input that an event records, when it records one.
 fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
     match event {
@@ -239,6 +251,9 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Doubted { call } => Some(Input::Doubted { call: call.clone() }),
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })
+        }
+        Event::TakenOver { .. } | Event::GivenBack { .. } | Event::Edited { .. } | Event::Answered { .. } => {
+            deed_of(event)
         }
         Event::Expired { .. } | Event::Elapsed { .. } => Some(Input::Expired),
         Event::Notified { by, id, kind, .. } => {

@@ -11,10 +11,9 @@ use super::state::{Effect, State, Status};
 use super::step::{Input, Now, step};
 use super::stops::Stop;
 use super::totals::{freed_by, reserved_by};
-use super::view::PendingApproval;
 use crate::acting::Acting;
 use crate::base::{CallId, CaseId, Clock, Digest, Timestamp};
-use crate::governance::{Act, ApprovalRefused, Principal, Vote, admit};
+use crate::governance::Principal;
 use crate::intake::{BankCodes, Message};
 use crate::ledger::{
     Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Once, Stream,
@@ -222,7 +221,7 @@ impl Cases {
 
     /// Brings something from outside into a case, whoever works on it just then; `input` gets the case as it is and the
     /// time. The caller then drives it.
-    async fn bring(
+    pub(super) async fn bring(
         &self,
         case: &CaseId,
         once: Vec<Once>,
@@ -518,64 +517,6 @@ impl Cases {
         match waited.await {
             Ok(result) => result,
             Err(_) => self.existing(case).await,
-        }
-    }
-
-    /// Every approval that waits for a decision, newest first.
-    pub async fn approvals(&self) -> Result<Vec<PendingApproval>, CaseError> {
-        let ledger = Arc::clone(&self.parts.ledger);
-        let waiting =
-            blocking(move || ledger.heads(StreamKind::Case, Some(Status::WaitingApproval.as_str()))).await?;
-        let mut pending = Vec::new();
-        for head in waiting {
-            let state = self.state(&CaseId::new(head.name)).await?;
-            pending.extend(PendingApproval::of(&state));
-        }
-        Ok(pending)
-    }
-
-    /// Records a human's decision. When it was the last one needed, the caller drives the case.
-    ///
-    /// # Errors
-    /// There is no such approval, it is decided already, or this person may not decide it.
-    pub async fn decide(&self, approval: &str, decide: Decide) -> Result<CaseId, CaseError> {
-        let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
-        // An approval's id begins with its case's.
-        let case = CaseId::new(approval.rsplit_once(".a").ok_or_else(unknown)?.0);
-        let said = self.pack().governance.administration.evaluate(&decide.by, Act::Approve);
-        if !said.allowed {
-            return Err(ApprovalRefused::Role(decide.by.role.to_string()).into());
-        }
-        let voted = |state: &State, at| {
-            let Some((request, votes)) = &state.approval else { return Err(unknown()) };
-            if request.id.as_str() != approval || state.status != Status::WaitingApproval {
-                return Err(unknown());
-            }
-            let answer = (&decide.by, decide.approve);
-            admit(request, votes, &state.senders, answer, decide.binding.as_ref(), at)?;
-            let Decide { by, approve, reason, .. } = &decide;
-            let vote = Vote {
-                by: by.name.clone(),
-                role: Some(by.role),
-                policies: said.policies.clone(),
-                approve: *approve,
-                reason: reason.clone(),
-                at,
-            };
-            Ok(Input::Voted { vote })
-        };
-        match self.bring(&case, Vec::new(), voted).await {
-            Err(CaseError::NoApproval(id)) => {
-                let asked = |entry: &Entry| {
-                    let event = event_of(&case, entry);
-                    matches!(event, Ok(Event::ApprovalAsked { approval }) if approval.id == id)
-                };
-                match self.entries(&case).await?.iter().any(asked) {
-                    true => Err(ApprovalRefused::Settled.into()),
-                    false => Err(CaseError::NoApproval(id)),
-                }
-            }
-            done => done.map(|()| case),
         }
     }
 

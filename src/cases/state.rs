@@ -6,7 +6,7 @@ use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, CustomerId, Digest, Money, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, Next, Undo};
+use crate::planning::{Cursor, GENERAL_QUEUE, Next, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -62,6 +62,8 @@ pub struct State {
     /// Whether the message at hand got a reply.
     pub answered: bool,
     pub escalation: Option<Escalation>,
+    /// The person who took the case over.
+    pub held_by: Option<Principal>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -105,6 +107,8 @@ pub struct CallState {
     pub undo: Option<Undo>,
     /// The call that this one undoes.
     pub undoes: Option<CallId>,
+    /// Who changed its arguments before it was approved.
+    pub edited_by: Option<String>,
 }
 
 impl CallState {
@@ -126,6 +130,7 @@ impl CallState {
             outcome: None,
             undo: None,
             undoes: None,
+            edited_by: None,
         }
     }
 }
@@ -224,6 +229,7 @@ impl State {
             senders: BTreeSet::new(),
             answered: false,
             escalation: None,
+            held_by: None,
         }
     }
 
@@ -321,6 +327,10 @@ impl State {
                 self.status = Status::Stuck;
                 self.stage = Stage::Waiting;
             }
+            Event::TakenOver { .. }
+            | Event::GivenBack { .. }
+            | Event::Edited { .. }
+            | Event::Answered { .. } => self.apply_people(event),
             Event::Retried { .. } => self.retried(),
             Event::Closed { .. } => {
                 self.status = Status::Closed;
@@ -371,6 +381,64 @@ impl State {
             }
             Event::Undone { call } => self.undone(call),
             _ => {}
+        }
+    }
+
+    fn apply_people(&mut self, event: &Event) {
+        match event {
+            Event::TakenOver { by, reason, summary } => {
+                (self.approval, self.waiting, self.resumes) = (None, None, None);
+                (self.status, self.stage) = (Status::WithHuman, Stage::Waiting);
+                self.held_by = Some(by.clone());
+                self.escalation.get_or_insert_with(|| Escalation {
+                    queue: GENERAL_QUEUE.to_owned(),
+                    reason: reason.clone().unwrap_or_else(|| format!("taken over by {}", by.name)),
+                    summary: summary.clone(),
+                });
+            }
+            Event::GivenBack { leaf, plan, step, digest, pack, .. } => {
+                let path = self.plan.take().filter(|known| known.leaf == *leaf).map(|known| known.path);
+                self.plan = Some(PlanState {
+                    leaf: leaf.clone(),
+                    digest: digest.clone(),
+                    pack: pack.clone(),
+                    path: path.unwrap_or_default(),
+                    cursor: Cursor { plan: plan.clone(), step: step.clone() },
+                });
+                (self.held_by, self.escalation, self.next) = (None, None, None);
+                self.resumes = Some(step.clone());
+                self.answered = false;
+                self.catch_up();
+                (self.status, self.stage) = (Status::Running, Stage::LookingUp);
+            }
+            Event::Edited { by, arguments, .. } => {
+                let call = self.approval.as_ref().map(|(request, _)| request.call.clone());
+                if let Some(known) = call.and_then(|call| self.call_mut(&call)) {
+                    known.arguments = arguments.clone();
+                    known.edited_by = Some(by.name.clone());
+                }
+            }
+            Event::Answered { reply, resolves, .. } => {
+                self.replies.push(reply.clone());
+                self.replied_to = self.message().and_then(|message| message.identity.customer().cloned());
+                self.answered = true;
+                if *resolves {
+                    self.held_by = None;
+                    self.catch_up();
+                    self.status = Status::Resolved;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the customer wrote while a person had the case, that person has read.
+    fn catch_up(&mut self) {
+        let speaks = self.message().and_then(|message| message.identity.customer().cloned());
+        while let Some(next) = self.messages.get(self.working_on + 1)
+            && next.identity.customer() == speaks.as_ref()
+        {
+            self.working_on += 1;
         }
     }
 

@@ -19,7 +19,10 @@ use crate::reply::Reply;
 use crate::understanding::Reading;
 use serde_json::Value;
 
+mod people;
 mod undo;
+
+pub use people::Deed;
 
 /// Something that happened and that a case must answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,6 +70,11 @@ pub enum Input {
     Retried {
         by: Principal,
     },
+    /// A person did something in the case.
+    Did {
+        by: Principal,
+        deed: Deed,
+    },
     /// Every driver of the case ended before it got on.
     Parked {
         attempts: u32,
@@ -96,6 +104,7 @@ const WROTE: &str =
     "the customer wrote while the case waited; what it waited for does not happen by itself any more";
 const TOO_LATE: &str = "the customer takes something back for which it is too late";
 const ASKED: &str = "the customer wishes to speak with a person";
+const EDITED: &str = "a person changed it, and another one looks at that";
 const PLAN_CHANGED: &str = "the plan was changed while the case waited";
 
 /// The events that an input causes. No events: the input changes nothing.
@@ -124,6 +133,7 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
             vec![Event::Notified { by, id, kind, taken }]
         }
         Input::Retried { by } => retried(state, by, now),
+        Input::Did { by, deed } => people::did(state, by, deed, now),
         Input::Parked { attempts } => vec![Event::Stuck {
             reason: format!("the work on it ended {attempts} times without a result; an operator must look"),
         }],
@@ -277,7 +287,18 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
     let request = call_request(state, call, votes);
     let decision = match &request {
         Some(_) if !within_limit(now.pack, call) => Decision::refused(&call.tool, ABOVE_LIMIT),
-        Some(request) => now.pack.governance.decide(request),
+        Some(request) => {
+            let decision = now.pack.governance.decide(request);
+            match call.edited_by.is_some() && votes.is_empty() && decision.verdict == Verdict::Permit {
+                true => Decision {
+                    verdict: Verdict::Ask,
+                    approvals_needed: 1,
+                    reason: EDITED.to_owned(),
+                    ..decision
+                },
+                false => decision,
+            }
+        }
         None => Decision::refused(&call.tool, "the call has no record that the customer may act on"),
     };
     let mut events = vec![Event::Decided {

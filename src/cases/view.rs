@@ -86,7 +86,7 @@ pub fn plan_shape(record: Shape) -> Shape {
     ])
 }
 
-fn record_view(record: &Record) -> Value {
+pub(super) fn record_view(record: &Record) -> Value {
     let mut fields = record.fields.clone();
     fields.insert("id".to_owned(), json!(record.id));
     fields.insert("relation".to_owned(), json!(record.relation));
@@ -107,7 +107,7 @@ fn differing(facts: &Facts) -> Value {
     ask.map_or(json!({}), |ask| json!({"field": ask.field, "count": ask.count}))
 }
 
-fn outcome_name(call: &CallState) -> &'static str {
+pub(super) fn outcome_name(call: &CallState) -> &'static str {
     match &call.outcome {
         Some(Outcome::Done { .. }) => "done",
         Some(Outcome::Failed { .. }) => "failed",
@@ -121,7 +121,9 @@ fn outcome_name(call: &CallState) -> &'static str {
 
 fn call_view(call: &CallState) -> Value {
     match &call.outcome {
-        Some(Outcome::Done { result }) => json!({"outcome": "done", "result": result}),
+        Some(Outcome::Done { result }) => {
+            json!({"outcome": "done", "result": result, "arguments": call.arguments})
+        }
         _ => json!({"outcome": outcome_name(call)}),
     }
 }
@@ -226,7 +228,7 @@ pub fn staff_view(state: &State) -> Value {
                 _ => None,
             };
             json!({"tool": call.tool, "key": call.id, "record": call.record, "arguments": call.arguments,
-                   "outcome": outcome_name(call), "result": result, "reason": reason})
+                   "outcome": outcome_name(call), "result": result, "reason": reason, "edited_by": call.edited_by})
         })
         .collect();
     json!({
@@ -243,6 +245,7 @@ pub fn staff_view(state: &State) -> Value {
         "calls": calls,
         "approval": state.approval.as_ref().map(|(request, votes)| json!({"request": request, "votes": votes})),
         "waiting": state.waiting,
+        "held_by": state.held_by.as_ref().map(|by| &by.name),
         "stuck": state.stuck,
         "reply": state.replies.last(),
         "escalation": state.escalation.as_ref().map(|escalation| json!({

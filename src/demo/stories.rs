@@ -89,7 +89,7 @@ pub fn tell(account: &mut Account, number: u64, day: Timestamp) {
         7 => account.address_changed_at = Some(day.plus_millis(-2 * DAY_MS)),
         8 => with_card(account, |card| card.status = CardStatus::Blocked),
         9..=13 => tell_order(account, number, day),
-        15 | 16 | 18..=21 | 30 => tell_charges(account, number, day),
+        15 | 16 | 18..=21 | 29 | 30 => tell_charges(account, number, day),
         22 => account.balance = euros(123_450),
         23 => account.balance = euros(-8_705),
         25 => account.authorised.push("cus_024".to_owned()),
@@ -186,6 +186,7 @@ fn tell_charges(account: &mut Account, number: u64, day: Timestamp) {
         30 => ("Café Morgenrot", &[(1, 2_350, Booking::Booked), (1, 2_350, Booking::Booked)]),
         // Above it.
         16 => ("Möbelhaus Ahorn", &[(1, 38_900, Booking::Booked), (2, 38_900, Booking::Booked)]),
+        29 => ("Reisebüro Fernweh", &[(1, 129_000, Booking::Booked), (2, 129_000, Booking::Booked)]),
         // No double charge: another amount; the same amount ten days apart.
         18 => ("Fahrradladen Speiche", &[(2, 6_400, Booking::Booked), (3, 6_410, Booking::Booked)]),
         19 => ("Streaming Plus", &[(3, 1_299, Booking::Booked), (13, 1_299, Booking::Booked)]),

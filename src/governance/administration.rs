@@ -22,6 +22,8 @@ pub enum Act {
     SeeCase,
     SeeApprovals,
     Approve,
+    /// Taking a case over, answering in it, giving it back.
+    TakeCase,
     /// Events of other systems.
     TellEvent,
     /// Letting a stuck case go on.
@@ -41,12 +43,13 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::OpenCase,
         Self::KnowCase,
         Self::SeeCase,
         Self::SeeApprovals,
         Self::Approve,
+        Self::TakeCase,
         Self::TellEvent,
         Self::RetryCase,
         Self::Stop,
@@ -66,6 +69,7 @@ impl Act {
             Self::SeeCase => "see_case",
             Self::SeeApprovals => "see_approvals",
             Self::Approve => "approve",
+            Self::TakeCase => "take_case",
             Self::TellEvent => "tell_event",
             Self::RetryCase => "retry_case",
             Self::Stop => "stop",
@@ -80,7 +84,7 @@ impl Act {
 
     /// Whether it changes what the service does.
     const fn changes(self) -> bool {
-        matches!(self, Self::Approve | Self::RetryCase | Self::Stop | Self::ChangePolicies)
+        matches!(self, Self::Approve | Self::TakeCase | Self::RetryCase | Self::Stop | Self::ChangePolicies)
     }
 }
 
@@ -204,6 +208,7 @@ mod tests {
         assert_eq!(roles(Act::SeeCase), ["agent", "supervisor", "auditor", "operator", "security"]);
         assert_eq!(roles(Act::SeeApprovals), ["agent", "supervisor", "auditor", "security"]);
         assert_eq!(roles(Act::Approve), ["agent", "supervisor", "security"]);
+        assert_eq!(roles(Act::TakeCase), ["agent", "supervisor", "security"]);
         assert_eq!(roles(Act::TellEvent), ["system"]);
         assert_eq!(roles(Act::RetryCase), ["supervisor", "operator"]);
         assert_eq!(roles(Act::Stop), ["supervisor", "operator", "security"]);

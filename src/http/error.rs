@@ -272,6 +272,15 @@ impl From<CaseError> for Refusal {
                 text,
                 "only a stuck case is let go on".to_owned(),
             ),
+            CaseError::NotNow { why, .. } => Self::new(
+                StatusCode::CONFLICT,
+                "not_now",
+                format!("the case does not allow it as it is: {why}"),
+                "look at the case, GET /v1/cases/{id}/handover",
+            ),
+            CaseError::BadEdit(why) => {
+                Self::bad("bad_edit", why, "send all arguments, with only such changes")
+            }
             CaseError::EventReused => Self::new(
                 StatusCode::CONFLICT,
                 "event_reused",

@@ -21,6 +21,7 @@ mod inference;
 mod metrics;
 mod notices;
 mod openapi;
+mod people;
 mod policies;
 mod routes;
 mod serve;

@@ -529,6 +529,28 @@ struct ApprovalRequest {
 }
 
 #[derive(ToSchema)]
+pub struct Handover {
+    case: String,
+    status: String,
+    held_by: Option<String>,
+    summary: Vec<String>,
+    identity: Value,
+    messages: Vec<Value>,
+    reading: Value,
+    facts: Value,
+    passages: Vec<Value>,
+    /// What was tried, with what the rules said and what came of it.
+    steps: Vec<Value>,
+    replies: Vec<Value>,
+    /// Where and why the machine stopped.
+    stopped: Value,
+    /// The next move: `action`, at which `step`, and `why`.
+    proposed: Value,
+    /// The steps at which the case can be given back.
+    goes_on_at: Vec<String>,
+}
+
+#[derive(ToSchema)]
 pub struct ToolList {
     tools: Vec<Tool>,
 }

@@ -4,6 +4,7 @@ mod cases;
 mod identity;
 mod inference;
 mod models;
+mod people;
 mod policies;
 mod refusals;
 mod stops;
