@@ -62,7 +62,7 @@ fn result() -> Value {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { result: result() }
+    Outcome::Done { result: result(), stale: false }
 }
 
 fn unclear() -> Sent {

@@ -320,7 +320,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     cases::record_pack(&ledger, &checked.files, clock.now()).map_err(Failure::input)?;
     let tools = Arc::clone(&checked.pack.tools);
-    let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
+    let connector = Arc::new(HttpConnector::new(outbound(settings)?, &tools, &settings.folder));
     let pack = Arc::new(checked.pack);
     let parts = Parts {
         packs: Arc::new(cases::Packs::new(Arc::clone(&ledger), &state, Arc::clone(&pack))),

@@ -313,10 +313,10 @@ pub(super) const ABOVE_LIMIT: &str =
 
 /// Whether a call keeps the tool's own limit. A missing amount or another currency does not.
 pub(super) fn within_limit(pack: &Pack, call: &CallState) -> bool {
-    let Some(limit) = pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit) else { return true };
+    let Some(tool) = pack.tools.by_name.get(&call.tool) else { return true };
     let amount: Option<Money> =
         call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
-    amount.is_some_and(|amount| amount.currency == limit.currency && amount.minor <= limit.minor)
+    tool.within_limit(amount)
 }
 
 pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> Option<Request> {

@@ -41,6 +41,7 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         "records": records,
         "identity": {"verified": assurance != "none", "assurance": assurance},
         "calls": calls,
+        "message": {"text": state.message().map(|message| &message.text)},
     });
     if let Some(Value::Object(told)) = view.get_mut("facts")
         && let Some(conflicts) = conflicts(&facts)
@@ -83,6 +84,7 @@ pub fn plan_shape(record: Shape) -> Shape {
             Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"]),
         ),
         ("calls", Shape::Any),
+        ("message", Shape::of_paths(["text"])),
     ])
 }
 
@@ -121,7 +123,7 @@ fn outcome_name(call: &CallState) -> &'static str {
 
 fn call_view(call: &CallState) -> Value {
     match &call.outcome {
-        Some(Outcome::Done { result }) => json!({"outcome": "done", "result": result}),
+        Some(Outcome::Done { result, stale }) => json!({"outcome": "done", "result": result, "stale": stale}),
         _ => json!({"outcome": outcome_name(call)}),
     }
 }
@@ -222,7 +224,7 @@ pub fn staff_view(state: &State) -> Value {
                 _ => None,
             };
             let result = match &call.outcome {
-                Some(Outcome::Done { result }) => Some(result),
+                Some(Outcome::Done { result, .. }) => Some(result),
                 _ => None,
             };
             json!({"tool": call.tool, "key": call.id, "record": call.record, "arguments": call.arguments,

@@ -8,6 +8,7 @@
 mod check;
 mod condition;
 mod plan;
+mod provenance;
 mod shape;
 mod tool;
 mod trial;
