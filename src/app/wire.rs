@@ -5,7 +5,7 @@ use super::settings::{Policies as Published, Settings};
 use crate::acting::{Acting, HttpConnector};
 use crate::base::outbound::{Method, Outbound, Request, Response};
 use crate::base::{Clock, Digest, Finding, SystemClock};
-use crate::cases::{self, Cases, Checked, Parts, load_pack};
+use crate::cases::{self, Cases, Checked, Pack, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{Ledger, Post, StateLock, Witness};
@@ -48,6 +48,19 @@ pub fn pack(settings: &Settings, documents: Option<&BTreeSet<String>>) -> Result
         }
     }
     Ok(checked)
+}
+
+/// What is wrong with the places where secrets are said to be.
+pub fn secrets(settings: &Settings, pack: &Pack) -> Result<(), Failure> {
+    let shown = |file: &str| settings.folder.join(file).display().to_string();
+    let tools = pack.tools.credentials().map(|declared| ("tools.toml", declared));
+    let sources = pack.sources.credentials().map(|declared| ("sources.toml", declared));
+    let faults = tools.chain(sources).filter_map(|(file, (whose, auth))| {
+        let problem = auth.fault(&settings.folder)?;
+        Some(Finding::new(&shown(file), auth.line, format!("`auth` of {whose}: {problem}")))
+    });
+    let faults: Vec<Finding> = faults.collect();
+    if faults.is_empty() { Ok(()) } else { Err(Failure::Findings(faults)) }
 }
 
 pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
@@ -303,6 +316,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let origin = origin(settings)?;
     let policies = policies(place, settings, origin.as_deref())?;
     let checked = pack(settings, Some(&documents(&policies)))?;
+    secrets(settings, &checked.pack)?;
     if !cases::is_proven(&ledger, &checked.pack).map_err(Failure::input)? {
         return Err(Failure::Input(
             "nobody has proven that these rules keep their invariants: run `prokura rules activate` (it needs cvc5; after \
