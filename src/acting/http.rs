@@ -245,6 +245,51 @@ mod tests {
         assert!(matches!(connector.send(&tool, &block()).await, Sent::NotSent(_)));
     }
 
+    /// A bank that knows the second secret alone, and what it was told of who calls. The file changes when it is asked.
+    async fn strict(token: std::path::PathBuf) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let told = tokio::spawn(async move {
+            let mut told = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut buffer = vec![0; 8192];
+                let read = stream.read(&mut buffer).await.unwrap();
+                let head = String::from_utf8_lossy(&buffer[..read]).to_lowercase();
+                let line = head.lines().find(|line| line.starts_with("x-api-key: ")).unwrap_or("").to_owned();
+                let known = line == "x-api-key: second";
+                told.push(line);
+                std::fs::write(&token, "second\n").unwrap();
+                let answer = if known { http("200 OK", "{}") } else { http("401 Who", "{}") };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            told
+        });
+        (address, told)
+    }
+
+    #[tokio::test]
+    async fn a_system_is_told_who_calls_and_asked_again_with_a_secret_that_changed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("core.token");
+        std::fs::write(&token, "first").unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (address, told) = strict(token.clone()).await;
+        let auth = "[auth]\ncore_bank = { header = \"X-Api-Key\", secret = \"file:core.token\", scopes = \
+                    [\"cards:block\", \"cards:order\", \"refunds:write\", \"tickets:write\"] }\n[breaker]";
+        let text = include_str!("../../config/tools.toml").replacen("[breaker]", auth, 1);
+        let mut tools = Tools::parse("tools.toml", &text).unwrap_or_else(|found| panic!("{found:?}"));
+        tools.set_system("core_bank", &format!("http://{address}"));
+        let connector = HttpConnector::new(Outbound::new([address]).unwrap(), &tools, folder.path());
+        let tool = &tools.by_name["card_block"];
+        assert_eq!(connector.send(tool, &block()).await, Sent::Answered(json!({})));
+        assert_eq!(told.await.unwrap(), ["x-api-key: first", "x-api-key: second"]);
+        std::fs::remove_file(&token).unwrap();
+        let Sent::Unable(reason) = connector.send(tool, &block()).await else { panic!("it was sent") };
+        assert!(reason.contains("core.token") && reason.contains("chmod 600"), "{reason}");
+    }
+
     #[tokio::test]
     async fn a_system_says_what_it_knows_of_a_key() {
         for (status, body, expected) in [

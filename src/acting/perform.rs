@@ -277,3 +277,7 @@ fn worse(earlier: Standing, later: Standing) -> Standing {
 #[cfg(test)]
 #[path = "perform_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "outage_tests.rs"]
+mod outage;

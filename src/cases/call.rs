@@ -159,6 +159,10 @@ impl Cases {
             .refresh(&grant, id)
             .await
             .map_err(|error| refused(&format!("the record cannot be read again: {error}")))?;
+        // What the arguments are computed from below is this record and no other.
+        if record.id != *id {
+            return Err(refused("another record than the one that the call is about was read"));
+        }
         let mut fresh = state.clone();
         if let Some(facts) = &mut fresh.facts {
             facts.records = vec![record];

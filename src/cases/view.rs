@@ -228,7 +228,8 @@ pub fn staff_view(state: &State) -> Value {
                 _ => None,
             };
             json!({"tool": call.tool, "key": call.id, "record": call.record, "arguments": call.arguments,
-                   "outcome": outcome_name(call), "result": result, "reason": reason})
+                   "outcome": outcome_name(call), "result": result, "reason": reason,
+                   "stale": matches!(call.outcome, Some(Outcome::Done { stale: true, .. }))})
         })
         .collect();
     json!({

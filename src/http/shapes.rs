@@ -153,6 +153,8 @@ struct Call {
     /// `intended`, `done`, `failed`, `ambiguous` or `compensated`.
     outcome: String,
     result: Option<Value>,
+    /// The system failed, and the result is what it said before.
+    stale: bool,
     reason: Option<String>,
 }
 

@@ -71,6 +71,7 @@ value = "repeated.filter(t, repeated.all(o, timestamp(o.booked_at) <= timestamp(
 
 mod approvals;
 mod crash;
+mod degraded;
 mod erase;
 mod ledgers;
 mod message;
@@ -79,5 +80,6 @@ mod plans;
 mod retention;
 mod sagas;
 mod simulated;
+mod strangers;
 mod variants;
 mod waits;
