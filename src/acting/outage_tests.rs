@@ -93,6 +93,15 @@ fn permit(call: &Call) -> Permit {
     Permit::seal(call.id.clone(), call.tool.clone(), Digest::of_json(&call.arguments).unwrap())
 }
 
+/// Prints the figures, and writes them where a file is named.
+fn told(figures: &Value) {
+    println!("{figures}");
+    if let Ok(file) = std::env::var("PROKURA_FIGURES") {
+        let text = serde_json::to_string_pretty(&json!({ "hung": figures })).unwrap();
+        std::fs::write(file, text + "\n").unwrap();
+    }
+}
+
 /// Counts only: how fast this machine is, nobody knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_system_is_tried_by_few_and_never_gets_more_than_was_asked_for() {
@@ -150,14 +159,7 @@ async fn a_hung_system_is_tried_by_few_and_never_gets_more_than_was_asked_for() 
         "sent_before_it_opened": sent - sent_open, "parallel": parallel,
         "certainly_not_sent": failed, "ambiguous": ambiguous,
     });
-    println!("{figures}");
-    if let Ok(file) = std::env::var("PROKURA_FIGURES") {
-        std::fs::write(
-            file,
-            format!("{}\n", serde_json::to_string_pretty(&json!({"hung": figures})).unwrap()),
-        )
-        .unwrap();
-    }
+    told(&figures);
     assert_eq!((calls as u64, done), (RATE * seconds, 0));
     assert!((1..=PROBES as usize).contains(&most_trying), "{figures}");
     // No more than may be under way, and one for each failure that does not open it yet.

@@ -164,7 +164,7 @@ pub fn asking(settings: &Settings, from: &str, key_file: &Path) -> Result<Arc<po
     let outbound = outbound(settings)?;
     outbound.check(from).map_err(|problem| {
         let remedy = "it needs http:// or https://, and its host and port on the [outbound] hosts list";
-        Failure::Input(format!("where policies come from: {problem}; {remedy}"))
+        Failure::Input(format!("the other machine cannot be asked: {problem}; {remedy}"))
     })?;
     let (url, key) = (from.trim_end_matches('/').to_owned(), key_in(key_file)?);
     let runtime = tokio::runtime::Handle::current();

@@ -98,6 +98,11 @@ impl Place {
             !name.is_empty() && name.bytes().all(fits)
         };
         match text.split_once(':') {
+            Some(("file", path)) if path.ends_with(".toml") || path.ends_with(".cedar") => Err(
+                "where the secret is cannot be a file whose name ends in .toml or .cedar: such files are the pack's, \
+                 and the record has their text"
+                    .to_owned(),
+            ),
             Some(("file", path)) if !path.trim().is_empty() => Ok(Self::File(PathBuf::from(path))),
             Some(("env", variable)) if name(variable) => Ok(Self::Environment(variable.to_owned())),
             _ => Err("where the secret is must be `file:PATH` or `env:NAME`; the secret itself never stands in the \
@@ -280,6 +285,7 @@ mod tests {
             ("bearer = \"s3cret\"", "file:PATH"),
             ("bearer = \"env:\"", "env:NAME"),
             ("bearer = \"file:\"", "file:PATH"),
+            ("bearer = \"file:plans/core.toml\"", "the record has their text"),
             ("header = \"X-Key\"", "has not the members"),
             ("bearer = \"file:a\"\nbasic = \"b\"\nsecret = \"file:c\"", "has not the members"),
             ("header = \"X Key\"\nsecret = \"file:a\"", "X Key"),

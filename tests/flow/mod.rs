@@ -77,6 +77,7 @@ mod ledgers;
 mod message;
 mod nodes;
 mod plans;
+mod reads;
 mod retention;
 mod sagas;
 mod simulated;
