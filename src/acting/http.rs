@@ -276,9 +276,14 @@ mod tests {
         std::fs::write(&token, "first").unwrap();
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
         let (address, told) = strict(token.clone()).await;
-        let auth = "[auth]\ncore_bank = { header = \"X-Api-Key\", secret = \"file:core.token\", scopes = \
-                    [\"cards:block\", \"cards:order\", \"refunds:write\", \"tickets:write\"] }\n[breaker]";
-        let text = include_str!("../../config/tools.toml").replacen("[breaker]", auth, 1);
+        let shipped = include_str!("../../config/tools.toml");
+        let tools = Tools::parse("tools.toml", shipped).unwrap();
+        let scopes: Vec<String> = tools.by_name.values().map(|tool| format!("\"{}\"", tool.scope)).collect();
+        let auth = format!(
+            "[auth]\ncore_bank = {{ header = \"X-Api-Key\", secret = \"file:core.token\", scopes = [{}] }}\n[breaker]",
+            scopes.join(", ")
+        );
+        let text = shipped.replacen("[breaker]", &auth, 1);
         let mut tools = Tools::parse("tools.toml", &text).unwrap_or_else(|found| panic!("{found:?}"));
         tools.set_system("core_bank", &format!("http://{address}"));
         let connector = HttpConnector::new(Outbound::new([address]).unwrap(), &tools, folder.path());

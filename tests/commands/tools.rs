@@ -111,8 +111,8 @@ fn a_secret_that_is_missing_open_or_too_small_is_told_with_its_line() {
         );
         std::fs::write(&tools, shipped.replacen("\n[breaker]\n", &auth, 1)).unwrap();
     };
-    let all = "\"cards:block\", \"cards:order\", \"refunds:write\", \"tickets:write\"";
-    with(all);
+    let scopes: Vec<&str> = shipped.lines().filter_map(|line| line.strip_prefix("scope = ")).collect();
+    with(&scopes.join(", "));
     let line = shipped.lines().position(|line| line == "[breaker]").unwrap() + 2;
     let (code, problem) = failing(&["check", "--config", &config]);
     let told = format!("tools.toml:{line}: `auth` of [auth] `core_bank`: ");
