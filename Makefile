@@ -17,6 +17,7 @@ help:
 	@echo "make test-arm         the tests of the ARM kernel under emulation"
 	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
 	@echo "make bench-ledger     cases a second beside raw inserts, and one more event as the log grows (bench/results)"
+	@echo "make bench-tools      what a system that never answers gets to see of 200 calls a second (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 	@echo "make bench-retrieval  whether searches find, and what they and an index cost (bench/results)"
 	@echo "make bench            all of these but the last, one after the other: hours"
@@ -182,6 +183,12 @@ bench-ledger: tools
 	cargo bench --locked --no-run --bench ledger
 	python3 bench/ledger.py --work $(LEDGER) --out bench/results/ledger.json
 
+# Counts, not times: the test that also runs with the others, for longer.
+.PHONY: bench-tools
+bench-tools: tools
+	PROKURA_OUTAGE_SECONDS=30 PROKURA_FIGURES=$(CURDIR)/bench/results/tools.json \
+	  cargo test --locked --lib acting::perform::outage::a_hung_system -- --nocapture
+
 RETRIEVAL ?= $(BENCH)/retrieval
 
 .PHONY: bench-retrieval
@@ -192,4 +199,4 @@ bench-retrieval: tools bench-python
 	  --program target/release/prokura --out bench/results/retrieval
 
 .PHONY: bench
-bench: bench-lookup bench-ledger bench-inference bench-retrieval
+bench: bench-lookup bench-ledger bench-tools bench-inference bench-retrieval

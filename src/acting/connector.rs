@@ -43,6 +43,8 @@ pub enum Sent {
     Refused(String),
     /// It certainly did not act: the request did not arrive, or was turned away unread.
     NotSent(String),
+    /// It was not sent, would not be next time, and the system has nothing to do with it.
+    Unable(String),
     /// It may have acted.
     Unclear(String),
 }

@@ -1,13 +1,16 @@
 //! Tools over HTTP, through the one client.
 
 use super::connector::{Call, Connector, Found, Sent};
+use crate::base::Credential;
 use crate::base::outbound::{
     Method, Outbound, OutboundError, Request, Response, path_segment, percent_encoded,
 };
-use crate::planning::ToolDeclaration;
+use crate::planning::{ToolDeclaration, Tools};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A longer answer is not read.
@@ -17,11 +20,22 @@ pub struct HttpConnector {
     outbound: Outbound,
     /// Base URL by the name of the system.
     systems: BTreeMap<String, String>,
+    /// By the name of the tool.
+    credentials: BTreeMap<String, Arc<Credential>>,
 }
 
 impl HttpConnector {
-    pub const fn new(outbound: Outbound, systems: BTreeMap<String, String>) -> Self {
-        Self { outbound, systems }
+    /// Secrets are in files relative to `folder`.
+    pub fn new(outbound: Outbound, tools: &Tools, folder: &Path) -> Self {
+        let own = tools.by_name.values().filter_map(|tool| {
+            let credential = Credential::new(tools.auth_of(tool)?.clone(), folder.to_owned());
+            Some((tool.name.clone(), Arc::new(credential)))
+        });
+        Self { outbound, systems: tools.systems.clone(), credentials: own.collect() }
+    }
+
+    async fn ask(&self, tool: &ToolDeclaration, request: Request) -> Result<Response, OutboundError> {
+        self.outbound.send_as(self.credentials.get(&tool.name), request).await
     }
 
     fn request(&self, tool: &ToolDeclaration, call: &Call) -> Option<Request> {
@@ -61,17 +75,18 @@ impl Connector for HttpConnector {
     fn send<'a>(&'a self, tool: &'a ToolDeclaration, call: &'a Call) -> BoxFuture<'a, Sent> {
         Box::pin(async move {
             let Some(request) = self.request(tool, call) else {
-                return Sent::Refused("the call cannot be put into a request".to_owned());
+                return Sent::Unable("the call cannot be put into a request".to_owned());
             };
-            match self.outbound.send(request).await {
+            match self.ask(tool, request).await {
                 Ok(answer) => sent(&answer),
                 Err(error @ (OutboundError::NoAnswer { .. } | OutboundError::TooLong { .. })) => {
                     Sent::Unclear(error.to_string())
                 }
                 Err(error @ OutboundError::Unreachable { .. }) => Sent::NotSent(error.to_string()),
-                // Never left, and would not leave next time.
-                Err(error @ OutboundError::NotAllowed { .. }) => Sent::Refused(error.to_string()),
-                Err(_) => Sent::Refused("the request could not be made".to_owned()),
+                Err(error @ (OutboundError::NotAllowed { .. } | OutboundError::NoSecret(_))) => {
+                    Sent::Unable(error.to_string())
+                }
+                Err(_) => Sent::Unable("the request could not be made".to_owned()),
             }
         })
     }
@@ -94,7 +109,7 @@ impl Connector for HttpConnector {
                 max_bytes: MOST_BYTES,
                 http2: false,
             };
-            match self.outbound.send(request).await {
+            match self.ask(tool, request).await {
                 Ok(answer) => found(&answer, &query.result),
                 Err(OutboundError::BadUrl(_)) => Found::Untold("the question could not be made".to_owned()),
                 Err(error) => Found::Unknown(error.to_string()),
@@ -107,6 +122,7 @@ impl Connector for HttpConnector {
 /// cause; about everything else but success nothing is certain.
 fn sent(answer: &Response) -> Sent {
     match answer.status {
+        204 if answer.body.is_empty() => Sent::Answered(Value::Null),
         200..=299 => serde_json::from_slice(&answer.body)
             .map_or_else(|_| Sent::Unclear("an answer that is no JSON".to_owned()), Sent::Answered),
         429 => Sent::NotSent("status 429".to_owned()),
@@ -178,7 +194,8 @@ mod tests {
         let mut tools = Tools::parse("tools.toml", &text).unwrap();
         tools.set_system("core_bank", &format!("http://{address}"));
         let outbound = Outbound::new([address.to_owned()]).unwrap();
-        (HttpConnector::new(outbound, tools.systems), tools.by_name.remove("card_block").unwrap())
+        let connector = HttpConnector::new(outbound, &tools, Path::new("."));
+        (connector, tools.by_name.remove("card_block").unwrap())
     }
 
     fn block() -> Call {
@@ -199,6 +216,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_certain_is_told_from_what_is_not() {
         for (status, certain) in [
+            ("204 Nothing", Sent::Answered(Value::Null)),
             ("400 Bad", Sent::Refused("status 400".into())),
             ("404 None", Sent::Refused("status 404".into())),
             ("422 No", Sent::Refused("status 422".into())),
@@ -221,10 +239,60 @@ mod tests {
         }
         let up = Call::new(CallId::new("c"), "card_block", json!({"card": "..", "reason": "lost"}));
         let (upward, tool) = connector("127.0.0.1:9");
-        assert!(matches!(upward.send(&tool, &up).await, Sent::Refused(_)));
+        assert!(matches!(upward.send(&tool, &up).await, Sent::Unable(_)));
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
         let (connector, tool) = connector(&closed);
         assert!(matches!(connector.send(&tool, &block()).await, Sent::NotSent(_)));
+    }
+
+    /// A bank that knows the second secret alone, and what it was told of who calls. The file changes when it is asked.
+    async fn strict(token: std::path::PathBuf) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let told = tokio::spawn(async move {
+            let mut told = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut buffer = vec![0; 8192];
+                let read = stream.read(&mut buffer).await.unwrap();
+                let head = String::from_utf8_lossy(&buffer[..read]).to_lowercase();
+                let line = head.lines().find(|line| line.starts_with("x-api-key: ")).unwrap_or("").to_owned();
+                let known = line == "x-api-key: second";
+                told.push(line);
+                std::fs::write(&token, "second\n").unwrap();
+                let answer = if known { http("200 OK", "{}") } else { http("401 Who", "{}") };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            told
+        });
+        (address, told)
+    }
+
+    #[tokio::test]
+    async fn a_system_is_told_who_calls_and_asked_again_with_a_secret_that_changed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("core.token");
+        std::fs::write(&token, "first").unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (address, told) = strict(token.clone()).await;
+        let shipped = include_str!("../../config/tools.toml");
+        let tools = Tools::parse("tools.toml", shipped).unwrap();
+        let scopes: Vec<String> = tools.by_name.values().map(|tool| format!("\"{}\"", tool.scope)).collect();
+        let auth = format!(
+            "[auth]\ncore_bank = {{ header = \"X-Api-Key\", secret = \"file:core.token\", scopes = [{}] }}\n[breaker]",
+            scopes.join(", ")
+        );
+        let text = shipped.replacen("[breaker]", &auth, 1);
+        let mut tools = Tools::parse("tools.toml", &text).unwrap_or_else(|found| panic!("{found:?}"));
+        tools.set_system("core_bank", &format!("http://{address}"));
+        let connector = HttpConnector::new(Outbound::new([address]).unwrap(), &tools, folder.path());
+        let tool = &tools.by_name["card_block"];
+        assert_eq!(connector.send(tool, &block()).await, Sent::Answered(json!({})));
+        assert_eq!(told.await.unwrap(), ["x-api-key: first", "x-api-key: second"]);
+        std::fs::remove_file(&token).unwrap();
+        let Sent::Unable(reason) = connector.send(tool, &block()).await else { panic!("it was sent") };
+        assert!(reason.contains("core.token") && reason.contains("chmod 600"), "{reason}");
     }
 
     #[tokio::test]

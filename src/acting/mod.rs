@@ -6,12 +6,15 @@
 //! value of a call into a reason.
 
 pub mod connector;
+mod guard;
 pub mod http;
+mod kept;
 pub mod outcome;
 pub mod perform;
 pub mod schema;
 
 pub use connector::{Call, Connector, Found, Sent};
+pub use guard::Condition;
 pub use http::HttpConnector;
 pub use outcome::Outcome;
 pub use perform::{Acting, MaySend};

@@ -1,18 +1,17 @@
 //! Performing one call: when it is sent, when it is sent again, and what its outcome is.
 
 use super::connector::{Call, Connector, Found, Sent};
+use super::guard::{Condition, Guard, Went};
+use super::kept::Kept;
 use super::outcome::Outcome;
 use super::schema::misfit;
 use crate::base::grants::Permit;
-use crate::base::{Breakers, Clock, Digest, Timestamp};
-use crate::planning::{OnAmbiguous, ToolDeclaration, Tools};
+use crate::base::{Backoff, Clock, Digest, Timestamp};
+use crate::planning::{OnAmbiguous, Risk, ToolDeclaration, Tools};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How often a system is asked about a key that is under way, or when it does not say.
 const MOST_QUESTIONS: u32 = 5;
-/// The wait before the second attempt; it doubles with each.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Whether a call may still be sent: somebody may have stopped it meanwhile.
 pub type MaySend<'a> = &'a (dyn Fn() -> bool + Send + Sync);
@@ -20,8 +19,8 @@ pub type MaySend<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 /// Performs calls of the declared tools.
 pub struct Acting {
     tools: Arc<Tools>,
-    connector: Arc<dyn Connector>,
-    breakers: Breakers,
+    guard: Guard,
+    kept: Kept,
     clock: Arc<dyn Clock>,
 }
 
@@ -36,8 +35,24 @@ enum Standing {
 
 impl Acting {
     pub fn new(tools: Arc<Tools>, connector: Arc<dyn Connector>, clock: Arc<dyn Clock>) -> Self {
-        let breakers = Breakers::new(tools.breaker);
-        Self { tools, connector, breakers, clock }
+        let guard = Guard::new(Arc::clone(&tools), connector, Arc::clone(&clock));
+        Self { tools, guard, kept: Kept::new(), clock }
+    }
+
+    /// With waits that can be drawn again.
+    pub fn seeded(mut self, seed: u64) -> Self {
+        self.guard.backoff = Backoff::seeded(Some(seed));
+        self
+    }
+
+    /// How a tool is at the moment.
+    pub fn condition(&self, tool: &ToolDeclaration) -> Condition {
+        self.guard.condition(tool)
+    }
+
+    /// What was answered about somebody must not outlive what was erased.
+    pub fn forget(&self) {
+        self.kept.forget();
     }
 
     /// Performs the call that the permit covers. Intent must be recorded before.
@@ -46,7 +61,8 @@ impl Acting {
         match self.admitted(&permit, call) {
             Ok(tool) => {
                 let nothing = Standing::NotActed(String::new());
-                self.attempt_from(tool, call, self.clock.now(), nothing, may_send).await
+                let standing = self.attempt_from(tool, call, self.clock.now(), nothing, may_send).await;
+                self.end(tool, call, standing)
             }
             Err(reason) => Outcome::Failed { reason },
         }
@@ -76,10 +92,35 @@ impl Acting {
             Standing::NotActed(_) => self.within_window(tool, intended_at),
             Standing::Doubt(_) => self.may_repeat(tool, intended_at),
         };
-        if again && may_send && asked() {
+        let standing = if again && may_send && asked() {
             self.attempt_from(tool, call, intended_at, standing, asked).await
         } else {
-            end(standing)
+            standing
+        };
+        self.end(tool, call, standing)
+    }
+
+    /// The outcome, and for a tool that only reads what it is worth: an answer is kept, and one that is not too old
+    /// stands in where the system failed. Whether it read cannot matter to anybody.
+    fn end(&self, tool: &ToolDeclaration, call: &Call, standing: Standing) -> Outcome {
+        let reads = tool.risk == Risk::Read;
+        let now = self.clock.now();
+        match standing {
+            Standing::Settled(outcome) => {
+                if let (true, Outcome::Done { result, .. }) = (reads && tool.stale_ms > 0, &outcome) {
+                    self.kept.keep(&tool.name, &call.arguments, result, now);
+                }
+                outcome
+            }
+            Standing::NotActed(reason) | Standing::Doubt(reason) if reads => {
+                let kept = match tool.stale_ms {
+                    0 => None,
+                    most => self.kept.of(&tool.name, &call.arguments, most, now),
+                };
+                kept.map_or(Outcome::Failed { reason }, |result| Outcome::Done { result, stale: true })
+            }
+            Standing::NotActed(reason) => Outcome::Failed { reason },
+            Standing::Doubt(reason) => Outcome::Ambiguous { reason },
         }
     }
 
@@ -105,24 +146,41 @@ impl Acting {
         intended_at: Timestamp,
         mut standing: Standing,
         may_send: MaySend<'_>,
-    ) -> Outcome {
+    ) -> Standing {
         for sent in 0..=tool.retries {
             if sent > 0 {
-                tokio::time::sleep(FIRST_WAIT * 2_u32.saturating_pow(sent - 1)).await;
+                if !self.may_send_again(tool, intended_at, &standing) {
+                    break;
+                }
+                if let Err(why) = self.guard.may_repeat(tool) {
+                    standing = match standing {
+                        Standing::NotActed(reason) => Standing::NotActed(format!("{reason}; {why}")),
+                        other => worse(other, Standing::NotActed(why.to_owned())),
+                    };
+                    break;
+                }
+                tokio::time::sleep(self.guard.backoff.before_retry(sent)).await;
                 if !self.may_send_again(tool, intended_at, &standing) || !may_send() {
                     break;
                 }
             }
-            if !self.breakers.admit(&tool.name, self.clock.now()) {
-                let reason = "the tool failed too often in a row and is left alone for a while".to_owned();
-                standing = worse(standing, Standing::NotActed(reason));
-                break;
-            }
-            let answer = self.connector.send(tool, call).await;
-            self.note(tool, &answer);
+            let answer = match self.guard.send(tool, call, sent == 0, may_send).await {
+                Went::Sent(answer) => answer,
+                Went::Held(reason) => {
+                    standing = worse(standing, Standing::NotActed(reason));
+                    break;
+                }
+                Went::Stopped => {
+                    let stopped = Outcome::Failed { reason: "stopped before it was sent".to_owned() };
+                    return match standing {
+                        Standing::NotActed(_) => Standing::Settled(stopped),
+                        other => other,
+                    };
+                }
+            };
             standing = match answer {
                 Sent::Answered(result) => match misfit(&tool.output, &result) {
-                    None => return Outcome::Done { result },
+                    None => return Standing::Settled(Outcome::Done { result, stale: false }),
                     Some(place) => {
                         let doubt = format!("the answer does not have the declared form: {place}");
                         self.clear_up(tool, call, intended_at, doubt).await
@@ -130,17 +188,19 @@ impl Acting {
                 },
                 Sent::Unclear(doubt) => self.clear_up(tool, call, intended_at, doubt).await,
                 Sent::NotSent(reason) => worse(standing, Standing::NotActed(reason)),
-                Sent::Refused(reason) => match standing {
-                    Standing::NotActed(_) => return Outcome::Failed { reason },
-                    // The refusal may be because the first attempt did act.
-                    other => return end(worse(other, Standing::Doubt(reason))),
-                },
+                Sent::Refused(reason) | Sent::Unable(reason) => {
+                    return match standing {
+                        Standing::NotActed(_) => Standing::Settled(Outcome::Failed { reason }),
+                        // The refusal may be because the first attempt did act.
+                        other => worse(other, Standing::Doubt(reason)),
+                    };
+                }
             };
             if matches!(standing, Standing::Settled(_)) {
                 break;
             }
         }
-        end(standing)
+        standing
     }
 
     fn may_send_again(&self, tool: &ToolDeclaration, intended_at: Timestamp, standing: &Standing) -> bool {
@@ -153,7 +213,9 @@ impl Acting {
 
     /// Whether a call that may have been carried out may be sent again with the same key.
     fn may_repeat(&self, tool: &ToolDeclaration, intended_at: Timestamp) -> bool {
-        tool.on_ambiguous == OnAmbiguous::Retry && self.within_window(tool, intended_at)
+        let remembered = tool.on_ambiguous == OnAmbiguous::Retry && self.within_window(tool, intended_at);
+        // Reading twice is reading once.
+        remembered || tool.risk == Risk::Read
     }
 
     /// Whether the system still remembers the key, with time to spare for one more attempt.
@@ -173,14 +235,16 @@ impl Acting {
         let Some(query) = tool.query.as_ref().filter(|_| tool.on_ambiguous == OnAmbiguous::Query) else {
             return Standing::Doubt(doubt);
         };
-        let mut told = String::new();
+        let (mut told, mut again) = (String::new(), false);
         for asked in 0..MOST_QUESTIONS {
             if asked > 0 {
-                tokio::time::sleep(FIRST_WAIT * 2_u32.saturating_pow(asked - 1)).await;
+                tokio::time::sleep(self.guard.backoff.before_question(asked)).await;
             }
-            told = match self.connector.query(tool, &call.key).await {
+            let found = self.guard.ask(tool, &call.key, again).await;
+            again = matches!(found, Found::Unknown(_));
+            told = match found {
                 Found::Done(result) => match misfit(&tool.output, &result) {
-                    None => return Standing::Settled(Outcome::Done { result }),
+                    None => return Standing::Settled(Outcome::Done { result, stale: false }),
                     Some(place) => format!("its result does not have the declared form: {place}"),
                 },
                 Found::UnderWay => "it is under way".to_owned(),
@@ -198,13 +262,6 @@ impl Acting {
         }
         Standing::Doubt(format!("{doubt}; the system was asked: {told}"))
     }
-
-    fn note(&self, tool: &ToolDeclaration, answer: &Sent) {
-        match answer {
-            Sent::Answered(_) | Sent::Refused(_) => self.breakers.answered(&tool.name),
-            Sent::NotSent(_) | Sent::Unclear(_) => self.breakers.failed(&tool.name, self.clock.now()),
-        }
-    }
 }
 
 /// A doubt is not cleared by a later attempt that was not even sent.
@@ -217,14 +274,10 @@ fn worse(earlier: Standing, later: Standing) -> Standing {
     }
 }
 
-fn end(standing: Standing) -> Outcome {
-    match standing {
-        Standing::NotActed(reason) => Outcome::Failed { reason },
-        Standing::Doubt(reason) => Outcome::Ambiguous { reason },
-        Standing::Settled(outcome) => outcome,
-    }
-}
-
 #[cfg(test)]
 #[path = "perform_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "outage_tests.rs"]
+mod outage;

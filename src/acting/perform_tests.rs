@@ -38,8 +38,13 @@ struct Desk {
 
 /// A desk whose `card_block` has this rule; two retries and a window of a day, as shipped.
 fn desk(rule: OnAmbiguous, sends: Vec<Sent>, finds: Vec<Found>) -> Desk {
+    desk_with(sends, finds, |tool| tool.on_ambiguous = rule)
+}
+
+/// The same with another change.
+fn desk_with(sends: Vec<Sent>, finds: Vec<Found>, change: impl FnOnce(&mut ToolDeclaration)) -> Desk {
     let mut tools = Tools::parse("tools.toml", include_str!("../../config/tools.toml")).unwrap();
-    tools.by_name.get_mut("card_block").unwrap().on_ambiguous = rule;
+    change(tools.by_name.get_mut("card_block").unwrap());
     let script = Arc::new(Script {
         sends: Mutex::new(sends.into()),
         finds: Mutex::new(finds.into()),
@@ -62,7 +67,7 @@ fn result() -> Value {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { result: result() }
+    Outcome::Done { result: result(), stale: false }
 }
 
 fn unclear() -> Sent {
@@ -156,9 +161,9 @@ async fn rule_query_believes_the_system() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_is_not_authoritative_proves_nothing() {
-    let mut desk = desk(OnAmbiguous::Query, vec![unclear()], vec![Found::Nothing]);
-    let tools = Arc::get_mut(&mut desk.acting.tools).unwrap();
-    tools.by_name.get_mut("card_block").unwrap().query.as_mut().unwrap().authoritative = false;
+    let desk = desk_with(vec![unclear()], vec![Found::Nothing], |tool| {
+        tool.query.as_mut().unwrap().authoritative = false;
+    });
     assert!(ambiguous(&desk.perform().await));
     assert_eq!(desk.sent(), 1);
 }
@@ -229,4 +234,114 @@ async fn an_open_breaker_sends_nothing_and_says_that_nothing_was_done() {
     assert_eq!(desk.sent(), 5);
     assert!(failed(&desk.perform().await));
     assert_eq!(desk.sent(), 5);
+}
+
+/// A tool that reads, and answers that are kept for so long.
+fn reading(stale_ms: u64, sends: Vec<Sent>) -> Desk {
+    desk_with(sends, vec![], |tool| {
+        (tool.risk, tool.on_ambiguous) = (Risk::Read, OnAmbiguous::Human);
+        (tool.stale_ms, tool.retries) = (stale_ms, 1);
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_reads_is_read_again_and_an_earlier_answer_stands_in_marked() {
+    let twice = reading(0, vec![unclear(), Sent::Answered(result())]);
+    assert_eq!(twice.perform().await, done(), "reading twice is reading once");
+    let lost = reading(0, vec![unclear(), unclear()]);
+    assert!(failed(&lost.perform().await), "no case waits for whether something was read");
+
+    let desk = reading(
+        60_000,
+        vec![Sent::Answered(result()), unclear(), not_sent(), unclear(), unclear(), unclear()],
+    );
+    assert_eq!(desk.perform().await, done());
+    desk.clock.set(INTENDED.plus_millis(60_000));
+    assert_eq!(desk.perform().await, Outcome::Done { result: result(), stale: true });
+    let json = serde_json::to_string(&done()).unwrap();
+    assert!(!json.contains("stale"), "what is fresh is recorded as before: {json}");
+    // Other arguments, another time, and what was erased have none.
+    let other = Call { arguments: json!({"card": "card_2", "reason": "lost"}), ..block() };
+    desk.clock.set(INTENDED.plus_millis(60_001));
+    assert!(failed(&desk.acting.perform(permit(&other), &other, &|| true).await));
+    assert!(failed(&desk.perform().await), "nothing is fresh enough");
+    desk.clock.set(INTENDED);
+    desk.acting.forget();
+    assert!(failed(&desk.perform().await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_system_refuses_is_not_read_from_before() {
+    let desk = reading(60_000, vec![Sent::Answered(result()), Sent::Refused("status 404".to_owned())]);
+    assert_eq!(desk.perform().await, done());
+    assert!(failed(&desk.perform().await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_are_under_way_and_who_cannot_be_sent_in_time_certainly_was_not() {
+    /// Answers after two seconds.
+    struct Slow(Mutex<u32>);
+    impl Connector for Slow {
+        fn send<'a>(&'a self, _: &'a ToolDeclaration, _: &'a Call) -> BoxFuture<'a, Sent> {
+            *self.0.lock().unwrap() += 1;
+            Box::pin(async {
+                tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                Sent::Answered(result())
+            })
+        }
+        fn query<'a>(&'a self, _: &'a ToolDeclaration, _: &'a str) -> BoxFuture<'a, Found> {
+            Box::pin(async { Found::Nothing })
+        }
+    }
+    let mut tools = Tools::parse("tools.toml", include_str!("../../config/tools.toml")).unwrap();
+    tools.by_name.get_mut("card_block").unwrap().parallel = 2;
+    let slow = Arc::new(Slow(Mutex::new(0)));
+    let acting = Acting::new(Arc::new(tools), slow.clone(), Arc::new(FixedClock::at(INTENDED)));
+    let calls: Vec<Call> = (0..6).map(|n| Call { id: CallId::new(format!("call_{n}")), ..block() }).collect();
+    let performed = calls.iter().map(|call| acting.perform(permit(call), call, &|| true));
+    let outcomes = futures::future::join_all(performed).await;
+    // Two at once, two after two seconds; the rest waited three.
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == done()).count(), 4);
+    assert_eq!(outcomes.iter().filter(|outcome| failed(outcome)).count(), 2);
+    assert_eq!(*slow.0.lock().unwrap(), 4);
+    // Who was stopped while it waited is not sent.
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    let may_send = || !stopped.load(std::sync::atomic::Ordering::SeqCst);
+    let performed = calls.iter().take(3).map(|call| acting.perform(permit(call), call, &may_send));
+    let stop = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        stopped.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    let (outcomes, ()) = futures::future::join(futures::future::join_all(performed), stop).await;
+    assert!(matches!(&outcomes[2], Outcome::Failed { reason } if reason.contains("stopped")), "{outcomes:?}");
+    assert_eq!(*slow.0.lock().unwrap(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tools_of_one_machine_are_left_alone_together_and_tried_by_one() {
+    let desk = desk(OnAmbiguous::Human, (0..5).map(|_| not_sent()).collect(), vec![]);
+    desk.perform().await;
+    desk.perform().await;
+    let arguments = json!({"refund": "ref_1", "reason": "x"});
+    let other = Call::new(CallId::new("call_9"), "reverse_refund", arguments);
+    let outcome = desk.acting.perform(permit(&other), &other, &|| true).await;
+    assert!(matches!(&outcome, Outcome::Failed { reason } if reason.contains("left alone")), "{outcome:?}");
+    assert_eq!(desk.sent(), 5);
+    let tools = Tools::parse("tools.toml", include_str!("../../config/tools.toml")).unwrap();
+    let condition = desk.acting.condition(&tools.by_name["refund"]);
+    assert_eq!((condition.breaker, condition.in_flight), (crate::base::BreakerState::Open, 0));
+    desk.clock.set(INTENDED.plus_millis(20_000));
+    desk.script.sends.lock().unwrap().push_back(Sent::Answered(result()));
+    assert_eq!(desk.perform().await, done());
+    assert_eq!(desk.acting.condition(&tools.by_name["refund"]).breaker, crate::base::BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_side_could_not_send_says_nothing_about_the_system() {
+    let unable = || Sent::Unable("the secret cannot be read".to_owned());
+    let desk = desk(OnAmbiguous::Human, (0..9).map(|_| unable()).collect(), vec![]);
+    for _ in 0..9 {
+        assert!(failed(&desk.perform().await));
+    }
+    assert_eq!(desk.sent(), 9);
 }

@@ -298,6 +298,7 @@ fn forget_erased(cases: &Cases, known: &Mutex<usize>) -> Result<(), LedgerError>
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     if erased > *known {
         cases.parts().lookup.forget();
+        cases.parts().acting.forget();
         cases.parts().ledger.keys().refresh()?;
         *known = erased;
     }

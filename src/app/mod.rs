@@ -23,6 +23,7 @@ mod serve;
 mod settings;
 mod stop;
 mod task;
+mod tools;
 mod wire;
 
 use crate::cli::{Arguments, Command};
@@ -70,6 +71,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(search) => oneshot::search(&place, search),
         Command::Policies(asked) => policies::run(&place, asked),
         Command::Check(check) => oneshot::check(&place, check.json),
+        Command::Tools(asked) => tools::run(&place, asked),
         Command::Rules(asked) => rules::run(&place, &asked),
         Command::Train(train) if train.task.is_some() => task::train(*train),
         Command::Train(train) if train.search_only => models::search(&place, *train),

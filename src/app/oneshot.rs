@@ -259,6 +259,7 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     let policies = Policies::open(&wire::state(place, &settings)).ok();
     let documents = policies.as_ref().map(wire::documents);
     let checked = wire::pack(&settings, documents.as_ref())?;
+    wire::secrets(&settings, &checked.pack)?;
     wire::bank_codes(&settings)?;
     wire::retrieval_bar(&settings)?;
     let pack = &checked.pack;

@@ -5,7 +5,7 @@ use super::settings::{Policies as Published, Settings};
 use crate::acting::{Acting, HttpConnector};
 use crate::base::outbound::{Method, Outbound, Request, Response};
 use crate::base::{Clock, Digest, Finding, SystemClock};
-use crate::cases::{self, Cases, Checked, Parts, load_pack};
+use crate::cases::{self, Cases, Checked, Pack, Parts, load_pack};
 use crate::cli::Place;
 use crate::intake::BankCodes;
 use crate::ledger::{Ledger, Post, StateLock, Witness};
@@ -55,6 +55,19 @@ pub fn pack(settings: &Settings, documents: Option<&BTreeSet<String>>) -> Result
         }
     }
     Ok(checked)
+}
+
+/// What is wrong with the places where secrets are said to be.
+pub fn secrets(settings: &Settings, pack: &Pack) -> Result<(), Failure> {
+    let shown = |file: &str| settings.folder.join(file).display().to_string();
+    let tools = pack.tools.credentials().map(|declared| ("tools.toml", declared));
+    let sources = pack.sources.credentials().map(|declared| ("sources.toml", declared));
+    let faults = tools.chain(sources).filter_map(|(file, (whose, auth))| {
+        let problem = auth.fault(&settings.folder)?;
+        Some(Finding::new(&shown(file), auth.line, format!("`auth` of {whose}: {problem}")))
+    });
+    let faults: Vec<Finding> = faults.collect();
+    if faults.is_empty() { Ok(()) } else { Err(Failure::Findings(faults)) }
 }
 
 pub fn outbound(settings: &Settings) -> Result<Outbound, Failure> {
@@ -158,7 +171,7 @@ pub fn asking(settings: &Settings, from: &str, key_file: &Path) -> Result<Arc<po
     let outbound = outbound(settings)?;
     outbound.check(from).map_err(|problem| {
         let remedy = "it needs http:// or https://, and its host and port on the [outbound] hosts list";
-        Failure::Input(format!("where policies come from: {problem}; {remedy}"))
+        Failure::Input(format!("the other machine cannot be asked: {problem}; {remedy}"))
     })?;
     let (url, key) = (from.trim_end_matches('/').to_owned(), key_in(key_file)?);
     let runtime = tokio::runtime::Handle::current();
@@ -310,6 +323,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let origin = origin(settings)?;
     let policies = policies(place, settings, origin.as_deref())?;
     let checked = pack(settings, Some(&documents(&policies)))?;
+    secrets(settings, &checked.pack)?;
     if !cases::is_proven(&ledger, &checked.pack).map_err(Failure::input)? {
         return Err(Failure::Input(
             "nobody has proven that these rules keep their invariants: run `prokura rules activate` (it needs cvc5; after \
@@ -330,7 +344,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
     let lookup = lookup(settings, &checked, Arc::clone(&clock))?;
     cases::record_pack(&ledger, &checked.files, clock.now()).map_err(Failure::input)?;
     let tools = Arc::clone(&checked.pack.tools);
-    let connector = Arc::new(HttpConnector::new(outbound(settings)?, tools.systems.clone()));
+    let connector = Arc::new(HttpConnector::new(outbound(settings)?, &tools, &settings.folder));
     let pack = Arc::new(checked.pack);
     let parts = Parts {
         packs: Arc::new(cases::Packs::new(Arc::clone(&ledger), &state, Arc::clone(&pack))),

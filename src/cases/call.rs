@@ -12,7 +12,7 @@ use crate::base::grants::Permit;
 use crate::base::{CaseId, Digest};
 use crate::governance::{Decision, Verdict};
 use crate::ledger::{Claim, LedgerError, Once};
-use crate::planning::{Next, advance};
+use crate::planning::{Next, Risk, advance};
 use serde_json::{Value, json};
 use std::sync::{Arc, PoisonError};
 
@@ -110,6 +110,11 @@ impl Cases {
     /// certainly did not act is passed on.
     async fn claim(&self, call: &CallState) -> Result<(), Decision> {
         let refused = |reason: &str| Decision::refused(&call.tool, reason);
+        // Reading brings nothing about.
+        let pack = &self.parts().pack;
+        if pack.tools.by_name.get(&call.tool).is_some_and(|tool| tool.risk == Risk::Read) {
+            return Ok(());
+        }
         let what = json!([call.tool, call.record, call.arguments]).to_string();
         let digest = self.hidden("effect", what).await;
         let digest = digest.map_err(|_| refused("the ledger's keys cannot be read"))?;
@@ -161,6 +166,10 @@ impl Cases {
             .refresh(&grant, id)
             .await
             .map_err(|error| refused(&format!("the record cannot be read again: {error}")))?;
+        // What the arguments are computed from below is this record and no other.
+        if record.id != *id {
+            return Err(refused("another record than the one that the call is about was read"));
+        }
         let mut fresh = state.clone();
         if let Some(facts) = &mut fresh.facts {
             facts.records = vec![record];

@@ -70,7 +70,7 @@ fn steps(state: &State) -> Vec<Value> {
     };
     let step = |call: &CallState| {
         let result = match &call.outcome {
-            Some(Outcome::Done { result }) => Some(result),
+            Some(Outcome::Done { result, .. }) => Some(result),
             _ => None,
         };
         json!({"step": call.step, "tool": call.tool, "record": call.record, "arguments": call.arguments,

@@ -437,6 +437,7 @@ fn names(
     Names {
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
+        free: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.free.clone())).collect(),
         changing: of_risk(tools, |risk| risk != Risk::Read),
         undoable: tools
             .by_name
@@ -457,6 +458,6 @@ fn names(
         queues: service.queues.clone(),
         documents: documents.cloned().unwrap_or_else(cited),
         languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),
-        view: plan_shape(Shape::of_paths(sources.shape_paths())),
+        view: plan_shape(Shape::of_paths(sources.shape_paths()).with_free(sources.free_paths())),
     }
 }

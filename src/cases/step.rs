@@ -344,8 +344,8 @@ pub(super) const ABOVE_LIMIT: &str =
 
 /// Whether a call keeps the tool's own limit. A missing amount or another currency does not.
 pub(super) fn within_limit(pack: &Pack, call: &CallState) -> bool {
-    let Some(limit) = pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit) else { return true };
-    call.amount().is_some_and(|amount| amount.currency == limit.currency && amount.minor <= limit.minor)
+    let tool = pack.tools.by_name.get(&call.tool);
+    tool.is_none_or(|tool| tool.within_limit(call.amount()))
 }
 
 pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> Option<Request> {

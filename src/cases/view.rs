@@ -41,6 +41,7 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         "records": records,
         "identity": {"verified": assurance != "none", "assurance": assurance},
         "calls": calls,
+        "message": {"text": state.message().map(|message| &message.text)},
     });
     if let Some(Value::Object(told)) = view.get_mut("facts")
         && let Some(conflicts) = conflicts(&facts)
@@ -83,6 +84,7 @@ pub fn plan_shape(record: Shape) -> Shape {
             Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"]),
         ),
         ("calls", Shape::Any),
+        ("message", Shape::of_paths(["text"])),
     ])
 }
 
@@ -121,8 +123,8 @@ pub(super) fn outcome_name(call: &CallState) -> &'static str {
 
 fn call_view(call: &CallState) -> Value {
     match &call.outcome {
-        Some(Outcome::Done { result }) => {
-            json!({"outcome": "done", "result": result, "arguments": call.arguments})
+        Some(Outcome::Done { result, stale }) => {
+            json!({"outcome": "done", "result": result, "stale": stale, "arguments": call.arguments})
         }
         _ => json!({"outcome": outcome_name(call)}),
     }
@@ -224,11 +226,12 @@ pub fn staff_view(state: &State) -> Value {
                 _ => None,
             };
             let result = match &call.outcome {
-                Some(Outcome::Done { result }) => Some(result),
+                Some(Outcome::Done { result, .. }) => Some(result),
                 _ => None,
             };
             json!({"tool": call.tool, "key": call.id, "record": call.record, "arguments": call.arguments,
-                   "outcome": outcome_name(call), "result": result, "reason": reason, "edited_by": call.edited_by})
+                   "outcome": outcome_name(call), "result": result, "reason": reason, "edited_by": call.edited_by,
+                   "stale": matches!(call.outcome, Some(Outcome::Done { stale: true, .. }))})
         })
         .collect();
     json!({

@@ -3,9 +3,12 @@
 //! Enters: the process's arguments. Leaves: `Arguments`, a `Command` with where its configuration and
 //! state are. It must never run anything: `app` does.
 
+mod tools;
+
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+pub use tools::{ImportTools, ListTools, Tools};
 
 /// Resolves customers' messages inside a bank: reads them, looks the facts up, finds the bank's policy,
 /// plans, checks the plan against rules, acts, answers, and keeps a record that can be replayed.
@@ -55,6 +58,9 @@ pub enum Command {
     Policies(Policies),
     /// Validate the whole pack and run every plan's own tests.
     Check(Check),
+    /// The tools: what can be done in the bank's systems at all.
+    #[command(subcommand)]
+    Tools(Tools),
     /// What may be done, and what must never be.
     #[command(subcommand)]
     Rules(Rules),

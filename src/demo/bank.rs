@@ -79,6 +79,10 @@ impl Bank {
         let account = twin.or_else(|| self.places.get(id).and_then(|place| self.accounts.get(*place)))?;
         let mut account = account.clone();
         account.flags.fraud |= switches.fraud.contains(id);
+        if switches.passed_on.contains(id) {
+            "cus_else".clone_into(&mut account.customer);
+            account.authorised.clear();
+        }
         Some(account)
     }
 

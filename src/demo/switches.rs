@@ -21,6 +21,8 @@ pub struct Switches {
     pub fraud: BTreeSet<String>,
     /// Accounts that nobody can find.
     pub missing: BTreeSet<String>,
+    /// Accounts that belong to somebody else by now.
+    pub passed_on: BTreeSet<String>,
     /// The account of the worked example has a look-alike twin of the same owner.
     pub doubled: bool,
     /// Idempotency keys are ignored, and effects cannot be asked for by key.
@@ -50,6 +52,7 @@ impl Default for Switches {
             garbage: false,
             fraud: BTreeSet::new(),
             missing: BTreeSet::new(),
+            passed_on: BTreeSet::new(),
             doubled: false,
             no_idempotency: false,
             idempotency_window: 24 * 60 * 60,
@@ -71,7 +74,7 @@ impl Switches {
         for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
             let value = match name {
-                "fraud" | "missing" | "refuse" | "refuse_tickets" | "lose" => {
+                "fraud" | "missing" | "passed_on" | "refuse" | "refuse_tickets" | "lose" => {
                     value.split(',').filter(|id| !id.is_empty()).map(Value::from).collect()
                 }
                 _ => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),

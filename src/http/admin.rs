@@ -5,6 +5,7 @@ use super::auth::Access;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{InForce, ModelsInForce, RulesInForce, ToolList, Verified};
+use crate::acting::Condition;
 use crate::governance::Act;
 use crate::planning::{Compensation, ToolDeclaration};
 use crate::understanding::UnderstandingError;
@@ -41,11 +42,13 @@ pub fn routes() -> Vec<Route> {
 }
 
 async fn tools(State(api): State<Arc<Api>>) -> Json<Value> {
-    let tools: Vec<Value> = api.cases.pack().tools.by_name.values().map(tool).collect();
+    let acting = &api.cases.parts().acting;
+    let tools = api.cases.pack().tools.by_name.values();
+    let tools: Vec<Value> = tools.map(|declared| tool(declared, acting.condition(declared))).collect();
     Json(json!({"tools": tools}))
 }
 
-fn tool(tool: &ToolDeclaration) -> Value {
+fn tool(tool: &ToolDeclaration, now: Condition) -> Value {
     let compensation = match &tool.compensation {
         Compensation::Tool(name) => json!({"tool": name}),
         Compensation::None { reason } => json!({"none": reason}),
@@ -57,7 +60,17 @@ fn tool(tool: &ToolDeclaration) -> Value {
         "path": tool.path,
         "scope": tool.scope,
         "risk": tool.risk,
-        "limit": tool.limit,
+        "limit": match tool.limits.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        },
+        "limits": tool.limits,
+        "restores_access": tool.restores_access,
+        "free": tool.free,
+        "breaker": now.breaker,
+        "in_flight": now.in_flight,
+        "parallel": tool.parallel,
+        "stale_ms": tool.stale_ms,
         "idempotency_window_seconds": tool.idempotency.as_ref().map(|keys| keys.window_seconds),
         "timeout_ms": tool.timeout_ms,
         "retries": tool.retries,

@@ -153,6 +153,8 @@ struct Call {
     /// `intended`, `done`, `failed`, `ambiguous` or `compensated`.
     outcome: String,
     result: Option<Value>,
+    /// The system failed, and the result is what it said before.
+    stale: bool,
     reason: Option<String>,
 }
 
@@ -564,7 +566,22 @@ struct Tool {
     scope: String,
     /// `read`, `protective`, `reversible`, `money` or `irreversible`.
     risk: String,
+    /// Of a tool that may be called with one currency alone.
     limit: Option<Value>,
+    /// One amount for each currency; empty: no limit.
+    limits: Vec<Value>,
+    /// It gives access to an account or a card back.
+    restores_access: bool,
+    /// Arguments that are not of weight.
+    free: Vec<String>,
+    /// `closed`, `open` (nothing is sent to the system for a while) or `half_open` (a few try), on the node that answers.
+    breaker: String,
+    /// Requests that are under way, on the node that answers.
+    in_flight: usize,
+    /// So many may be.
+    parallel: usize,
+    /// So old may be what stands in when the system fails; 0: nothing does.
+    stale_ms: u64,
     idempotency_window_seconds: Option<u64>,
     timeout_ms: u64,
     retries: u32,

@@ -3,6 +3,7 @@
 
 use super::Condition;
 use super::plan::{Plan, PlanFor, Plans, StepKind};
+use super::provenance::{Flow, Flows, OWNED};
 use super::shape::Shape;
 use crate::base::Finding;
 use crate::base::finding::suggestion;
@@ -13,6 +14,8 @@ pub struct Names {
     pub leaves: BTreeSet<String>,
     /// Tool name to the names of its arguments.
     pub tools: BTreeMap<String, BTreeSet<String>>,
+    /// Tool name to those of its arguments that are not of weight.
+    pub free: BTreeMap<String, BTreeSet<String>>,
     /// Tools that change something, and those of them whose effect cannot be undone.
     pub changing: BTreeSet<String>,
     pub irreversible: BTreeSet<String>,
@@ -28,9 +31,8 @@ pub struct Names {
     pub view: Shape,
 }
 
-/// Roots whose values the bank's own systems own. Only these, and bindings made of them, may become an
-/// argument of a call.
-const SYSTEM_OWNED: [&str; 3] = ["record", "records", "identity"];
+/// The root that holds the sender's own words. They choose nothing, and become nothing but what is not of weight.
+const MESSAGE: &str = "message";
 
 /// Every fault of every plan, in order of file and line.
 pub fn check(plans: &Plans, names: &Names) -> Vec<Finding> {
@@ -45,14 +47,15 @@ struct Checker<'a> {
     plans: &'a Plans,
     names: &'a Names,
     view: Shape,
-    /// Bindings made of system-owned values only.
-    owned: BTreeSet<String>,
+    /// Where the values of roots and bindings come from.
+    flows: Flows,
     findings: Vec<Finding>,
 }
 
 impl<'a> Checker<'a> {
     fn new(plan: &'a Plan, plans: &'a Plans, names: &'a Names) -> Self {
-        Self { plan, plans, names, view: names.view.clone(), owned: BTreeSet::new(), findings: Vec::new() }
+        let flows = Flows::of_view(&names.view);
+        Self { plan, plans, names, view: names.view.clone(), flows, findings: Vec::new() }
     }
 
     fn fault(&mut self, line: usize, message: String) {
@@ -72,6 +75,19 @@ impl<'a> Checker<'a> {
     }
 
     fn expression(&mut self, line: usize, condition: &Condition) -> Shape {
+        if condition.roots().contains(MESSAGE) {
+            let message = format!(
+                "`{}` looks at `{MESSAGE}`: what the sender typed may become an argument that is not of weight (`free` \
+                 of the tool), and nothing else",
+                condition.source()
+            );
+            self.fault(line, message);
+        }
+        self.named(line, condition)
+    }
+
+    /// An expression that may hold the sender's words.
+    fn named(&mut self, line: usize, condition: &Condition) -> Shape {
         self.for_anyone(line, condition);
         let (faults, shape) = self.view.check(condition);
         for fault in faults {
@@ -93,14 +109,17 @@ impl<'a> Checker<'a> {
                 self.fault(1, format!("`policy.question` has no `{language}`; every language needs one"));
             }
         }
+        let mut bound = BTreeSet::new();
         for (name, condition, line) in &plan.bindings {
+            if !bound.insert(name) {
+                self.fault(*line, format!("there are two bindings `{name}`; give each a name of its own"));
+            }
             if matches!(&self.names.view, Shape::Object(members) if members.contains_key(name)) {
                 self.fault(*line, format!("`{name}` is a name of the view; give the binding another one"));
             }
             let shape = self.expression(*line, condition);
-            if self.is_owned(condition) {
-                self.owned.insert(name.clone());
-            }
+            let flow = self.flows.of(condition);
+            self.flows.bind(name, flow);
             self.view = std::mem::replace(&mut self.view, Shape::Any).with(name, shape);
         }
         for (name, step) in &plan.steps {
@@ -113,13 +132,6 @@ impl<'a> Checker<'a> {
             self.fault(1, "the plan has no `[[test]]`; add at least one for each end".to_owned());
         }
         self.findings
-    }
-
-    fn is_owned(&self, condition: &Condition) -> bool {
-        condition
-            .roots()
-            .iter()
-            .all(|root| SYSTEM_OWNED.contains(&root.as_str()) || self.owned.contains(root))
     }
 
     fn step(&mut self, name: &str, line: usize, kind: &StepKind) {
@@ -227,7 +239,11 @@ impl<'a> Checker<'a> {
         let names = self.names;
         self.known(line, "tool", tool, names.tools.keys().map(String::as_str));
         for (argument, condition) in arguments {
-            self.expression(line, condition);
+            let is_free = names.free.get(tool).is_some_and(|free| free.contains(argument));
+            match is_free {
+                true => self.named(line, condition),
+                false => self.expression(line, condition),
+            };
             if let Some(declared) = names.tools.get(tool) {
                 self.known(
                     line,
@@ -236,12 +252,13 @@ impl<'a> Checker<'a> {
                     declared.iter().map(String::as_str),
                 );
             }
-            if !self.is_owned(condition) {
+            let flow: Flow = self.flows.of(condition);
+            if let Some(fault) = flow.fault().filter(|_| !is_free) {
                 let message = format!(
-                    "step `{name}`: argument `{argument}` = `{}` does not come from a record alone; \
-                     only {} and bindings of them may become an argument",
+                    "step `{name}`: argument `{argument}` = `{}` does not come from a record alone: {fault}; only {}, \
+                     literals and bindings of them may become an argument, unless the tool says `free = [\"{argument}\"]`",
                     condition.source(),
-                    SYSTEM_OWNED.join(", ")
+                    OWNED.join(", ")
                 );
                 self.fault(line, message);
             }
@@ -357,7 +374,8 @@ expect = { escalate = "locksmith" }
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let names = Names {
             leaves: set(&["door", "window"]),
-            tools: [("open_door".to_owned(), set(&["key"]))].into(),
+            tools: [("open_door".to_owned(), set(&["key", "note"]))].into(),
+            free: [("open_door".to_owned(), set(&["note"]))].into(),
             changing: set(&["open_door"]),
             irreversible: set(&["open_door"]),
             undoable: set(&["open_door"]),
@@ -369,6 +387,8 @@ expect = { escalate = "locksmith" }
             view: Shape::object([
                 ("record", Shape::of_paths(["status"])),
                 ("reading", Shape::of_paths(["leaf"])),
+                ("message", Shape::of_paths(["text"])),
+                ("calls", Shape::Any),
             ]),
         };
         check(&Plans { by_leaf: [("door".to_owned(), plan)].into() }, &names)
@@ -443,6 +463,33 @@ expect = { escalate = "locksmith" }
     fn an_argument_from_the_message_is_refused() {
         let found = findings(&PLAN.replace("key = \"record.status\"", "key = \"reading.leaf\""));
         assert!(found.iter().any(|f| f.message.contains("does not come from a record")), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_sender_typed_becomes_what_is_not_of_weight_and_nothing_else() {
+        let free =
+            PLAN.replace("key = \"record.status\"", "key = \"record.status\", note = \"message.text\"");
+        assert_eq!(findings(&free), []);
+        let answer = PLAN.replace("key = \"record.status\"", "key = \"calls.open.result.key\"");
+        assert!(findings(&answer).iter().any(|f| f.message.contains("tools answered")), "{answer}");
+        for (from, to) in [
+            ("key = \"record.status\"", "key = \"message.text\""),
+            ("record.status == 'open'", "message.text == 'open'"),
+            ("[steps.known]", "[[let]]\nname = \"said\"\nvalue = \"message.text\"\n[steps.known]"),
+        ] {
+            let found = findings(&PLAN.replace(from, to));
+            assert!(found.iter().any(|f| f.message.contains("and nothing else")), "{to}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_binding_of_a_name_that_is_taken_does_not_inherit_what_it_may() {
+        let two = "[[let]]\nname = \"x\"\nvalue = \"record.status\"\n[[let]]\nname = \"x\"\nvalue = \"reading.leaf\"\n";
+        let text = PLAN.replace("[steps.known]", &format!("{two}[steps.known]"));
+        let found = findings(&text.replace("key = \"record.status\"", "key = \"x\""));
+        for told in ["two bindings", "does not come from a record"] {
+            assert!(found.iter().any(|f| f.message.contains(told)), "{told}: {found:?}");
+        }
     }
 
     #[test]

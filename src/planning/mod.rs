@@ -7,7 +7,9 @@
 
 mod check;
 mod condition;
+mod import;
 mod plan;
+mod provenance;
 mod shape;
 mod tool;
 mod trial;
@@ -15,6 +17,7 @@ mod walk;
 
 pub use check::{Names, check};
 pub use condition::{Condition, Truth};
+pub use import::{ImportSettings, Imported, MOST_BYTES as MOST_IMPORT_BYTES, import};
 pub use plan::{Branch, HANDOVER, Plan, PlanFor, Plans, Step, StepKind, bare};
 pub use shape::Shape;
 pub use tool::*;

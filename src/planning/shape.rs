@@ -11,6 +11,8 @@ pub enum Shape {
     Object(BTreeMap<String, Shape>),
     List(Box<Shape>),
     Scalar,
+    /// A single value that people typed, within what the bank's systems wrote.
+    Free,
     /// Not declared further; every name below it passes.
     Any,
 }
@@ -44,6 +46,63 @@ impl Shape {
                 }
             }
             None => members.entry(segment.to_owned()).or_insert(Self::Scalar).add(segments),
+        }
+    }
+
+    /// Marks what people type: paths as for `of_paths`. What is not there stays away.
+    pub fn with_free<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Self {
+        for path in paths {
+            self.mark(path.split('.'));
+        }
+        self
+    }
+
+    fn mark<'a>(&mut self, mut segments: impl Iterator<Item = &'a str>) {
+        let Some(segment) = segments.next() else {
+            *self = Self::Free;
+            return;
+        };
+        let (name, listed) = segment.strip_suffix("[]").map_or((segment, false), |name| (name, true));
+        let Self::Object(members) = self else { return };
+        match members.get_mut(name) {
+            Some(Self::List(element)) if listed => element.mark(segments),
+            Some(member) => member.mark(segments),
+            None => {}
+        }
+    }
+
+    /// Whether people typed some of it.
+    pub fn has_free(&self) -> bool {
+        match self {
+            Self::Free => true,
+            Self::Object(members) => members.values().any(Self::has_free),
+            Self::List(element) => element.has_free(),
+            Self::Scalar | Self::Any => false,
+        }
+    }
+
+    /// What an empty list holds.
+    pub(super) const fn nothing() -> Self {
+        Self::Object(BTreeMap::new())
+    }
+
+    /// What may be one or the other. No mark gets lost.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Object(one), Self::Object(other)) => {
+                let mut members = one;
+                for (name, shape) in other {
+                    let known = members.remove(&name);
+                    members
+                        .insert(name, known.map_or_else(|| shape.clone(), |known| known.or(shape.clone())));
+                }
+                Self::Object(members)
+            }
+            (Self::List(one), Self::List(other)) => Self::List(Box::new(one.or(*other))),
+            (one, other) if one.has_free() || one == other => one,
+            (_, other) if other.has_free() => other,
+            (Self::Object(none), other) | (other, Self::Object(none)) if none.is_empty() => other,
+            _ => Self::Any,
         }
     }
 
@@ -158,7 +217,7 @@ fn member(operand: &Shape, field: &str, faults: &mut Vec<String>) -> Shape {
             faults.push(format!("`.{field}` is asked of a list; name an element, as in `list[0].{field}`"));
             Shape::Any
         }
-        Shape::Scalar => {
+        Shape::Scalar | Shape::Free => {
             faults.push(format!("`.{field}` is asked of a single value, which has no members"));
             Shape::Any
         }

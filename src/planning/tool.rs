@@ -2,9 +2,12 @@
 //! know what it is.
 
 use super::Condition;
+use crate::base::finding::line_of;
 use crate::base::outbound::Method;
-use crate::base::{BreakerSettings, Finding, Money};
-use serde::{Deserialize, Serialize};
+use crate::base::{Auth, BreakerSettings, Finding, Money, RetrySettings};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
@@ -14,8 +17,12 @@ use toml::Spanned;
 pub struct Tools {
     /// Base URL by the name of the system.
     pub systems: BTreeMap<String, String>,
-    /// When a failing tool is left alone.
+    /// How each system is told who calls, where its tools do not say otherwise.
+    pub auth: BTreeMap<String, Auth>,
+    /// When a failing system is left alone.
     pub breaker: BreakerSettings,
+    /// How much may be tried again.
+    pub retry_budget: RetrySettings,
     pub by_name: BTreeMap<String, ToolDeclaration>,
 }
 
@@ -40,8 +47,17 @@ pub struct ToolDeclaration {
     pub compensation: Compensation,
     /// How the compensation is called; there if it is a tool.
     pub undo: Option<Undo>,
-    /// No call above this amount, whatever else permits it.
-    pub limit: Option<Money>,
+    /// No call above the amount of its currency, whatever else permits it, and none in another currency; empty: no
+    /// limit.
+    pub limits: Vec<Money>,
+    /// Arguments that are not of weight: text of anybody may become them.
+    pub free: BTreeSet<String>,
+    /// So many requests at the same time.
+    pub parallel: usize,
+    /// An answer that is not older may stand in when the system fails; 0: never.
+    pub stale_ms: u64,
+    /// In the place of the system's.
+    pub auth: Option<Auth>,
     /// JSON schemas.
     pub input: Value,
     pub output: Value,
@@ -119,7 +135,35 @@ impl Undo {
     }
 }
 
+impl Risk {
+    pub const ALL: [Self; 5] =
+        [Self::Read, Self::Protective, Self::Reversible, Self::Money, Self::Irreversible];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Protective => "protective",
+            Self::Reversible => "reversible",
+            Self::Money => "money",
+            Self::Irreversible => "irreversible",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|risk| risk.as_str() == text)
+    }
+}
+
 impl ToolDeclaration {
+    /// Whether an amount keeps the tool's own limit. A missing one, and one in a currency without a limit, does not.
+    pub fn within_limit(&self, amount: Option<Money>) -> bool {
+        let kept = |amount: Money| {
+            let limit = self.limits.iter().find(|limit| limit.currency == amount.currency);
+            limit.is_some_and(|limit| amount.minor <= limit.minor)
+        };
+        self.limits.is_empty() || amount.is_some_and(kept)
+    }
+
     /// The names of the arguments.
     pub fn arguments(&self) -> BTreeSet<String> {
         properties(&self.input).map(|(name, _)| name.clone()).collect()
@@ -159,8 +203,7 @@ impl Tools {
                 );
             }
         }
-        faults.range(&raw.breaker.failures, "failures", 1..=1000);
-        faults.range(&raw.breaker.open_ms, "open_ms", 1..=3_600_000);
+        faults.systems(&raw);
         let names: BTreeSet<&str> = raw.tool.iter().map(|tool| tool.name.get_ref().as_str()).collect();
         let mut seen = BTreeSet::new();
         for tool in &raw.tool {
@@ -172,7 +215,7 @@ impl Tools {
             if !seen.insert(name) {
                 faults.wrong(&tool.name, "name", name, "a name that no other tool has");
             }
-            faults.check(tool, &names, &raw.systems);
+            faults.check(tool, &names, &raw);
             let compensation =
                 raw.tool.iter().find(|other| other.name.get_ref() == tool.compensation.get_ref());
             faults.undo(tool, compensation);
@@ -184,17 +227,37 @@ impl Tools {
         let plain = |(name, url): (String, Spanned<String>)| (name, url.into_inner());
         Ok(Self {
             systems: raw.systems.into_iter().map(plain).collect(),
-            breaker: BreakerSettings {
-                failures: u32::try_from(*raw.breaker.failures.get_ref()).unwrap_or(1),
-                open_ms: *raw.breaker.open_ms.get_ref(),
-            },
+            auth: raw.auth.into_iter().map(|(name, auth)| (name, told(auth, text))).collect(),
+            breaker: raw.breaker.settings(),
+            retry_budget: raw.retry_budget.settings(),
             by_name: raw
                 .tool
                 .into_iter()
-                .map(RawTool::declared)
+                .map(|tool| tool.declared(text))
                 .map(|tool| (tool.name.clone(), tool))
                 .collect(),
         })
+    }
+
+    /// What the tool's system is told: the tool's own credential, else the system's.
+    pub fn auth_of<'a>(&'a self, tool: &'a ToolDeclaration) -> Option<&'a Auth> {
+        tool.auth.as_ref().or_else(|| self.auth.get(&tool.system))
+    }
+
+    /// Every credential, and whose it is.
+    pub fn credentials(&self) -> impl Iterator<Item = (String, &Auth)> {
+        let systems = self.auth.iter().map(|(name, auth)| (format!("[auth] `{name}`"), auth));
+        let tools = self.by_name.values();
+        let own = tools.filter_map(|tool| Some((format!("tool `{}`", tool.name), tool.auth.as_ref()?)));
+        systems.chain(own)
+    }
+
+    /// What tools of one machine share: scheme, host and port of the tool's system.
+    pub fn machine<'a>(&'a self, tool: &'a ToolDeclaration) -> &'a str {
+        let url = self.systems.get(&tool.system).map_or(tool.system.as_str(), String::as_str);
+        let host = url.find("://").map_or(0, |at| at + 3);
+        let end = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
+        url.get(..end).unwrap_or(url)
     }
 
     /// Points a system to another address; `false` when there is none of that name.
@@ -210,7 +273,11 @@ impl Tools {
 #[serde(deny_unknown_fields)]
 struct Raw {
     systems: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    auth: BTreeMap<String, Spanned<Auth>>,
     breaker: RawBreaker,
+    #[serde(default)]
+    retry_budget: RawRetryBudget,
     tool: Vec<RawTool>,
 }
 
@@ -219,6 +286,59 @@ struct Raw {
 struct RawBreaker {
     failures: Spanned<u64>,
     open_ms: Spanned<u64>,
+    probes: Option<Spanned<u64>>,
+}
+
+impl RawBreaker {
+    fn settings(&self) -> BreakerSettings {
+        let number = |given: &Spanned<u64>| u32::try_from(*given.get_ref()).unwrap_or(1);
+        BreakerSettings {
+            failures: number(&self.failures),
+            open_ms: *self.open_ms.get_ref(),
+            probes: self.probes.as_ref().map_or(1, number),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawRetryBudget {
+    percent: Option<Spanned<u64>>,
+    reserve: Option<Spanned<u64>>,
+}
+
+impl RawRetryBudget {
+    fn settings(&self) -> RetrySettings {
+        let number = |given: &Option<Spanned<u64>>| {
+            given.as_ref().map_or(10, |given| u32::try_from(*given.get_ref()).unwrap_or(0))
+        };
+        RetrySettings { percent: number(&self.percent), reserve: number(&self.reserve) }
+    }
+}
+
+/// One amount, or a list with one a currency.
+struct Limits(Vec<Money>);
+
+impl<'de> Deserialize<'de> for Limits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Limits;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("{ minor, currency }, or a list with one for each currency")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Limits, A::Error> {
+                Money::deserialize(MapAccessDeserializer::new(map)).map(|one| Limits(vec![one]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Limits, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Limits)
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
 }
 
 #[derive(Deserialize)]
@@ -229,27 +349,42 @@ struct RawTool {
     system: Spanned<String>,
     method: Spanned<Method>,
     path: Spanned<String>,
-    idempotency: Option<Idempotency>,
+    idempotency: Option<Spanned<Idempotency>>,
     timeout_ms: Spanned<u64>,
     retries: Spanned<u64>,
     on_ambiguous: Spanned<OnAmbiguous>,
     query: Option<Spanned<QueryByKey>>,
-    scope: String,
-    risk: Spanned<Risk>,
-    #[serde(default)]
-    restores_access: bool,
+    scope: Spanned<String>,
+    /// A word, so that a blank that an import left is told as one.
+    risk: Spanned<String>,
     compensation: Spanned<String>,
     compensation_reason: Option<String>,
     #[serde(default)]
     undo: BTreeMap<String, Spanned<String>>,
     grace_seconds: Option<Spanned<u64>>,
-    limit: Option<Spanned<Money>>,
+    limit: Option<Spanned<Limits>>,
+    #[serde(default)]
+    restores_access: bool,
+    #[serde(default)]
+    free: Vec<Spanned<String>>,
+    parallel: Option<Spanned<u64>>,
+    stale_ms: Option<Spanned<u64>>,
+    auth: Option<Spanned<Auth>>,
     input: Spanned<Value>,
     output: Spanned<Value>,
 }
 
+/// Requests of a tool at the same time, where it does not say.
+const PARALLEL: usize = 16;
+
 impl RawTool {
-    fn declared(self) -> ToolDeclaration {
+    fn risk(&self) -> Option<Risk> {
+        Risk::parse(self.risk.get_ref())
+    }
+
+    fn declared(self, text: &str) -> ToolDeclaration {
+        // What is none was found before.
+        let risk = self.risk().unwrap_or(Risk::Irreversible);
         let seconds = self.grace_seconds.map_or(0, Spanned::into_inner);
         let arguments = self.undo.into_iter().map(|(name, source)| (name, source.into_inner())).collect();
         let undo = Undo {
@@ -259,28 +394,40 @@ impl RawTool {
         };
         ToolDeclaration {
             undo: self.compensation_reason.is_none().then_some(undo),
+            risk,
             name: self.name.into_inner(),
             purpose: self.purpose,
             system: self.system.into_inner(),
             method: self.method.into_inner(),
             path: self.path.into_inner(),
-            idempotency: self.idempotency,
+            idempotency: self.idempotency.map(Spanned::into_inner),
             timeout_ms: self.timeout_ms.into_inner(),
             retries: u32::try_from(self.retries.into_inner()).unwrap_or(0),
             on_ambiguous: self.on_ambiguous.into_inner(),
             query: self.query.map(Spanned::into_inner),
-            scope: self.scope,
-            risk: self.risk.into_inner(),
-            restores_access: self.restores_access,
+            scope: self.scope.into_inner(),
             compensation: match (self.compensation.into_inner(), self.compensation_reason) {
                 (tool, None) => Compensation::Tool(tool),
                 (_, Some(reason)) => Compensation::None { reason },
             },
-            limit: self.limit.map(Spanned::into_inner),
+            limits: self.limit.map_or_else(Vec::new, |limit| limit.into_inner().0),
+            restores_access: self.restores_access,
+            free: self.free.into_iter().map(Spanned::into_inner).collect(),
+            parallel: self
+                .parallel
+                .map_or(PARALLEL, |most| usize::try_from(most.into_inner()).unwrap_or(PARALLEL)),
+            stale_ms: self.stale_ms.map_or(0, Spanned::into_inner),
+            auth: self.auth.map(|auth| told(auth, text)),
             input: self.input.into_inner(),
             output: self.output.into_inner(),
         }
     }
+}
+
+/// With the line that it is declared on.
+fn told(auth: Spanned<Auth>, text: &str) -> Auth {
+    let line = line_of(text, auth.span().start);
+    auth.into_inner().on_line(line)
 }
 
 /// Collects what is wrong.
@@ -303,20 +450,108 @@ impl Faults<'_> {
         }
     }
 
-    fn check(&mut self, tool: &RawTool, names: &BTreeSet<&str>, systems: &BTreeMap<String, Spanned<String>>) {
-        if !systems.contains_key(tool.system.get_ref()) {
-            let known = systems.keys().cloned().collect::<Vec<_>>().join(", ");
+    /// What is said of systems and not of a tool.
+    fn systems(&mut self, raw: &Raw) {
+        self.range(&raw.breaker.failures, "failures", 1..=1000);
+        self.range(&raw.breaker.open_ms, "open_ms", 1..=3_600_000);
+        if let Some(probes) = &raw.breaker.probes {
+            self.range(probes, "probes", 1..=100);
+        }
+        if let Some(percent) = &raw.retry_budget.percent {
+            self.range(percent, "percent", 0..=100);
+        }
+        if let Some(reserve) = &raw.retry_budget.reserve {
+            self.range(reserve, "reserve", 0..=1000);
+        }
+        for (name, auth) in raw.auth.iter().filter(|(name, _)| !raw.systems.contains_key(*name)) {
+            let known = raw.systems.keys().cloned().collect::<Vec<_>>().join(", ");
+            self.wrong(auth, "auth", name, &known);
+        }
+    }
+
+    fn check(&mut self, tool: &RawTool, names: &BTreeSet<&str>, raw: &Raw) {
+        if !raw.systems.contains_key(tool.system.get_ref()) {
+            let known = raw.systems.keys().cloned().collect::<Vec<_>>().join(", ");
             self.wrong(&tool.system, "system", tool.system.get_ref(), &known);
         }
         self.range(&tool.timeout_ms, "timeout_ms", 1..=60_000);
         self.range(&tool.retries, "retries", 0..=10);
-        if (*tool.method.get_ref() == Method::Get) != (*tool.risk.get_ref() == Risk::Read) {
-            self.wrong(&tool.method, "method", "GET", "GET for risk \"read\", and for no other risk");
+        if let Some(parallel) = &tool.parallel {
+            self.range(parallel, "parallel", 1..=1000);
         }
+        if let Some(keys) = &tool.idempotency
+            && keys.get_ref().window_seconds == 0
+        {
+            let allowed = "how long the system remembers a key, in seconds; leave `idempotency` out where it knows none";
+            self.wrong(keys, "idempotency.window_seconds", "0", allowed);
+        }
+        self.risk(tool);
+        self.scope(tool, raw);
+        self.free(tool);
         self.schemas(tool);
         self.path(tool);
         self.ambiguity(tool);
         self.undoing(tool, names);
+    }
+
+    fn risk(&mut self, tool: &RawTool) {
+        let Some(risk) = tool.risk() else {
+            let allowed = format!(
+                "{}; what harm a call can do is chosen by a person (see the head of this file)",
+                Risk::ALL.map(Risk::as_str).join(", ")
+            );
+            return self.wrong(&tool.risk, "risk", tool.risk.get_ref(), &allowed);
+        };
+        if (*tool.method.get_ref() == Method::Get) != (risk == Risk::Read) {
+            self.wrong(&tool.method, "method", "GET", "GET for risk \"read\", and for no other risk");
+        }
+        if let Some(stale) = &tool.stale_ms {
+            self.range(stale, "stale_ms", 0..=86_400_000);
+            if risk != Risk::Read {
+                let allowed =
+                    "none, because the risk is not \"read\": what was done before is not done again";
+                self.wrong(stale, "stale_ms", &stale.get_ref().to_string(), allowed);
+            }
+        }
+    }
+
+    /// A call that the credential does not cover would fail when a customer waits for it.
+    fn scope(&mut self, tool: &RawTool, raw: &Raw) {
+        let scope = tool.scope.get_ref();
+        if scope.trim().is_empty() {
+            return self.wrong(&tool.scope, "scope", scope, "what the credential for this tool must cover");
+        }
+        let auth = tool.auth.as_ref().or_else(|| raw.auth.get(tool.system.get_ref()));
+        let Some(covered) =
+            auth.map(|auth| &auth.get_ref().scopes).filter(|covered| !covered.contains(scope))
+        else {
+            return;
+        };
+        let covered: Vec<&str> = covered.iter().map(String::as_str).collect();
+        let allowed = format!(
+            "what the credential covers, which is {}; add it to `scopes` of `auth` if the bank lets \
+                               this credential do it",
+            if covered.is_empty() { "nothing".to_owned() } else { covered.join(", ") }
+        );
+        self.wrong(&tool.scope, "scope", scope, &allowed);
+    }
+
+    /// What says which account, which card or how much is of weight whatever the file says.
+    fn free(&mut self, tool: &RawTool) {
+        let of_weight = places(tool.path.get_ref());
+        let open: Vec<&str> = properties(tool.input.get_ref())
+            .filter(|(name, schema)| {
+                let text = schema.get("type").and_then(Value::as_str) == Some("string");
+                text && schema.get("enum").is_none() && !of_weight.contains(&name.as_str())
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        for name in &tool.free {
+            if !open.contains(&name.get_ref().as_str()) {
+                let allowed = format!("texts of the input that are not in the path: {}", open.join(", "));
+                self.wrong(name, "free", name.get_ref(), &allowed);
+            }
+        }
     }
 
     fn schemas(&mut self, tool: &RawTool) {
@@ -336,10 +571,18 @@ impl Faults<'_> {
             let allowed = "type = \"object\" with additionalProperties = false";
             self.wrong(&tool.input, "input", "an open schema", allowed);
         }
-        if let Some(limit) = &tool.limit
-            && !properties(input).any(|(name, _)| name == "amount")
-        {
+        let Some(limit) = &tool.limit else { return };
+        if !properties(input).any(|(name, _)| name == "amount") {
             self.wrong(limit, "limit", "an amount", "a limit only where the input has `amount`");
+        }
+        let amounts = &limit.get_ref().0;
+        let currencies: BTreeSet<_> = amounts.iter().map(|amount| amount.currency).collect();
+        if amounts.is_empty() || currencies.len() < amounts.len() {
+            let given = if amounts.is_empty() { "[]" } else { "two amounts of one currency" };
+            self.wrong(limit, "limit", given, "one amount for each currency that may be used");
+        }
+        for amount in amounts.iter().filter(|amount| amount.minor < 1) {
+            self.wrong(limit, "limit", &amount.minor.to_string(), "`minor` from 1 on");
         }
     }
 
@@ -391,7 +634,7 @@ impl Faults<'_> {
             if tool.compensation_reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
                 self.wrong(place, "compensation", given, "none only with a `compensation_reason`");
             }
-            if matches!(tool.risk.get_ref(), Risk::Reversible | Risk::Money) {
+            if matches!(tool.risk(), Some(Risk::Reversible | Risk::Money)) {
                 self.wrong(place, "compensation", given, "a tool, because the risk is reversible or money");
             }
         } else if !names.contains(given) || tool.name.get_ref() == given {
@@ -446,81 +689,5 @@ fn places(path: &str) -> Vec<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHIPPED: &str = include_str!("../../config/tools.toml");
-
-    #[test]
-    fn the_shipped_tools_are_sound_and_undo_each_other() {
-        let mut tools = Tools::parse("tools.toml", SHIPPED).unwrap();
-        let risks: Vec<_> = tools.by_name.iter().map(|(name, tool)| (name.as_str(), tool.risk)).collect();
-        assert_eq!(
-            risks,
-            [
-                ("card_block", Risk::Protective),
-                ("card_replacement", Risk::Irreversible),
-                ("refund", Risk::Money),
-                ("reverse_refund", Risk::Irreversible),
-                ("ticket_close", Risk::Protective),
-                ("ticket_open", Risk::Reversible),
-            ]
-        );
-        let refund = &tools.by_name["refund"];
-        assert_eq!(refund.compensation, Compensation::Tool("reverse_refund".to_owned()));
-        assert_eq!(refund.arguments().len(), 4);
-        assert_eq!(tools.by_name["card_block"].path_arguments(), ["card"]);
-        assert!(tools.set_system("core_bank", "http://127.0.0.1:1/") && !tools.set_system("x", "http://y"));
-        assert_eq!(tools.systems["core_bank"], "http://127.0.0.1:1");
-    }
-
-    /// One planted fault, and what the finding must say.
-    #[test]
-    fn each_fault_is_found_with_its_line_and_what_is_allowed() {
-        let cases = [
-            ("path = \"/cards/{card}/block\"", "path = \"/cards/{crad}/block\"", "{crad}"),
-            ("timeout_ms = 3000", "timeout_ms = 0", "1 to 60000"),
-            ("retries = 2", "retries = 99", "0 to 10"),
-            ("system = \"core_bank\"", "system = \"core\"", "core_bank"),
-            ("method = \"POST\"", "method = \"GET\"", "read"),
-            ("method = \"POST\"", "method = \"PATCH\"", "PATCH"),
-            ("on_ambiguous = \"query\"\nquery = ", "on_ambiguous = \"query\"\n#", "`query`"),
-            ("path = \"/effects/{key}\"", "path = \"/effects/{id}\"", "{key}"),
-            ("compensation = \"reverse_refund\"", "compensation = \"reverse_refnd\"", "reverse_refund"),
-            ("compensation = \"reverse_refund\"", "compensation = \"none\"", "a tool"),
-            ("compensation_reason = \"a blocked", "scope2 = \"a blocked", "scope2"),
-            ("additionalProperties = false\nproperties.card", "properties.card", "additionalProperties"),
-            ("name = \"refund\"", "name = \"card_block\"", "no other tool"),
-            (
-                "{ type = \"string\", pattern = \"^[A-Za-z",
-                "{ type = \"strong\", pattern = \"^[A-Za-z",
-                "schema",
-            ),
-            (
-                "limit = { minor = 100000, currency = \"EUR\" }",
-                "limit = { minor = 1.5, currency = \"EUR\" }",
-                "1.5",
-            ),
-            ("failures = 5", "failures = 0", "1 to 1000"),
-        ];
-        for (from, to, told) in cases {
-            assert!(SHIPPED.contains(from), "{from}");
-            let found = Tools::parse("tools.toml", &SHIPPED.replacen(from, to, 1)).unwrap_err();
-            let line = SHIPPED.split(from).next().unwrap().matches('\n').count() + 1;
-            let near = found
-                .iter()
-                .any(|finding| finding.line.abs_diff(line) <= 4 && finding.message.contains(told));
-            assert!(near, "{to} at line {line}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn retry_needs_a_key_that_is_remembered() {
-        let tickets = SHIPPED.find("name = \"ticket_open\"").unwrap();
-        let (head, tail) = SHIPPED.split_at(tickets);
-        let tail = tail.replacen("idempotency = ", "# ", 1).replacen("\"query\"", "\"retry\"", 1);
-        let bad = format!("{head}{tail}");
-        let found = Tools::parse("tools.toml", &bad).unwrap_err();
-        assert!(found[0].message.contains("`idempotency`"), "{found:?}");
-    }
-}
+#[path = "tool_tests.rs"]
+mod tests;

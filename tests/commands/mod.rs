@@ -9,6 +9,7 @@ mod origin;
 mod published;
 mod rules;
 mod stop;
+mod tools;
 mod witness;
 
 use crate::stage::{MESSAGE, raw, reply, root};

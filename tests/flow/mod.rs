@@ -71,14 +71,17 @@ value = "repeated.filter(t, repeated.all(o, timestamp(o.booked_at) <= timestamp(
 
 mod approvals;
 mod crash;
+mod degraded;
 mod erase;
 mod ledgers;
 mod message;
 mod nodes;
 mod plans;
+mod reads;
 mod retention;
 mod sagas;
 mod simulated;
+mod strangers;
 mod totals;
 mod variants;
 mod waits;

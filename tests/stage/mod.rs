@@ -210,7 +210,7 @@ fn engine_of(
     let sources = pack.sources.open(config, &outbound, &kinds, &clock).unwrap();
     let tools = Arc::clone(&pack.tools);
     let pack = Arc::new(pack);
-    let connector = Arc::new(HttpConnector::new(outbound, tools.systems.clone()));
+    let connector = Arc::new(HttpConnector::new(outbound, &tools, config));
     let parts = Parts {
         packs: Arc::new(Packs::new(Arc::clone(&ledger), state, Arc::clone(&pack))),
         ledger,

@@ -3,6 +3,7 @@
 
 pub mod hub;
 
+use super::Credential;
 use futures::StreamExt;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::{BTreeSet, HashMap};
@@ -25,7 +26,7 @@ pub struct Outbound {
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// One request; nothing but these leaves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub method: Method,
     pub url: String,
@@ -41,12 +42,23 @@ pub struct Request {
     pub http2: bool,
 }
 
+/// A header may hold a secret, and address and body what is about a customer.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     Get,
     Post,
     Put,
+    Patch,
     Delete,
 }
 
@@ -73,6 +85,9 @@ pub enum OutboundError {
     NoAnswer { host: String, millis: u128 },
     #[error("the answer from {host} is longer than {max_bytes} bytes")]
     TooLong { host: String, max_bytes: usize },
+    /// The request was not sent.
+    #[error("{0}")]
+    NoSecret(String),
 }
 
 impl Outbound {
@@ -137,12 +152,38 @@ impl Outbound {
         }
     }
 
+    /// Sends one request with what says who calls. A system that does not know the secret any more (401, so nothing was
+    /// done) is asked again when there is another one.
+    pub async fn send_as(
+        &self,
+        credential: Option<&Arc<Credential>>,
+        request: Request,
+    ) -> Result<Response, OutboundError> {
+        let Some(credential) = credential else { return self.send(request).await };
+        let own = Arc::clone(credential);
+        let header = aside(move || own.header()).await?.map_err(OutboundError::NoSecret)?;
+        let sent = header.1.clone();
+        let answer = self.send(with(request.clone(), header)).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        let own = Arc::clone(credential);
+        match aside(move || own.renewed(&sent)).await? {
+            Some(header) => self.send(with(request, header)).await,
+            None => Ok(answer),
+        }
+    }
+
     /// Sends one request and reads the whole answer. Every status is an answer; the caller judges it.
     pub async fn send(&self, request: Request) -> Result<Response, OutboundError> {
         let (url, host) = self.target(&request.url)?;
         let client = if request.http2 { &self.http2 } else { &self.client };
         let mut builder = client.request(request.method.into(), url).timeout(request.timeout);
         for (name, value) in &request.headers {
+            // Whatever logs or compresses headers passes over such a value.
+            let mut value = reqwest::header::HeaderValue::from_str(value)
+                .map_err(|_| OutboundError::Unreachable { host: host.clone() })?;
+            value.set_sensitive(true);
             builder = builder.header(name, value);
         }
         if let Some(json) = &request.json {
@@ -172,12 +213,24 @@ impl Outbound {
     }
 }
 
+/// Files are read where waiting for them holds up nobody.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, OutboundError> {
+    let told = |_| OutboundError::NoSecret("the secret could not be read".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(told)
+}
+
+fn with(mut request: Request, (name, value): (String, zeroize::Zeroizing<String>)) -> Request {
+    request.headers.push((name, value.to_string()));
+    request
+}
+
 impl From<Method> for reqwest::Method {
     fn from(method: Method) -> Self {
         match method {
             Method::Get => Self::GET,
             Method::Post => Self::POST,
             Method::Put => Self::PUT,
+            Method::Patch => Self::PATCH,
             Method::Delete => Self::DELETE,
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn go_on(state: &State, now: &Now<'_>) -> Vec<Event> {
     match (&call.outcome, &call.undo) {
         // It never happened, or was undone before.
         (Some(Outcome::Failed { .. } | Outcome::Compensated { .. }), _) => undone(state, id, now),
-        (Some(Outcome::Done { result }), Some(undo)) => match undo.call(&call.arguments, result) {
+        (Some(Outcome::Done { result, .. }), Some(undo)) => match undo.call(&call.arguments, result) {
             Ok(arguments) => propose(state, call, arguments, now),
             Err(reason) => stuck(call, &format!("the undoing call cannot be made: {reason}")),
         },

@@ -4,7 +4,7 @@ use super::super::agreement::Kind;
 use super::super::error::{RecordsError, SourceError};
 use super::{Entry, FileSource, Guarded, HttpSource, Limits, Source, SqlSource};
 use crate::base::outbound::Outbound;
-use crate::base::{Clock, CustomerId, Finding, RecordId};
+use crate::base::{Auth, Clock, CustomerId, Finding, RecordId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,8 @@ pub struct SourceDeclarations {
 pub struct HttpDeclaration {
     pub name: Spanned<String>,
     pub base_url: Spanned<String>,
+    /// How the system is told who asks.
+    pub auth: Option<Spanned<Auth>>,
     pub timeout_ms: Spanned<u64>,
     pub max_bytes: usize,
     /// JSON pointers (RFC 6901).
@@ -145,7 +147,7 @@ impl SourceDeclarations {
 
     /// `text` is what it was read from.
     pub fn checked(self, file: &str, text: &str) -> Result<Self, Vec<Finding>> {
-        let declared = self;
+        let mut declared = self;
         let mut findings = Vec::new();
         let mut wrong = |at: usize, field: &str, value: &str, allowed: &str| {
             let message = format!("`{field}` cannot be `{value}`; allowed: {allowed}");
@@ -201,15 +203,16 @@ impl SourceDeclarations {
             }
         }
         for form in declared.forms() {
-            for member in &form.members {
-                let root = member.split(['.', '[']).next().unwrap_or_default();
-                if !form.system.iter().any(|field| field == root) {
-                    let near = crate::base::finding::suggestion(root, form.system.iter().map(String::as_str));
-                    let offset = text.find(&format!("\"{member}\"")).unwrap_or(0);
-                    let message = format!("`members` has `{member}`, but `{root}` is not in `system`{near}");
-                    findings.push(Finding::at(file, text, offset, message));
-                }
-            }
+            findings.extend(form.faults().into_iter().map(|(member, message)| {
+                let offset = text.find(&format!("\"{member}\"")).unwrap_or(0);
+                Finding::at(file, text, offset, message)
+            }));
+        }
+        for source in &mut declared.http {
+            source.auth = source.auth.take().map(|auth| {
+                let (span, line) = (auth.span(), crate::base::finding::line_of(text, auth.span().start));
+                Spanned::new(span, auth.into_inner().on_line(line))
+            });
         }
         if findings.is_empty() { Ok(declared) } else { Err(findings) }
     }
@@ -217,6 +220,18 @@ impl SourceDeclarations {
     /// The names that a plan may use of a record, as dotted names.
     pub fn shape_paths(&self) -> BTreeSet<&str> {
         self.forms().flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
+    }
+
+    /// Every credential, and whose it is.
+    pub fn credentials(&self) -> impl Iterator<Item = (String, &Auth)> {
+        self.http.iter().filter_map(|source| {
+            Some((format!("source `{}`", source.name.get_ref()), source.auth.as_ref()?.get_ref()))
+        })
+    }
+
+    /// Those that people type, wherever it is.
+    pub fn free_paths(&self) -> BTreeSet<&str> {
+        self.forms().flat_map(|form| &form.free_text).map(String::as_str).collect()
     }
 
     fn names(&self) -> impl Iterator<Item = &Spanned<String>> {
@@ -263,7 +278,14 @@ impl SourceDeclarations {
                 let (source, problem) = (declared.name.get_ref(), problem.to_string());
                 tracing::warn!(source, problem, "this source can never be asked");
             }
-            let source = HttpSource::new(declared.clone(), outbound.clone());
+            if let Some(problem) = declared.auth.as_ref().and_then(|auth| auth.get_ref().fault(folder)) {
+                tracing::warn!(
+                    source = declared.name.get_ref(),
+                    problem,
+                    "this source is asked without success"
+                );
+            }
+            let source = HttpSource::new(declared.clone(), outbound.clone(), folder);
             sources.push(guarded(Arc::new(source), &declared.limits));
         }
         for declared in &self.sql {
@@ -278,6 +300,37 @@ impl SourceDeclarations {
 }
 
 impl Form {
+    /// What is wrong with the lists, and which member it is about.
+    fn faults(&self) -> Vec<(&str, String)> {
+        let root = |member: &str| member.split(['.', '[']).next().unwrap_or_default().to_owned();
+        let near =
+            |name: &str| crate::base::finding::suggestion(name, self.system.iter().map(String::as_str));
+        let is_system = |name: &String| self.system.contains(name);
+        let mut faults = Vec::new();
+        for member in self.members.iter().filter(|member| !is_system(&root(member))) {
+            let (root, near) = (root(member), near(&root(member)));
+            faults.push((
+                member.as_str(),
+                format!("`members` has `{member}`, but `{root}` is not in `system`{near}"),
+            ));
+        }
+        for member in &self.free_text {
+            let within = root(member) != *member;
+            let told = if !within && is_system(member) {
+                format!(
+                    "`{member}` is in `system` and in `free_text`; either the bank's systems write it or people do"
+                )
+            } else if within && !self.members.contains(member) {
+                let near = crate::base::finding::suggestion(member, self.members.iter().map(String::as_str));
+                format!("`free_text` has `{member}`, which is not in `members`{near}")
+            } else {
+                continue;
+            };
+            faults.push((member.as_str(), told));
+        }
+        faults
+    }
+
     /// Sorts a record's members. Without an owner there is no telling whose it is, so that is garbage.
     pub fn entry(&self, object: &Map<String, Value>) -> Result<Entry, SourceError> {
         let garbage = SourceError::Garbage;
@@ -361,6 +414,16 @@ mod tests {
         assert!(error("timeout_ms = 1500", "timeout_ms = 0").contains("1 to 60000"));
         assert!(error("http://127.0.0.1:4380", "ftp://x").contains("http://"));
         assert!(error("max_bytes =", "max_byte =").contains("max_byte"));
+    }
+
+    #[test]
+    fn what_people_type_is_not_what_the_banks_systems_write() {
+        assert!(error("free_text = [\"notes\"]", "free_text = [\"status\"]").contains("either the bank's"));
+        let told = error("free_text = [\"notes\"]", "free_text = [\"transactions[].memo\"]");
+        assert!(told.contains("not in `members`"), "{told}");
+        let text = SHIPPED.replacen("[\"notes\"]", "[\"notes\", \"transactions[].merchant\"]", 1);
+        let declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
+        assert!(declared.free_paths().contains("transactions[].merchant"));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Limits {
     pub failures: u32,
     /// For so long.
     pub open_ms: u64,
+    /// Then so many at a time try whether it is back.
+    pub probes: u32,
     /// A list that was fetched at most so long ago is used again without asking; 0: never.
     pub fresh_ms: u64,
     /// One that was fetched at most so long ago stands in when the source fails; 0: never.
@@ -33,7 +35,15 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { parallel: 16, failures: 5, open_ms: 10_000, fresh_ms: 0, stale_ms: 0, lists: 10_000 }
+        Self {
+            parallel: 16,
+            failures: 5,
+            open_ms: 10_000,
+            probes: 1,
+            fresh_ms: 0,
+            stale_ms: 0,
+            lists: 10_000,
+        }
     }
 }
 
@@ -45,6 +55,7 @@ impl Limits {
             ("parallel", self.parallel as u64, 1..=256, "1 to 256"),
             ("failures", self.failures.into(), 1..=1000, "1 to 1000"),
             ("open_ms", self.open_ms, 1..=3_600_000, "1 to 3600000"),
+            ("probes", self.probes.into(), 1..=100, "1 to 100"),
             ("fresh_ms", self.fresh_ms, 0..=DAY, "0 to 86400000 (a day)"),
             ("stale_ms", self.stale_ms, 0..=DAY, "0 to 86400000 (a day)"),
             ("lists", self.lists as u64, 1..=1_000_000, "1 to 1000000"),
@@ -81,7 +92,11 @@ impl Guarded {
         Self {
             source,
             slots: Semaphore::new(limits.parallel),
-            breakers: Breakers::new(BreakerSettings { failures: limits.failures, open_ms: limits.open_ms }),
+            breakers: Breakers::new(BreakerSettings {
+                failures: limits.failures,
+                open_ms: limits.open_ms,
+                probes: limits.probes,
+            }),
             lists: Mutex::new(LruCache::new(lists)),
             limits,
             clock,
@@ -94,17 +109,13 @@ impl Guarded {
         // A source that is too busy has not failed.
         let slot = tokio::time::timeout(longest, self.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else { return Err(SourceError::TimedOut) };
-        if !self.breakers.admit(name, self.clock.now()) {
-            return Err(SourceError::LeftAlone);
-        }
+        let admitted = self.breakers.admit(name, self.clock.now()).ok_or(SourceError::LeftAlone)?;
         // Who never comes back counts as a failure, so its time runs in here.
-        let trial = Trial(self);
         let answer = tokio::time::timeout(longest, answer).await.unwrap_or(Err(SourceError::TimedOut));
         match answer {
-            Ok(_) | Err(SourceError::Rejected) => self.breakers.answered(name),
-            Err(_) => self.breakers.failed(name, self.clock.now()),
+            Ok(_) | Err(SourceError::Rejected) => admitted.answered(),
+            Err(_) => admitted.failed(self.clock.now()),
         }
-        std::mem::forget(trial);
         answer
     }
 
@@ -127,15 +138,6 @@ impl Guarded {
     fn stand_in(&self, key: &Key, error: SourceError) -> Hits {
         let kept = self.kept(key, self.limits.stale_ms).map(|hits| Hits { stale: true, ..hits });
         kept.unwrap_or(Hits { failed: Some(error), ..Hits::default() })
-    }
-}
-
-/// A call whose caller may go before it is answered.
-struct Trial<'a>(&'a Guarded);
-
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        self.0.breakers.gave_up(self.0.source.name(), self.0.clock.now());
     }
 }
 

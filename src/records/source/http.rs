@@ -4,19 +4,27 @@ use super::super::error::SourceError;
 use super::declare::{Batch, HttpDeclaration};
 use super::{Entry, Hits, Query, Source};
 use crate::base::outbound::{Method, Outbound, OutboundError, Request, path_segment};
-use crate::base::{CustomerId, RecordId};
+use crate::base::{Credential, CustomerId, RecordId};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct HttpSource {
     declared: HttpDeclaration,
     outbound: Outbound,
+    credential: Option<Arc<Credential>>,
 }
 
 impl HttpSource {
-    pub const fn new(declared: HttpDeclaration, outbound: Outbound) -> Self {
-        Self { declared, outbound }
+    /// A secret is in a file relative to `folder`.
+    pub fn new(declared: HttpDeclaration, outbound: Outbound, folder: &Path) -> Self {
+        let credential = declared.auth.as_ref().map(|auth| {
+            let auth = auth.get_ref().clone();
+            Arc::new(Credential::new(auth, folder.to_owned()))
+        });
+        Self { declared, outbound, credential }
     }
 
     /// The JSON at a path; `None` for 404.
@@ -40,11 +48,12 @@ impl HttpSource {
             max_bytes: self.declared.max_bytes,
             http2: false,
         };
-        let answer = self.outbound.send(request).await.map_err(|error| match error {
-            OutboundError::NoAnswer { .. } => SourceError::TimedOut,
-            OutboundError::TooLong { .. } => SourceError::Garbage,
-            _ => SourceError::Refused,
-        })?;
+        let answer =
+            self.outbound.send_as(self.credential.as_ref(), request).await.map_err(|error| match error {
+                OutboundError::NoAnswer { .. } => SourceError::TimedOut,
+                OutboundError::TooLong { .. } => SourceError::Garbage,
+                _ => SourceError::Refused,
+            })?;
         match answer.status {
             200 => serde_json::from_slice(&answer.body).map(Some).map_err(|_| SourceError::Garbage),
             404 => Ok(None),
@@ -183,7 +192,7 @@ mod tests {
             include_str!("../../../config/sources.toml").replace("timeout_ms = 1500", "timeout_ms = 300");
         let mut declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
         declared.set_base_url("core_bank", &format!("http://{address}"));
-        HttpSource::new(declared.http.remove(0), Outbound::new([address.to_owned()]).unwrap())
+        HttpSource::new(declared.http.remove(0), Outbound::new([address.to_owned()]).unwrap(), Path::new("."))
     }
 
     fn query(field: &str, value: &str) -> Query {
@@ -231,7 +240,10 @@ mod tests {
             let (address, requests) = answering(bytes);
             let mut declared = SourceDeclarations::parse("sources.toml", text).unwrap();
             declared.set_base_url("core_bank", &format!("http://{address}"));
-            (HttpSource::new(declared.http.remove(0), Outbound::new([address]).unwrap()), requests)
+            (
+                HttpSource::new(declared.http.remove(0), Outbound::new([address]).unwrap(), Path::new(".")),
+                requests,
+            )
         };
         let queries = [query("iban", "DE1"), query("branch", "x\"y")];
         let two = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 50\r\n\r\n{\"answers\":[{\"ids\":[\"a\"]},{\"ids\":[],\"more\":true}]}";
