@@ -5,18 +5,28 @@
 //! and nobody else makes a grant. A rule that errs permits nothing.
 
 mod access;
+mod administration;
 mod approval;
 mod autonomy;
 mod bound;
 mod decide;
 mod invariants;
 pub mod prove;
+mod request;
 mod rules;
+mod totals;
 
 pub use access::{Principal, Role};
+#[cfg(test)]
+pub use administration::shipped as shipped_administration;
+pub use administration::{
+    ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Act, Administration,
+};
 pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
 pub use autonomy::{Autonomy, Level};
 pub use bound::upper_error;
 pub use decide::{Decision, Governance, Request, Verdict};
 pub use invariants::{BROKEN_FOLDER, INVARIANTS_FOLDER, Invariants};
-pub use rules::{Circumstances, Evaluation, RULES_FOLDER, Rules, Subject, ToolRisk};
+pub use request::{Approver, Circumstances, Subject, ToolRisk};
+pub use rules::{Evaluation, RULES_FOLDER, Rules};
+pub use totals::{Counted, Scope, Spent, Sum, Totals, Window};

@@ -42,14 +42,14 @@ pub struct ToolDeclaration {
     pub query: Option<QueryByKey>,
     pub scope: String,
     pub risk: Risk,
+    /// Whether it opens an account or a card again, which rules treat like money.
+    pub restores_access: bool,
     pub compensation: Compensation,
     /// How the compensation is called; there if it is a tool.
     pub undo: Option<Undo>,
     /// No call above the amount of its currency, whatever else permits it, and none in another currency; empty: no
     /// limit.
     pub limits: Vec<Money>,
-    /// It gives access to an account or a card back.
-    pub restores_access: bool,
     /// Arguments that are not of weight: text of anybody may become them.
     pub free: BTreeSet<String>,
     /// So many requests at the same time.

@@ -82,5 +82,6 @@ mod retention;
 mod sagas;
 mod simulated;
 mod strangers;
+mod totals;
 mod variants;
 mod waits;

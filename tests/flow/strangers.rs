@@ -82,7 +82,7 @@ async fn an_account_that_changed_hands_before_the_call_is_left_alone() {
         assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
         stage.switch(json!({ switch: ["acc_016"] })).await;
         let id = state.approval.as_ref().unwrap().0.id.clone();
-        let by = Principal { name: "sara".into(), role: Role::Supervisor };
+        let by = Principal::new("sara", Role::Supervisor);
         let decide = Decide { by, approve: true, reason: Some("looked at it".into()), binding: None };
         let case = stage.cases.decide(id.as_str(), decide).await.unwrap();
         let after = stage.cases.drive(&case).await.unwrap();
