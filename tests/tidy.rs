@@ -36,7 +36,7 @@ const STEPS: [&str; 8] =
     ["intake", "understanding", "records", "policy", "planning", "governance", "acting", "reply"];
 
 /// Crates, and the only places that may name them.
-const CRATES: [(&[&str], &[&str]); 8] = [
+const CRATES: [(&[&str], &[&str]); 9] = [
     (&["candle_core", "candle_nn", "candle_transformers"], &["src/understanding", "src/learning"]),
     (&["tantivy", "hnsw_rs"], &["src/policy"]),
     (&["rusqlite", "sqlx"], &["src/ledger/store", "src/records/source"]),
@@ -44,6 +44,7 @@ const CRATES: [(&[&str], &[&str]); 8] = [
     (&["axum"], &["src/http", "src/console", "src/demo", "src/app"]),
     (&["reqwest", "hf_hub", "hyper", "ureq"], &["src/base/outbound"]),
     (&["cedar_policy_symcc"], &["src/governance/prove"]),
+    (&["serde_saphyr"], &["src/planning/import"]),
     (
         &[
             "hayro_interpret",

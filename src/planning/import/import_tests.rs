@@ -180,6 +180,8 @@ fn a_document_that_does_not_end_is_refused_and_nothing_is_fetched() {
             .contains("not YAML that can be read")
     );
     assert!(refused(&"x".repeat(MOST_BYTES + 1)).contains("longer than 8 MiB"));
+    let many: String = (0..=MOST_OPERATIONS).map(|n| format!("  /p{n}: {{ get: {{}} }}\n")).collect();
+    assert!(refused(&format!("openapi: 3.1.0\npaths:\n{many}")).contains("with --only"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod schema;
 mod toml_text;
 
 use crate::base::Finding;
-use document::{Document, slug};
+use document::{Document, Found, slug};
 use operation::Operation;
 use std::collections::BTreeSet;
 
@@ -36,6 +36,9 @@ pub struct Imported {
 /// A longer document is not read.
 pub const MOST_BYTES: usize = 8 << 20;
 
+/// Nobody chooses the risk of more at once.
+const MOST_OPERATIONS: usize = 500;
+
 /// `file` is named in findings only.
 ///
 /// # Errors
@@ -46,9 +49,15 @@ pub fn import(file: &str, text: &str, asked: &ImportSettings) -> Result<Imported
     let system = asked.system.clone().unwrap_or_else(|| slug(document.title()));
     let (mut tools, mut notes, mut sections) = (Vec::new(), Vec::new(), Vec::new());
     let mut missing = asked.only.clone();
+    let is_asked = |found: &Found<'_>| asked.only.is_empty() || asked.only.contains(&found.id);
+    if document.operations().filter(is_asked).nth(MOST_OPERATIONS).is_some() {
+        let message =
+            format!("it has more than {MOST_OPERATIONS} operations; name those that are needed with --only");
+        return Err(refused(0, message));
+    }
     for operation in document.operations() {
         missing.remove(&operation.id);
-        if !asked.only.is_empty() && !asked.only.contains(&operation.id) {
+        if !is_asked(&operation) {
             continue;
         }
         match Operation::read(&document, &operation) {
