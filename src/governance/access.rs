@@ -68,6 +68,16 @@ impl Role {
         matches!(self, Self::Agent | Self::Supervisor)
     }
 
+    /// Blind reviews.
+    pub const fn may_review(self) -> bool {
+        matches!(self, Self::Agent | Self::Supervisor)
+    }
+
+    /// Lowering the autonomy dial, and raising it again.
+    pub const fn may_turn_dials(self) -> bool {
+        matches!(self, Self::Supervisor | Self::Operator)
+    }
+
     /// Events of other systems.
     pub const fn may_tell_events(self) -> bool {
         matches!(self, Self::System)

@@ -1,7 +1,7 @@
 //! Rules and dial together: do it, ask a human, or refuse.
 
 use super::rules::{Circumstances, Evaluation, Rules, Subject};
-use super::{Autonomy, Level};
+use super::{Autonomy, Dialled, Level};
 use crate::base::grants::{DiscloseGrant, Permit, ReadGrant};
 use crate::base::{CallId, CustomerId, Digest, RecordId};
 use serde::{Deserialize, Serialize};
@@ -55,8 +55,9 @@ impl Decision {
 }
 
 impl Governance {
-    /// Decides a call. The people in `circumstances.approvers` have approved exactly this call.
-    pub fn decide(&self, request: &Request) -> Decision {
+    /// Decides a call. The people in `circumstances.approvers` have approved exactly this call. `dial` is how far the
+    /// evidence carries; `None` for what was decided before there was any.
+    pub fn decide(&self, request: &Request, dial: Option<&Dialled>) -> Decision {
         let decision = |verdict, policies, reason: &str, approvals_needed| Decision {
             tool: request.tool.clone(),
             verdict,
@@ -80,8 +81,7 @@ impl Governance {
                 None => decision(Verdict::Refuse, now.policies, "no rule permits it", 0),
             };
         }
-        let circumstances = &request.circumstances;
-        match self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount) {
+        match self.level(request, dial) {
             Level::Off => decision(Verdict::Refuse, now.policies, "the dial is off for this tool", 0),
             Level::Suggest if given == 0 => {
                 decision(Verdict::Ask, now.policies, "the dial lets this be suggested only", 1)
@@ -89,6 +89,16 @@ impl Governance {
             Level::Suggest => decision(Verdict::Permit, now.policies, "approved", 0),
             Level::Auto => decision(Verdict::Permit, now.policies, "within rules and dial", 0),
         }
+    }
+
+    /// The lower one of what the bank lets the call be and what is in force now.
+    fn level(&self, request: &Request, dial: Option<&Dialled>) -> Level {
+        let circumstances = &request.circumstances;
+        let let_be = self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount);
+        let Some(dial) = dial else { return let_be };
+        let unsure = dial.threshold.is_some_and(|least| circumstances.confidence.basis_points() < least);
+        let carried = if unsure { dial.level.min(Level::Suggest) } else { dial.level };
+        let_be.min(carried)
     }
 
     fn evaluate(&self, request: &Request, approvers: Vec<String>) -> Evaluation {
@@ -108,8 +118,13 @@ impl Governance {
     }
 
     /// The permission to perform a call, when it is decided so. The arguments' digest binds it.
-    pub fn permit(&self, request: &Request, call: &CallId, arguments: &Digest) -> Result<Permit, Decision> {
-        let decision = self.decide(request);
+    pub fn permit(
+        &self,
+        request: &Request,
+        dial: Option<&Dialled>,
+        (call, arguments): (&CallId, &Digest),
+    ) -> Result<Permit, Decision> {
+        let decision = self.decide(request, dial);
         match decision.verdict {
             Verdict::Permit => Ok(Permit::seal(call.clone(), request.tool.clone(), arguments.clone())),
             Verdict::Ask | Verdict::Refuse => Err(decision),
@@ -159,13 +174,12 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
 
     fn governance(dial: &str) -> Governance {
         let tools = [ToolRisk { name: "refund".into(), risk: Risk::Money }];
-        let names = ["refund".to_owned()].into();
         let text = format!(
             "[[dial]]\nleaf = '*'\ntool = 'refund'\nlevel = '{dial}'\nlimit = {{ minor = 10000, currency = 'EUR' }}\n"
         );
         Governance {
             rules: Rules::parse(&[("r.cedar".into(), RULES.into())], &tools).unwrap(),
-            autonomy: Autonomy::parse("a.toml", &text, &Default::default(), &names, &names).unwrap(),
+            autonomy: Autonomy::parse("a.toml", &text, &Default::default(), &tools).unwrap(),
         }
     }
 
@@ -196,7 +210,7 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
             subject: subject(),
             circumstances: circumstances(customer, minor, approvers),
         };
-        let decision = governance(dial).decide(&request);
+        let decision = governance(dial).decide(&request, None);
         (decision.verdict, decision.approvals_needed)
     }
 
@@ -207,6 +221,24 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
         assert_eq!(verdict("suggest", "cus_1", 1, &[]), (Verdict::Ask, 1));
         assert_eq!(verdict("suggest", "cus_1", 1, &["sara"]), (Verdict::Permit, 0));
         assert_eq!(verdict("off", "cus_1", 1, &["sara"]), (Verdict::Refuse, 0));
+    }
+
+    #[test]
+    fn what_the_evidence_carries_can_only_ask_more() {
+        let verdict = |configured: &str, level, threshold, sure: f64| {
+            let mut circumstances = circumstances("cus_1", 100, &[]);
+            circumstances.confidence = Probability::new(sure);
+            let request = Request { tool: "refund".into(), subject: subject(), circumstances };
+            let dial = Dialled { level, threshold, evidence: Digest::of(b"e") };
+            governance(configured).decide(&request, Some(&dial)).verdict
+        };
+        assert_eq!(verdict("auto", Level::Auto, None, 0.5), Verdict::Permit);
+        assert_eq!(verdict("auto", Level::Auto, Some(9_000), 0.9), Verdict::Permit);
+        assert_eq!(verdict("auto", Level::Auto, Some(9_000), 0.8999), Verdict::Ask);
+        assert_eq!(verdict("auto", Level::Suggest, None, 1.0), Verdict::Ask);
+        assert_eq!(verdict("auto", Level::Off, None, 1.0), Verdict::Refuse);
+        assert_eq!(verdict("suggest", Level::Auto, None, 1.0), Verdict::Ask);
+        assert_eq!(verdict("off", Level::Auto, None, 1.0), Verdict::Refuse);
     }
 
     #[test]

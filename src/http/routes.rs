@@ -3,7 +3,8 @@
 use super::api::Api;
 use super::auth::Access;
 use super::{
-    admin, approvals, cases, events, generations, health, metrics, notices, policies, stateless, stops,
+    admin, approvals, autonomy, cases, events, generations, health, metrics, notices, policies, reviews, stateless,
+    stops,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -145,6 +146,8 @@ pub fn table() -> Vec<Route> {
         cases::routes(),
         events::routes(),
         approvals::routes(),
+        reviews::routes(),
+        autonomy::routes(),
         stops::routes(),
         notices::routes(),
         stateless::routes(),
