@@ -15,7 +15,8 @@ pub fn show(place: &Place, shown: &Shown) -> Result<(), Failure> {
     let folder = wire::bundle(place, &settings)?;
     let model = verified_digest(&folder).map_err(Failure::input)?;
     let ledger = wire::found_ledger(place, &settings)?;
-    let mut book = ledger.map(|ledger| dial_book(&ledger)).transpose().map_err(Failure::input)?.unwrap_or_default();
+    let mut book =
+        ledger.map(|ledger| dial_book(&ledger)).transpose().map_err(Failure::input)?.unwrap_or_default();
     // What a service would take as evidence when it starts with this bundle.
     let beside = std::fs::read_to_string(folder.join(EVIDENCE)).ok();
     if let Some(found) = beside.and_then(|text| measured(&text, &model)).filter(|found| !book.knows(found)) {
@@ -35,7 +36,8 @@ pub fn show(place: &Place, shown: &Shown) -> Result<(), Failure> {
 }
 
 fn line(row: &Row) -> String {
-    let from = row.threshold.map_or_else(|| "-".to_owned(), |least| format!("{:.2}", least as f64 / 10_000.0));
+    let from =
+        row.threshold.map_or_else(|| "-".to_owned(), |least| format!("{:.2}", least as f64 / 10_000.0));
     // Where nothing has to be shown, there are no figures.
     let figure = |text: String| if row.max_error.is_some() { text } else { "-".to_owned() };
     format!(

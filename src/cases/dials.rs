@@ -5,7 +5,7 @@ use super::CaseError;
 use super::run::{Cases, blocking};
 use super::state::State;
 use crate::base::{Digest, Timestamp};
-use crate::governance::{Asked, Autonomy, Book, DialEvent, Dials, Draw, Measured, Level};
+use crate::governance::{Asked, Autonomy, Book, DialEvent, Dials, Draw, Level, Measured};
 use crate::ledger::{Append, By, Digests, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Stream, StreamKind};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -274,7 +274,9 @@ mod tests {
         let note = |ledger: &Ledger| {
             write((ledger, Book::default()), &Digests::new(), at, |book: &Book| {
                 let known = book.knows(&evaluation);
-                Ok::<_, LedgerError>((!known).then(|| DialEvent::Evaluated(evaluation.clone())).into_iter().collect())
+                Ok::<_, LedgerError>(
+                    (!known).then(|| DialEvent::Evaluated(evaluation.clone())).into_iter().collect(),
+                )
             })
             .unwrap()
         };

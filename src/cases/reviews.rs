@@ -97,10 +97,12 @@ impl Cases {
             return Some(Candidate { name, share: autonomy.evidence.review_share, draw });
         }
         // Put among the others: what was just read as something that no evidence is needed for.
-        let grounded = events.iter().zip(first..).find(|((event, _), _)| matches!(event, Event::Grounded { .. }));
+        let grounded =
+            events.iter().zip(first..).find(|((event, _), _)| matches!(event, Event::Grounded { .. }));
         let (_, seq) = grounded?;
         let tools = self.parts().pack.tools.by_name.keys();
-        let other = tools.filter(|tool| autonomy.dial(leaf, tool).is_some_and(|dial| dial.leaf != "*")).count() == 0;
+        let other =
+            tools.filter(|tool| autonomy.dial(leaf, tool).is_some_and(|dial| dial.leaf != "*")).count() == 0;
         let name = format!("{} {}", state.case, state.working_on);
         let share = autonomy.evidence.control_share;
         other.then(|| Candidate { name, share, draw: draw(seq, leaf, None) })
@@ -188,9 +190,8 @@ impl Cases {
             Err(CaseError::Ledger(LedgerError::Erased { .. })) => {
                 // Nobody can answer it any more, and it must not hold up those behind it.
                 let (own, id) = (self.clone(), review.to_owned());
-                let withdraw = move || {
-                    own.write_dial(|_| Ok(vec![DialEvent::Withdrawn { review: id.clone() }]))
-                };
+                let withdraw =
+                    move || own.write_dial(|_| Ok(vec![DialEvent::Withdrawn { review: id.clone() }]));
                 let _ = tokio::task::spawn_blocking(withdraw).await;
                 return Err(unknown().into());
             }

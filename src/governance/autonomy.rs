@@ -160,12 +160,17 @@ impl Known<'_> {
         let text = self.text;
         let place = |name: &str| {
             let section = text.find("[evidence]").unwrap_or(0);
-            text.get(section..).and_then(|rest| rest.find(&format!("\n{name}"))).map_or(section, |at| section + at + 1)
+            text.get(section..)
+                .and_then(|rest| rest.find(&format!("\n{name}")))
+                .map_or(section, |at| section + at + 1)
         };
         let shares = [("review_share", evidence.review_share), ("control_share", evidence.control_share)];
-        let shares = shares.map(|(name, value)| (name, value, "a share, 0 to 1", (0.0..=1.0).contains(&value)));
-        let demand = [("max_error", evidence.max_error, MAX_ERROR), ("confidence", evidence.confidence, CONFIDENCE)];
-        let demand = demand.map(|(name, value, (low, high))| (name, value, allowed(name), value >= low && value <= high));
+        let shares =
+            shares.map(|(name, value)| (name, value, "a share, 0 to 1", (0.0..=1.0).contains(&value)));
+        let demand =
+            [("max_error", evidence.max_error, MAX_ERROR), ("confidence", evidence.confidence, CONFIDENCE)];
+        let demand = demand
+            .map(|(name, value, (low, high))| (name, value, allowed(name), value >= low && value <= high));
         for (name, value, right, holds) in shares.into_iter().chain(demand) {
             if !holds {
                 self.fault(place(name), format!("[evidence] `{name}` cannot be `{value}`; allowed: {right}"));
@@ -173,11 +178,13 @@ impl Known<'_> {
         }
         let every = evidence.false_alarm_every;
         if !(20..=1_000_000).contains(&every) {
-            let message = format!("[evidence] `false_alarm_every` cannot be `{every}`; allowed: 20 to 1000000 reviews");
+            let message =
+                format!("[evidence] `false_alarm_every` cannot be `{every}`; allowed: 20 to 1000000 reviews");
             self.fault(place("false_alarm_every"), message);
         }
         for figure in evidence.drift.iter().filter(|figure| !DRIFT.contains(&figure.as_str())) {
-            let message = format!("[evidence] `drift` knows no figure `{figure}`{}", suggestion(figure, DRIFT));
+            let message =
+                format!("[evidence] `drift` knows no figure `{figure}`{}", suggestion(figure, DRIFT));
             self.fault(place("drift"), message);
         }
     }
@@ -214,7 +221,10 @@ impl Known<'_> {
         match dial.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()) {
             Some(reason) => Err(reason.to_owned()),
             None => {
-                self.fault(place, "`evidence = \"none\"` needs a `reason`: it is what staff is shown".to_owned());
+                self.fault(
+                    place,
+                    "`evidence = \"none\"` needs a `reason`: it is what staff is shown".to_owned(),
+                );
                 Ok(demand)
             }
         }
@@ -295,7 +305,8 @@ impl Autonomy {
                 self.dials.iter().all(|other| other.leaf != **leaf || other.tool != dial.tool)
             };
             match spread {
-                true => places.extend(self.leaves.iter().filter(own).map(|leaf| (leaf.clone(), dial.tool.clone()))),
+                true => places
+                    .extend(self.leaves.iter().filter(own).map(|leaf| (leaf.clone(), dial.tool.clone()))),
                 false => drop(places.insert((dial.leaf.clone(), dial.tool.clone()))),
             }
         }
@@ -304,7 +315,8 @@ impl Autonomy {
 
     /// The leaves whose reviews count for this leaf and tool: those of its pool, or itself.
     pub fn pooled(&self, leaf: &str, tool: &str) -> Vec<String> {
-        let pool = self.pools.iter().find(|pool| pool.tool == tool && pool.leaves.iter().any(|own| own == leaf));
+        let pool =
+            self.pools.iter().find(|pool| pool.tool == tool && pool.leaves.iter().any(|own| own == leaf));
         pool.map_or_else(|| vec![leaf.to_owned()], |pool| pool.leaves.clone())
     }
 }
@@ -324,19 +336,28 @@ fn pools(raw: Vec<RawPool>, dials: &[Dial], known: &mut Known<'_>) -> Vec<Pool> 
         known.tool(at, &tool);
         leaves.iter().for_each(|leaf| known.leaf(at, leaf));
         if leaves.len() < 2 {
-            known.fault(at, format!("`leaves` of a pool cannot be {} of them; allowed: two or more", leaves.len()));
+            known.fault(
+                at,
+                format!("`leaves` of a pool cannot be {} of them; allowed: two or more", leaves.len()),
+            );
         }
         if pool.reason.trim().is_empty() {
             known.fault(at, "`reason` of a pool cannot be empty; say why these leaves err alike".to_owned());
         }
         for leaf in &leaves {
             if !used.entry(tool.clone()).or_default().insert(leaf.clone()) {
-                known.fault(at, format!("`leaves`: `{leaf}` counts twice for tool `{tool}`; leave it out once"));
+                known.fault(
+                    at,
+                    format!("`leaves`: `{leaf}` counts twice for tool `{tool}`; leave it out once"),
+                );
             }
         }
-        let demands: Vec<_> = leaves.iter().map(|leaf| line(dials, leaf, &tool).map(|dial| &dial.demand)).collect();
+        let demands: Vec<_> =
+            leaves.iter().map(|leaf| line(dials, leaf, &tool).map(|dial| &dial.demand)).collect();
         if demands.windows(2).any(|pair| pair.first() != pair.last()) {
-            let message = format!("`leaves` of the pool for `{tool}` ask for different evidence; give their lines the same `max_error` and `confidence`");
+            let message = format!(
+                "`leaves` of the pool for `{tool}` ask for different evidence; give their lines the same `max_error` and `confidence`"
+            );
             known.fault(at, message);
         }
         pools.push(Pool { tool, leaves });
@@ -412,7 +433,8 @@ limit = { minor = 15000, currency = "EUR" }
                 place("transaction_charged_twice", "refund")
             ]
         );
-        let none = "[[dial]]\nleaf = '*'\ntool = 'card_block'\nlevel = 'auto'\nevidence = 'none'\nreason = 'r'\n";
+        let none =
+            "[[dial]]\nleaf = '*'\ntool = 'card_block'\nlevel = 'auto'\nevidence = 'none'\nreason = 'r'\n";
         let autonomy = parse(none).unwrap();
         assert_eq!(autonomy.places(), [place("*", "card_block")]);
         assert_eq!(autonomy.dial("x", "card_block").unwrap().demand, Err("r".to_owned()));
@@ -425,7 +447,10 @@ limit = { minor = 15000, currency = "EUR" }
             format!("{}: {}", found[0].line, found[0].message)
         };
         let section = |line: &str| message(&format!("\n[evidence]\n{line}\n"));
-        assert_eq!(section("max_error = 0.7"), "3: [evidence] `max_error` cannot be `0.7`; allowed: 0.0001 to 0.5");
+        assert_eq!(
+            section("max_error = 0.7"),
+            "3: [evidence] `max_error` cannot be `0.7`; allowed: 0.0001 to 0.5"
+        );
         assert!(section("confidence = 1").starts_with("3: "));
         assert!(section("confidence = 1.0").contains("0.999999"));
         assert!(section("review_share = 2.0").contains("a share, 0 to 1"));
@@ -434,7 +459,9 @@ limit = { minor = 15000, currency = "EUR" }
         let dial = |tool: &str, more: &str| {
             message(&format!("[[dial]]\nleaf = '*'\ntool = '{tool}'\nlevel = 'suggest'\n{more}\n"))
         };
-        assert!(dial("refund", "evidence = 'none'\nreason = 'r'").starts_with("5: `evidence` cannot be `none`"));
+        assert!(
+            dial("refund", "evidence = 'none'\nreason = 'r'").starts_with("5: `evidence` cannot be `none`")
+        );
         assert!(dial("card_block", "evidence = 'none'").contains("needs a `reason`"));
         assert!(dial("card_block", "evidence = 'some'").contains("allowed: reviews, none"));
         assert!(dial("refund", "max_error = 0.0").contains("`max_error` cannot be `0`"));
@@ -443,7 +470,9 @@ limit = { minor = 15000, currency = "EUR" }
     #[test]
     fn leaves_pool_by_a_stated_rule_alone() {
         let both = "['transaction_charged_twice', 'fee_charged']";
-        let pool = |leaves: &str, reason: &str| format!("[[pool]]\ntool = 'card_block'\nleaves = {leaves}\nreason = '{reason}'\n");
+        let pool = |leaves: &str, reason: &str| {
+            format!("[[pool]]\ntool = 'card_block'\nleaves = {leaves}\nreason = '{reason}'\n")
+        };
         let autonomy = parse(&format!("{TEXT}{}", pool(both, "one team answers both"))).unwrap();
         assert_eq!(autonomy.pooled("fee_charged", "card_block").len(), 2);
         assert_eq!(autonomy.pooled("transaction_charged_twice", "refund"), ["transaction_charged_twice"]);

@@ -20,13 +20,31 @@ pub enum DialEvent {
     Evaluated(Measured),
     Drawn(Draw),
     /// What a reviewer said before they saw what the machine had said.
-    Reviewed { review: String, by: String, leaf: String, act: bool },
+    Reviewed {
+        review: String,
+        by: String,
+        leaf: String,
+        act: bool,
+    },
     /// The case of a review is gone.
-    Withdrawn { review: String },
+    Withdrawn {
+        review: String,
+    },
     /// The evidence carries another level, or another threshold, than before.
-    Moved { leaf: String, tool: String, level: Level, threshold: Option<i64>, model: Digest, why: String },
+    Moved {
+        leaf: String,
+        tool: String,
+        level: Level,
+        threshold: Option<i64>,
+        model: Digest,
+        why: String,
+    },
     /// The figures took it back; two people raise it again.
-    Demoted { leaves: Vec<String>, tool: String, why: String },
+    Demoted {
+        leaves: Vec<String>,
+        tool: String,
+        why: String,
+    },
     Lowered(Asked),
     RaiseAsked(Asked),
     Raised(Asked),
@@ -305,7 +323,8 @@ impl Book {
             let setting = self.settings.get(&place);
             if row.demoted && setting.is_none_or(|setting| setting.demoted.is_none()) {
                 let leaves = if row.pool.is_empty() { vec![row.leaf] } else { row.pool };
-                let demoted = DialEvent::Demoted { leaves, tool: row.tool, why: row.breach.unwrap_or_default() };
+                let demoted =
+                    DialEvent::Demoted { leaves, tool: row.tool, why: row.breach.unwrap_or_default() };
                 if !news.contains(&demoted) {
                     news.push(demoted);
                 }
@@ -322,7 +341,14 @@ impl Book {
             if !same {
                 let (level, threshold) = (row.effective, row.threshold);
                 let model = model.clone();
-                news.push(DialEvent::Moved { leaf: row.leaf, tool: row.tool, level, threshold, model, why: row.why });
+                news.push(DialEvent::Moved {
+                    leaf: row.leaf,
+                    tool: row.tool,
+                    level,
+                    threshold,
+                    model,
+                    why: row.why,
+                });
             }
         }
         news
@@ -425,11 +451,19 @@ impl Book {
             let mut detector = Detector::new(demand.max_error, autonomy.evidence.false_alarm_every);
             let alarm = counted.watched.iter().any(|right| detector.sees(*right));
             let wrong = counted.watched.iter().filter(|right| !**right).count();
-            alarm.then(|| format!("{wrong} of {} reviewed automatic calls were wrong, more than {} allows", counted.watched.len(), percent(demand.max_error)))
+            alarm.then(|| {
+                format!(
+                    "{wrong} of {} reviewed automatic calls were wrong, more than {} allows",
+                    counted.watched.len(),
+                    percent(demand.max_error)
+                )
+            })
         });
         let demoted = setting.demoted.clone().or_else(|| breached.clone());
-        let (effective, threshold, why) = effective(dial, &setting, demoted.as_deref(), standing.as_ref(), &counted);
-        let shown = standing.unwrap_or(Standing { threshold: None, reviewed: 0, errors: 0, bound: 1.0, missing: 0 });
+        let (effective, threshold, why) =
+            effective(dial, &setting, demoted.as_deref(), standing.as_ref(), &counted);
+        let shown =
+            standing.unwrap_or(Standing { threshold: None, reviewed: 0, errors: 0, bound: 1.0, missing: 0 });
         let of = (&leaf, &tool, effective, threshold, &standing, dial.demand.as_ref().ok(), from, model);
         Row {
             evidence: Digest::of(&serde_json::to_vec(&of).unwrap_or_default()),

@@ -128,7 +128,11 @@ fn reviews_carry_it_to_auto_and_errors_take_it_back_until_two_people_raise_it() 
     let told = desk.settle(&autonomy);
     assert!(told.iter().any(|event| matches!(event, DialEvent::Demoted { .. })), "{told:?}");
     let row = desk.row(&autonomy);
-    assert_eq!((row.effective, row.demoted, row.reviewed), (Level::Suggest, true, 0), "evidence of before is void");
+    assert_eq!(
+        (row.effective, row.demoted, row.reviewed),
+        (Level::Suggest, true, 0),
+        "evidence of before is void"
+    );
     assert!(row.why.contains("automatic calls were wrong") && row.why.contains("two people"), "{}", row.why);
 
     // Enough evidence of after it is not enough: two people, and not one of them twice.
@@ -232,13 +236,8 @@ fn one_person_turns_it_down_and_the_bank_says_how_far_up() {
     assert!(row.effective == Level::Suggest && row.missing > 0, "raising it gives no evidence");
     let suggested = autonomy("suggest", "");
     assert_eq!(desk.turn(&suggested, Level::Auto, "sara"), Err(DialRefused::NotLet(Level::Suggest)));
-    let asked = Asked {
-        leaf: "fee".into(),
-        tool: TOOL.into(),
-        level: Level::Off,
-        by: "sara".into(),
-        reason: None,
-    };
+    let asked =
+        Asked { leaf: "fee".into(), tool: TOOL.into(), level: Level::Off, by: "sara".into(), reason: None };
     assert!(matches!(desk.book.asked(&own, &model(), asked), Err(DialRefused::Unknown { .. })));
 }
 
@@ -258,7 +257,8 @@ fn leaves_of_a_pool_count_together() {
                 [[pool]]\ntool = 'refund'\nleaves = ['double_charge', 'fee']\nreason = 'r'\n";
     let autonomy = autonomy("auto", more);
     let mut desk = Desk::default();
-    let leaves = BTreeMap::from([(LEAF.to_owned(), vec![(9_900, 20, 0)]), ("fee".to_owned(), vec![(9_900, 20, 0)])]);
+    let leaves =
+        BTreeMap::from([(LEAF.to_owned(), vec![(9_900, 20, 0)]), ("fee".to_owned(), vec![(9_900, 20, 0)])]);
     desk.write(DialEvent::Evaluated(Measured { model: model(), sets: BTreeMap::new(), leaves }));
     let row = desk.row(&autonomy);
     assert_eq!((row.effective, row.reviewed, row.pool.len()), (Level::Auto, 40, 2));

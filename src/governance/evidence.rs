@@ -68,7 +68,8 @@ impl Demand {
         1.0 / (1.0 - self.confidence)
     }
 
-    fn is_met(self, errors: u64, reviewed: u64) -> bool {
+    /// Whether so many errors in so many cases show that the rate is below what is accepted.
+    pub fn is_met(self, errors: u64, reviewed: u64) -> bool {
         evidence_against(errors, reviewed, self.max_error) >= self.proof()
     }
 

@@ -89,11 +89,7 @@ fn truth(threshold: i64, error: &impl Fn(f64) -> f64) -> (f64, f64) {
 
 /// Looks after every review. How often a threshold was ever taken whose true error is above what is accepted, and the mean
 /// share of cases that the last one takes.
-fn looked_at(
-    (draws, reviews): (u64, u64),
-    wanted: Demand,
-    error: impl Fn(f64) -> f64 + Copy,
-) -> (f64, f64) {
+fn looked_at((draws, reviews): (u64, u64), wanted: Demand, error: impl Fn(f64) -> f64 + Copy) -> (f64, f64) {
     let truths: Vec<(i64, (f64, f64))> = THRESHOLDS.into_iter().map(|t| (t, truth(t, &error))).collect();
     let (mut broken, mut coverage) = (0.0, 0.0);
     for seed in 0..draws {

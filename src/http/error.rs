@@ -385,13 +385,15 @@ impl From<PolicyError> for Refusal {
 
 fn dial(refused: &DialRefused, text: String) -> Refusal {
     let (status, code, remedy) = match refused {
-        DialRefused::Unknown { .. } => (StatusCode::NOT_FOUND, "no_dial", "GET /v1/autonomy names those that are"),
-        DialRefused::NotLet(_) => (
-            StatusCode::CONFLICT,
-            "not_let",
-            "change config/autonomy.toml, and start the service with it",
-        ),
-        DialRefused::Unchanged(_) => (StatusCode::CONFLICT, "unchanged", "GET /v1/autonomy tells how it stands"),
+        DialRefused::Unknown { .. } => {
+            (StatusCode::NOT_FOUND, "no_dial", "GET /v1/autonomy names those that are")
+        }
+        DialRefused::NotLet(_) => {
+            (StatusCode::CONFLICT, "not_let", "change config/autonomy.toml, and start the service with it")
+        }
+        DialRefused::Unchanged(_) => {
+            (StatusCode::CONFLICT, "unchanged", "GET /v1/autonomy tells how it stands")
+        }
         DialRefused::Alone(_) => {
             (StatusCode::FORBIDDEN, "same_person", "ask a colleague whose role allows it")
         }

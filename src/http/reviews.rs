@@ -28,7 +28,10 @@ pub fn routes() -> Vec<Route> {
     let reviewers = Access::Roles(Role::may_review);
     vec![
         Route::get("/v1/reviews", reviewers, "The reviews that wait for an answer.", list)
-            .gives::<OpenReviews>(200, "oldest first; nothing says what was suggested, or whether anything was"),
+            .gives::<OpenReviews>(
+                200,
+                "oldest first; nothing says what was suggested, or whether anything was",
+            ),
         Route::get("/v1/reviews/{id}", reviewers, "What a reviewer sees of a case.", show)
             .gives::<ReviewShown>(200, "the messages and what was found; not what it was read as")
             .refuses(403, "the key's holder took part in the case, or has looked at it")

@@ -3,8 +3,8 @@
 use super::api::Api;
 use super::auth::Access;
 use super::{
-    admin, approvals, autonomy, cases, events, generations, health, metrics, notices, policies, reviews, stateless,
-    stops,
+    admin, approvals, autonomy, cases, events, generations, health, metrics, notices, policies, reviews,
+    stateless, stops,
 };
 use axum::handler::Handler;
 use axum::http::Method;

@@ -124,8 +124,14 @@ async fn the_dial_is_earned_by_reviews_and_lost_by_errors() {
         review(&served, "agent", honest).await;
     }
     let earned = dial(&served).await;
-    assert_eq!((&earned["effective"], &earned["errors"], &earned["missing"]), (&json!("auto"), &json!(0), &json!(0)));
-    assert!(earned["reviewed"].as_u64().unwrap() >= needed && earned["bound"].as_f64().unwrap() <= 0.2, "{earned}");
+    assert_eq!(
+        (&earned["effective"], &earned["errors"], &earned["missing"]),
+        (&json!("auto"), &json!(0), &json!(0))
+    );
+    assert!(
+        earned["reviewed"].as_u64().unwrap() >= needed && earned["bound"].as_f64().unwrap() <= 0.2,
+        "{earned}"
+    );
 
     // Now a card is blocked at once, and that is looked at, too.
     lost(&served, &mut customer).await;
@@ -147,7 +153,8 @@ async fn the_dial_is_earned_by_reviews_and_lost_by_errors() {
     assert_eq!(blocks(&served), done, "it is only suggested again");
 
     // Two people raise it, and it has to be earned again with what came after.
-    let raise = json!({"leaf": "lost_or_stolen_card", "tool": "card_block", "level": "auto", "reason": "looked at"});
+    let raise =
+        json!({"leaf": "lost_or_stolen_card", "tool": "card_block", "level": "auto", "reason": "looked at"});
     let turn = |key: &'static str| served.call(key, "POST", "/v1/autonomy", Some(raise.clone()));
     assert_eq!(turn("agent").await.0, 403);
     assert_eq!(turn("supervisor").await.0, 200);
