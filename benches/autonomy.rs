@@ -2,7 +2,7 @@
 //!
 //! Prints JSON; bench/autonomy.py runs it and draws it. `cargo bench --profile dev --bench autonomy`.
 
-#![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a measurement that cannot go on ends")]
+#![expect(clippy::indexing_slicing, reason = "a measurement that cannot go on ends")]
 
 use prokura::governance::{Demand, Detector, THRESHOLDS, upper_error};
 use rand::rngs::StdRng;

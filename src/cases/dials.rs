@@ -218,9 +218,11 @@ impl Cases {
         let model = parts.models.current().digest().clone();
         let why = format!("drift beyond its threshold: {}", counting.join(", "));
         self.write_dial(|book| {
-            let earned = book.dials(autonomy, &model).rows.into_values();
-            let earned = earned.filter(|row| row.effective == Level::Auto && row.threshold.is_some());
-            Ok(earned
+            // Also what is not earned yet: it must not be earned by what was before.
+            let rows = book.dials(autonomy, &model).rows.into_values();
+            let earning =
+                rows.filter(|row| row.level == Level::Auto && row.max_error.is_some() && !row.demoted);
+            Ok(earning
                 .map(|row| DialEvent::Demoted { leaves: vec![row.leaf], tool: row.tool, why: why.clone() })
                 .inspect(tell)
                 .collect())

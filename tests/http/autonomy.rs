@@ -212,3 +212,35 @@ async fn reviews_are_blind() {
     let row = dial(&served).await;
     assert_eq!((&row["reviewed"], &row["held"], &row["open"]), (&json!(0), &json!(1), &json!(1)), "{row}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labelled_lines_carry_the_shipped_refund_and_drift_takes_it_back() {
+    let served = Served::new().await;
+    let refund = async || {
+        let (_, told) = served.call("agent", "GET", "/v1/autonomy", None).await;
+        let rows = told["dials"].as_array().unwrap();
+        rows.iter().find(|row| row["tool"] == "refund").unwrap().clone()
+    };
+    let earned = refund().await;
+    assert_eq!((&earned["effective"], &earned["threshold"]), (&json!("auto"), &json!(8_000)), "{earned}");
+    assert!(earned["bound"].as_f64().unwrap() <= 0.1, "{earned}");
+    let cases = served.stage.cases.clone();
+    let crossed = ["confidence".to_owned()].into();
+    tokio::task::spawn_blocking(move || cases.demote_for_drift(&crossed)).await.unwrap().unwrap();
+    let demoted = refund().await;
+    assert_eq!((&demoted["effective"], &demoted["demoted"]), (&json!("suggest"), &json!(true)), "{demoted}");
+    assert!(demoted["why"].as_str().unwrap().contains("drift beyond its threshold: confidence"), "{demoted}");
+    let (_, view) = served.open("cus_015", "Mir wurde derselbe Einkauf zweimal abgebucht!").await;
+    assert!(served.stage.effects().is_empty(), "{view}");
+    let (_, waiting) = served.call("agent", "GET", "/v1/approvals", None).await;
+    assert_eq!(waiting["approvals"][0]["tool"], "refund", "{waiting}");
+    served.open("cus_002", "Ich habe meine Karte verloren, bitte sperren!").await;
+    assert_eq!(served.stage.effects().len(), 1, "a lost card is blocked at once, whatever drifts");
+    // Somebody turns it off: one person is enough.
+    let off = json!({"leaf": "transaction_charged_twice", "tool": "refund", "level": "off"});
+    assert_eq!(served.call("supervisor", "POST", "/v1/autonomy", Some(off.clone())).await.0, 200);
+    assert_eq!(served.call("supervisor", "POST", "/v1/autonomy", Some(off)).await.0, 409);
+    assert_eq!(refund().await["effective"], "off");
+    let unknown = json!({"leaf": "balance", "tool": "refund", "level": "off"});
+    assert_eq!(served.call("supervisor", "POST", "/v1/autonomy", Some(unknown)).await.0, 404);
+}
