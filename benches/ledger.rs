@@ -91,6 +91,8 @@ fn batch(name: &str, expected: u64, events: Vec<NewEvent>, digests: &Digests) ->
         once: if expected == 0 { vec![request(name)] } else { Vec::new() },
         due: None,
         subjects: if expected == 0 { vec![subject] } else { Vec::new() },
+        reserve: Vec::new(),
+        free: Vec::new(),
         key: None,
     }
 }

@@ -46,7 +46,7 @@ pub async fn resolve(place: &Place, options: Resolve) -> Result<(), Failure> {
     };
     let raw = RawMessage { text: &text, language: None, attachments: vec![] };
     let message = accept(&raw, envelope, &settings.limits()).map_err(Failure::input)?;
-    let by = Principal { name: "command-line".to_owned(), role: Role::Operator };
+    let by = Principal::new("command-line", Role::Operator);
     let incoming = Incoming { by, message, token: None, key: None };
     let case = engine.cases.accept(incoming).await.map_err(Failure::input)?;
     let state = engine.cases.drive(&case).await.map_err(Failure::input)?;

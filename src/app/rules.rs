@@ -19,21 +19,24 @@ pub fn run(place: &Place, asked: &Asked) -> Result<(), Failure> {
             let report = proven(&pack, asked)?;
             let ledger = wire::ledger(&settings, &wire::state(place, &settings))?;
             let digests = Digests::from([("program".to_owned(), wire::program_digest()?)]);
-            let proven: Vec<String> = report.invariants.into_iter().map(|judged| judged.invariant).collect();
-            cases::note_proof(&ledger, &digests, &pack, (&report.solver, &proven)).map_err(Failure::input)
+            cases::note_proof(&ledger, &digests, &pack, &report).map_err(Failure::input)
         }
     }
 }
 
 fn proven(pack: &Pack, asked: &Prove) -> Result<Report, Failure> {
-    if pack.invariants.is_empty() {
-        let problem =
-            "the pack has no invariants, and a proof would say nothing: write them in rules/invariants";
+    if pack.invariants.is_empty() || pack.administration_invariants.is_empty() {
+        let problem = "the pack has no invariants, and a proof would say nothing: write them in rules/invariants and \
+             administration/invariants";
         return Err(Failure::Check(problem.to_owned()));
     }
     let start = Instant::now();
-    let report = prove(&pack.governance.rules, &pack.invariants, &solver(asked));
-    let report = report.map_err(|error| Failure::Check(format!("nothing is proven: {error}")))?;
+    let solver = solver(asked);
+    let both = prove(&pack.governance.rules, &pack.invariants, &solver).and_then(|calls| {
+        let administration = pack.governance.administration.rules();
+        Ok(calls.and("administration", prove(administration, &pack.administration_invariants, &solver)?))
+    });
+    let report = both.map_err(|error| Failure::Check(format!("nothing is proven: {error}")))?;
     let name = cases::proof_name(pack);
     if asked.json {
         output::json_pretty(&Told { proof: &name, report: &report })?;

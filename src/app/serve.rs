@@ -41,7 +41,9 @@ async fn inference(place: &Place, settings: &Settings, listener: TcpListener) ->
     models.current().warm(&shipped).map_err(Failure::input)?;
     let models = Arc::new(models);
     background::follow(&models).map_err(Failure::input)?;
+    let administration = crate::cases::administration(&settings.folder).map_err(Failure::Findings)?;
     let node = http::Node {
+        administration: Arc::new(administration),
         models,
         readers: Arc::new(Readers::start(&work).map_err(Failure::input)?),
         banks: Arc::new(wire::bank_codes(settings)?),
@@ -116,7 +118,7 @@ async fn run(
 fn api_key(key: &Key) -> ApiKey {
     ApiKey {
         name: key.name.clone(),
-        principal: Principal { name: key.principal.clone(), role: key.role },
+        principal: Principal::new(key.principal.clone(), key.role),
         sha256: key.sha256.to_lowercase(),
     }
 }

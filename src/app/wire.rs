@@ -38,6 +38,13 @@ pub fn state(place: &Place, settings: &Settings) -> PathBuf {
 /// Loads and checks the pack, and points it to the systems that the settings name.
 pub fn pack(settings: &Settings, documents: Option<&BTreeSet<String>>) -> Result<Checked, Failure> {
     let mut checked = load_pack(&settings.folder, documents)?;
+    let nobody = checked.pack.governance.administration.forbidden_to_all();
+    if !nobody.is_empty() {
+        return Err(Failure::Input(format!(
+            "no rule lets anybody {}: give each of these actions a `permit` in administration/*.cedar",
+            nobody.join(", ")
+        )));
+    }
     for (name, url) in &settings.systems {
         let source = checked.pack.sources.set_base_url(name, url);
         let tools = Arc::make_mut(&mut checked.pack.tools).set_system(name, url);
@@ -310,6 +317,9 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
                 .to_owned(),
         ));
     }
+    let program = program_digest()?;
+    let digests = [("program".to_owned(), program.clone())].into();
+    cases::note_shipped(&ledger, &digests, &checked.pack).map_err(Failure::input)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shipped = settings.beside(&settings.models.bundle);
     cases::recorded(&ledger, &Installed::of(&state), clock.now()).map_err(Failure::input)?;
@@ -333,7 +343,7 @@ pub fn engine(place: &Place, settings: &Settings) -> Result<Engine, Failure> {
         bank_codes: Arc::new(bank_codes(settings)?),
         lookup: Arc::new(lookup),
         policies: Arc::new(policies),
-        program: program_digest()?,
+        program,
     };
     if settings.ledger.postgres.is_none() {
         // The lock says that no other process lives which works on these cases.

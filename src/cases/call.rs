@@ -151,6 +151,7 @@ impl Cases {
         let governance = &self.parts().pack.governance;
         let grant = governance
             .read(&circumstances.customer, &circumstances)
+            .0
             .ok_or_else(|| refused("account data may not be read"))?;
         let id = call.record.as_ref().ok_or_else(|| refused("the call has no record"))?;
         let record = self
@@ -163,6 +164,7 @@ impl Cases {
         if let Some(facts) = &mut fresh.facts {
             facts.records = vec![record];
         }
+        fresh.totals = self.reserved(state, call).await.map_err(|_| refused("the totals cannot be read"))?;
         // The same arguments must follow from the record as it is now: what was judged is what is done. What undoes a
         // call follows from that call alone.
         if let Some(plan) = fresh.plan.as_ref().filter(|_| call.undoes.is_none()) {

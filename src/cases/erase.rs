@@ -73,7 +73,7 @@ pub(super) fn subjects(event: &Event) -> Vec<Subject> {
             Identity::Claimed { from } => vec![of("sender", &from.trim().to_lowercase())],
             Identity::Anonymous => Vec::new(),
         },
-        Event::Found { facts } => {
+        Event::Found { facts, .. } => {
             let selected = facts.selected.iter().map(|record| of("record", record.as_str()));
             let owners = facts.records.iter().map(|record| of(CUSTOMER, record.owner.as_str()));
             selected.chain(owners).collect()

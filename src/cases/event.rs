@@ -2,7 +2,7 @@
 
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, RecordId, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Dialled, Principal, Vote};
+use crate::governance::{ApprovalRequest, Decision, Dialled, Evaluation, Principal, Totals, Vote};
 use crate::intake::Message;
 use crate::planning::{Cursor, Next, Undo};
 use crate::policy::Grounds;
@@ -26,8 +26,13 @@ pub enum Event {
         #[serde(default)]
         answers: bool,
     },
+    /// `totals` is what counted then towards limits, and `read` what the rules say of reading the account data.
     Found {
         facts: Facts,
+        #[serde(default, skip_serializing_if = "Totals::is_empty")]
+        totals: Totals,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<Evaluation>,
     },
     Grounded {
         grounds: Grounds,
@@ -128,9 +133,12 @@ pub enum Event {
         reason: String,
         summary: Vec<String>,
     },
+    /// `disclosed` is what the rules say of telling the customer about the records.
     Replied {
         kind: ReplyKind,
         reply: Reply,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        disclosed: Option<Evaluation>,
     },
     /// The engine cannot go on and no text could be made either; an operator must look.
     Stuck {

@@ -6,7 +6,8 @@ use super::view::plan_shape;
 use crate::base::finding::suggestion;
 use crate::base::{Digest, Finding, Language};
 use crate::governance::{
-    Autonomy, BROKEN_FOLDER, Governance, INVARIANTS_FOLDER, Invariants, RULES_FOLDER, Rules, ToolRisk,
+    ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Administration, Autonomy,
+    BROKEN_FOLDER, Governance, INVARIANTS_FOLDER, Invariants, RULES_FOLDER, Rules, ToolRisk,
 };
 use crate::planning::{self, Names, Plan, Plans, Risk, Shape, Tools};
 use crate::records::{LookupSettings, SourceDeclarations};
@@ -25,6 +26,8 @@ pub struct Pack {
     pub tools: Arc<Tools>,
     pub governance: Governance,
     pub invariants: Invariants,
+    /// The same for the rules of administration.
+    pub administration_invariants: Invariants,
     pub templates: Templates,
     pub lookup: LookupSettings,
     pub sources: SourceDeclarations,
@@ -132,6 +135,21 @@ const DECIDING: [&str; 7] = [
     "tools.toml",
 ];
 
+const FOLDERS: [&str; 9] = [
+    "",
+    "plans",
+    "templates",
+    RULES_FOLDER,
+    INVARIANTS_FOLDER,
+    BROKEN_FOLDER,
+    ADMINISTRATION_FOLDER,
+    ADMINISTRATION_INVARIANTS,
+    ADMINISTRATION_BROKEN,
+];
+
+/// Packs of before have none of them.
+const LATER: [&str; 2] = [INVARIANTS_FOLDER, ADMINISTRATION_FOLDER];
+
 /// The texts of a pack folder, by path relative to it.
 pub struct PackFiles {
     pub folder: PathBuf,
@@ -143,12 +161,16 @@ impl PackFiles {
     pub fn read(folder: &Path) -> Result<Self, Vec<Finding>> {
         let mut files = Vec::new();
         let mut findings = Vec::new();
-        for part in ["", "plans", "templates", RULES_FOLDER, INVARIANTS_FOLDER, BROKEN_FOLDER] {
+        for part in FOLDERS {
             let directory = folder.join(part);
             let listed = match std::fs::read_dir(&directory) {
                 Ok(listed) => listed,
                 // Packs of before have none.
-                Err(error) if error.kind() == NotFound && part.starts_with(INVARIANTS_FOLDER) => continue,
+                Err(error)
+                    if error.kind() == NotFound && LATER.iter().any(|later| part.starts_with(later)) =>
+                {
+                    continue;
+                }
                 Err(error) => {
                     let message = format!(
                         "cannot be read: {error}; a pack has plans, templates and rules beside its files"
@@ -266,8 +288,12 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
             findings.push(Finding::new(&outcome.plan.file, outcome.trial.line, message));
         }
     }
-    let invariants =
-        governance.as_ref().and_then(|governance| never(&files, &governance.rules, &mut findings));
+    let invariants = governance.as_ref().and_then(|governance| {
+        let (rules, of_administration) = (&governance.rules, governance.administration.rules());
+        let folders = (ADMINISTRATION_INVARIANTS, ADMINISTRATION_BROKEN);
+        let calls = never(&files, rules, (INVARIANTS_FOLDER, BROKEN_FOLDER), &mut findings);
+        calls.zip(never(&files, of_administration, folders, &mut findings))
+    });
     let Some((governance, invariants)) = governance.zip(invariants).filter(|_| findings.is_empty()) else {
         findings.sort();
         return Err(findings);
@@ -278,7 +304,8 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         plans,
         tools: Arc::new(tools),
         governance,
-        invariants,
+        invariants: invariants.0,
+        administration_invariants: invariants.1,
         templates,
         lookup,
         sources,
@@ -350,20 +377,40 @@ fn govern(
     tools: &Tools,
     findings: &mut Vec<Finding>,
 ) -> Option<Governance> {
-    let risks: Vec<ToolRisk> =
-        tools.by_name.values().map(|tool| ToolRisk { name: tool.name.clone(), risk: tool.risk }).collect();
+    let risks: Vec<ToolRisk> = tools
+        .by_name
+        .values()
+        .map(|tool| ToolRisk {
+            name: tool.name.clone(),
+            risk: tool.risk,
+            restores_access: tool.restores_access,
+        })
+        .collect();
     let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
     let leaves: BTreeSet<String> = schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect();
     let text = files.text("autonomy.toml", findings)?.to_owned();
     let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &risks);
     let autonomy = collect(findings, autonomy);
-    Some(Governance { rules: rules?, autonomy: autonomy? })
+    let administration = collect(findings, Administration::parse(&files.under(ADMINISTRATION_FOLDER)));
+    Some(Governance { rules: rules?, autonomy: autonomy?, administration: Arc::new(administration?) })
+}
+
+/// The rules of administration alone, for a node that has no pack.
+///
+/// # Errors
+/// All that is wrong in them.
+pub fn administration(folder: &Path) -> Result<Administration, Vec<Finding>> {
+    Administration::parse(&PackFiles::read(folder)?.under(ADMINISTRATION_FOLDER))
 }
 
 /// What the rules must never permit.
-fn never(files: &PackFiles, rules: &Rules, findings: &mut Vec<Finding>) -> Option<Invariants> {
-    let (own, broken) = (files.under(INVARIANTS_FOLDER), files.under(BROKEN_FOLDER));
-    collect(findings, Invariants::parse(&own, &broken, rules))
+fn never(
+    files: &PackFiles,
+    rules: &Rules,
+    (own, broken): (&str, &str),
+    findings: &mut Vec<Finding>,
+) -> Option<Invariants> {
+    collect(findings, Invariants::parse(&files.under(own), &files.under(broken), rules))
 }
 
 fn of_risk(tools: &Tools, is: impl Fn(Risk) -> bool) -> BTreeSet<String> {

@@ -7,6 +7,7 @@ use super::state::{Effect, State};
 use super::step::Input;
 use super::view::{circumstances, subject};
 use crate::base::Language;
+use crate::governance::Totals;
 use crate::intake::Recognised;
 use crate::ledger::Claim;
 use crate::planning::Next;
@@ -80,13 +81,18 @@ impl Cases {
         let lookup = &self.parts().lookup;
         let Some(circumstances) = circumstances(state) else {
             // How long it takes must not tell whether there is such a record.
-            return Ok(Input::Found(lookup.find_evenly(&id, &state.fields).await.without_others()));
+            let facts = lookup.find_evenly(&id, &state.fields).await.without_others();
+            return Ok(Input::Found { facts, totals: Totals::default(), read: None });
         };
         let mut facts: Facts = lookup.find(&id, &state.fields).await;
-        if let Some(grant) = self.parts().pack.governance.read(&circumstances.customer, &circumstances) {
+        let (grant, read) = self.parts().pack.governance.read(&circumstances.customer, &circumstances);
+        if let Some(grant) = grant {
             lookup.read(&grant, &mut facts, &state.fields).await;
         }
-        Ok(Input::Found(facts.without_others()))
+        let facts = facts.without_others();
+        let totals = self.totals(&circumstances.customer, &facts).await;
+        let totals = totals.map_err(|error| ("governance", format!("the totals cannot be read: {error}")))?;
+        Ok(Input::Found { facts, totals, read: Some(read) })
     }
 
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
@@ -142,14 +148,20 @@ impl Cases {
         }
         let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
         let subjects: Vec<_> = records.iter().map(subject).collect();
-        let grant = circumstances(state)
-            .and_then(|circumstances| self.parts().pack.governance.disclose(&subjects, &circumstances));
+        let (grant, disclosed) = match circumstances(state).filter(|_| !subjects.is_empty()) {
+            Some(circumstances) => {
+                let (grant, said) = self.parts().pack.governance.disclose(&subjects, &circumstances);
+                (grant, Some(said))
+            }
+            None => (None, None),
+        };
         let passages = cited(state, &cite, language);
         if passages.is_empty() && !cite.is_empty() {
             return Err(("policy", format!("no passage of {} is in force", cite.join(", "))));
         }
         let rendered = pack.templates.render(language, template, &context, &passages, grant.as_ref());
-        rendered.map(Input::Composed).map_err(|error| ("reply", error.to_string()))
+        let composed = |reply| Input::Composed { reply, disclosed };
+        rendered.map(composed).map_err(|error| ("reply", error.to_string()))
     }
 }
 

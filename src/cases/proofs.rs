@@ -2,22 +2,29 @@
 
 use super::pack::Pack;
 use crate::base::Digest;
+use crate::governance::prove::Report;
 use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:9d6e54c6fa767d52e38909dd737234436f47b34fb3692bd22ac98c32ba1739f2";
+const SHIPPED: &str = "sha256:7f37cb9e5be8382b5b94bcd4204cf48880a970956dea067d2de1c6d063751a2f";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)
 }
 
-/// What a proof is about: the rules, the schema that the tools give, and the invariants.
+/// What a proof is about: the rules, the schema that the tools give, the rules of administration, and the invariants of
+/// both.
 pub fn proof_name(pack: &Pack) -> Digest {
-    let parts = [pack.governance.rules.digest(), pack.invariants.digest()];
+    let parts = [
+        pack.governance.rules.digest(),
+        pack.invariants.digest(),
+        pack.governance.administration.digest(),
+        pack.administration_invariants.digest(),
+    ];
     Digest::of_parts(parts.map(|digest| digest.as_str().as_bytes()).to_vec())
 }
 
@@ -26,10 +33,11 @@ pub fn proof_name(pack: &Pack) -> Digest {
 /// # Errors
 /// A ledger that cannot be read.
 pub fn is_proven(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
+    Ok(proof_name(pack).as_str() == SHIPPED || is_told(ledger, pack)?)
+}
+
+fn is_told(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
     let name = proof_name(pack);
-    if name.as_str() == SHIPPED {
-        return Ok(true);
-    }
     let told = ledger.stream(&stream(), 0)?;
     Ok(told.iter().any(|entry| {
         entry.kind == PROVEN && entry.body.get("proof").is_some_and(|told| *told == name.as_str())
@@ -44,14 +52,32 @@ pub fn note_proof(
     ledger: &Ledger,
     digests: &Digests,
     pack: &Pack,
-    (solver, proven): (&str, &[String]),
+    report: &Report,
 ) -> Result<(), LedgerError> {
+    let proven: Vec<&str> = report.invariants.iter().map(|judged| judged.invariant.as_str()).collect();
+    let solver = json!({"name": report.solver, "program": report.solver_digest, "proven": proven});
+    note(ledger, digests, pack, "solver", solver)
+}
+
+/// Writes down, once, that the rules of the shipped pack are in force, which are proven where the program is tested. Blocks.
+///
+/// # Errors
+/// A ledger that cannot be read or written.
+pub fn note_shipped(ledger: &Ledger, digests: &Digests, pack: &Pack) -> Result<(), LedgerError> {
+    if proof_name(pack).as_str() != SHIPPED || is_told(ledger, pack)? {
+        return Ok(());
+    }
+    note(ledger, digests, pack, "with_program", json!(true))
+}
+
+fn note(ledger: &Ledger, digests: &Digests, pack: &Pack, by: &str, what: Value) -> Result<(), LedgerError> {
     let body = json!({
         "proof": proof_name(pack),
         "rules": pack.governance.rules.digest(),
         "invariants": pack.invariants.digest(),
-        "solver": solver,
-        "proven": proven,
+        "administration": pack.governance.administration.digest(),
+        "administration_invariants": pack.administration_invariants.digest(),
+        by: what,
     });
     ledger.note(&stream(), digests, &NewEvent { at: ledger.store().now()?, kind: PROVEN, body })
 }

@@ -230,13 +230,15 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
     match event {
         Event::Received { by, message } => Some(Input::Received { by: by.clone(), message: message.clone() }),
         Event::Understood { reading, .. } => Some(Input::Understood(reading.clone())),
-        Event::Found { facts } => Some(Input::Found(facts.clone())),
+        Event::Found { facts, totals, read } => {
+            let (facts, totals, read) = (facts.clone(), totals.clone(), read.clone());
+            Some(Input::Found { facts, totals, read })
+        }
         Event::Grounded { grounds } => Some(Input::Grounded(grounds.clone())),
-        Event::Replied { reply, .. } => Some(Input::Composed(reply.clone())),
-        Event::Escalated { .. } => match following {
-            Some(Event::Replied { reply, .. }) => Some(Input::Composed(reply.clone())),
-            _ => None,
-        },
+        Event::Replied { reply, disclosed, .. } => {
+            Some(Input::Composed { reply: reply.clone(), disclosed: disclosed.clone() })
+        }
+        Event::Escalated { .. } => following.and_then(|reply| input_of(reply, None)),
         Event::Doubted { call } => Some(Input::Doubted { call: call.clone() }),
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })

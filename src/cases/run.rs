@@ -11,10 +11,11 @@ use super::packs::Packs;
 use super::state::{Effect, State, Status};
 use super::step::{Dial, Input, Now, step};
 use super::stops::Stop;
+use super::totals::{freed_by, reserved_by};
 use super::view::PendingApproval;
 use crate::acting::Acting;
 use crate::base::{CallId, CaseId, Clock, Digest, Timestamp};
-use crate::governance::{Principal, Vote, admit};
+use crate::governance::{Act, ApprovalRefused, Principal, Vote, admit};
 use crate::intake::{BankCodes, Message};
 use crate::ledger::{
     Append, By, Claim, Digests, Entry, Key, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Once, Stream,
@@ -543,21 +544,48 @@ impl Cases {
     }
 
     /// Records a human's decision. When it was the last one needed, the caller drives the case.
+    ///
+    /// # Errors
+    /// There is no such approval, it is decided already, or this person may not decide it.
     pub async fn decide(&self, approval: &str, decide: Decide) -> Result<CaseId, CaseError> {
         let unknown = || CaseError::NoApproval(crate::base::ApprovalId::new(approval));
         // An approval's id begins with its case's.
         let case = CaseId::new(approval.rsplit_once(".a").ok_or_else(unknown)?.0);
+        let said = self.pack().governance.administration.evaluate(&decide.by, Act::Approve);
+        if !said.allowed {
+            return Err(ApprovalRefused::Role(decide.by.role.to_string()).into());
+        }
         let voted = |state: &State, at| {
             let Some((request, votes)) = &state.approval else { return Err(unknown()) };
             if request.id.as_str() != approval || state.status != Status::WaitingApproval {
                 return Err(unknown());
             }
-            admit(request, votes, &state.senders, &decide.by, decide.binding.as_ref(), at)?;
-            let (by, reason) = (decide.by.name.clone(), decide.reason.clone());
-            Ok(Input::Voted { vote: Vote { by, approve: decide.approve, reason, at } })
+            let answer = (&decide.by, decide.approve);
+            admit(request, votes, &state.senders, answer, decide.binding.as_ref(), at)?;
+            let Decide { by, approve, reason, .. } = &decide;
+            let vote = Vote {
+                by: by.name.clone(),
+                role: Some(by.role),
+                policies: said.policies.clone(),
+                approve: *approve,
+                reason: reason.clone(),
+                at,
+            };
+            Ok(Input::Voted { vote })
         };
-        self.bring(&case, Vec::new(), voted).await?;
-        Ok(case)
+        match self.bring(&case, Vec::new(), voted).await {
+            Err(CaseError::NoApproval(id)) => {
+                let asked = |entry: &Entry| {
+                    let event = event_of(&case, entry);
+                    matches!(event, Ok(Event::ApprovalAsked { approval }) if approval.id == id)
+                };
+                match self.entries(&case).await?.iter().any(asked) {
+                    true => Err(ApprovalRefused::Settled.into()),
+                    false => Err(CaseError::NoApproval(id)),
+                }
+            }
+            done => done.map(|()| case),
+        }
     }
 
     /// Takes what another system tells about a case; `id` is that system's own, and the same one counts once. Says
@@ -633,6 +661,8 @@ impl Cases {
             once,
             due: if state.due().is_some() { Some(AT_ONCE) } else { state.deadline() },
             subjects: events.iter().flat_map(|(event, _)| subjects(event)).collect(),
+            reserve: events.iter().filter_map(|(event, at)| reserved_by(state, event, *at)).collect(),
+            free: events.iter().filter_map(|(event, _)| freed_by(event)).collect(),
             key: Some(key.clone()),
         };
         let claiming = matches!(by, By::Claiming(_));
@@ -664,6 +694,7 @@ impl Cases {
             ("pack".to_owned(), pack.digest.clone()),
             ("rules".to_owned(), pack.governance.rules.digest().clone()),
             ("autonomy".to_owned(), pack.governance.autonomy.digest().clone()),
+            ("administration".to_owned(), pack.governance.administration.digest().clone()),
             ("model".to_owned(), parts.models.current().digest().clone()),
             ("generation".to_owned(), parts.generation().digest().clone()),
         ]);
@@ -694,7 +725,7 @@ fn take(state: &mut State, events: Vec<Event>, at: Timestamp, unwritten: &mut Ve
 /// Whether what was done and what comes next only read. It is written with what comes of it, and done anew if the process
 /// ends before: nothing of it was seen outside.
 fn only_read(done: &Input, next: Option<Effect>) -> bool {
-    let read = matches!(done, Input::Understood(_) | Input::Found(_) | Input::Grounded(_));
+    let read = matches!(done, Input::Understood(_) | Input::Found { .. } | Input::Grounded(_));
     read && matches!(next, Some(Effect::LookUp | Effect::Search | Effect::Compose))
 }
 

@@ -3,8 +3,8 @@
 use super::event::{Event, ReplyKind};
 use super::view::lookup_values;
 use crate::acting::Outcome;
-use crate::base::{CallId, CaseId, CustomerId, Digest, RecordId, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Principal, Vote};
+use crate::base::{CallId, CaseId, CustomerId, Digest, Money, RecordId, Timestamp};
+use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Vote};
 use crate::intake::Message;
 use crate::planning::{Cursor, Next, Undo};
 use crate::policy::Grounds;
@@ -33,6 +33,8 @@ pub struct State {
     /// Every value said in the case so far, by field, variants included: what a look-up asks for.
     pub fields: BTreeMap<String, Vec<String>>,
     pub facts: Option<Facts>,
+    /// What counts towards limits: as it was when the facts were looked up, and what this case has added since.
+    pub totals: Totals,
     pub grounds: Option<Grounds>,
     pub plan: Option<PlanState>,
     pub next: Option<Next>,
@@ -106,6 +108,11 @@ pub struct CallState {
 }
 
 impl CallState {
+    /// What the call moves, if it says so.
+    pub fn amount(&self) -> Option<Money> {
+        self.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok())
+    }
+
     /// A call of a step that nothing is known of yet.
     pub fn proposed(step: &str, record: Option<RecordId>) -> Self {
         Self {
@@ -197,6 +204,7 @@ impl State {
             reading: None,
             fields: BTreeMap::new(),
             facts: None,
+            totals: Totals::default(),
             grounds: None,
             plan: None,
             next: None,
@@ -266,8 +274,9 @@ impl State {
                 self.learn_fields(reading);
                 self.stage = Stage::LookingUp;
             }
-            Event::Found { facts } => {
+            Event::Found { facts, totals, .. } => {
                 self.facts = Some(facts.clone());
+                self.totals = totals.clone();
                 self.stage = Stage::Searching;
             }
             Event::Grounded { grounds } => self.grounds = Some(grounds.clone()),
@@ -302,7 +311,7 @@ impl State {
                     summary: summary.clone(),
                 });
             }
-            Event::Replied { kind, reply } => self.replied(*kind, reply),
+            Event::Replied { kind, reply, .. } => self.replied(*kind, reply),
             Event::Stuck { reason } => {
                 self.stuck = Some(reason.clone());
                 // A call that has an outcome is not due any more.
@@ -337,6 +346,7 @@ impl State {
                     known.intended_at = Some(at);
                     known.undo.clone_from(undo);
                 }
+                self.count(call, Totals::add);
                 self.status = Status::Running;
                 self.stage = Stage::Calling;
             }
@@ -348,6 +358,9 @@ impl State {
             Event::Returned { call, outcome } => {
                 if let Some(known) = self.call_mut(call) {
                     known.outcome = Some(outcome.clone());
+                }
+                if matches!(outcome, Outcome::Failed { .. }) {
+                    self.count(call, Totals::subtract);
                 }
             }
             Event::Undoing { calls, then } => {
@@ -376,6 +389,20 @@ impl State {
         }
     }
 
+    /// What counts towards limits with a call, or no longer.
+    fn count(&mut self, call: &CallId, change: fn(&mut Totals, &[Scope], Option<Money>)) {
+        let known = self.calls.iter().find(|known| known.id == *call && known.intended_at.is_some());
+        if let Some((scopes, amount)) = known.and_then(|known| Some((self.scopes(known)?, known.amount()))) {
+            change(&mut self.totals, &scopes, amount);
+        }
+    }
+
+    /// Where a call counts towards limits.
+    pub(super) fn scopes(&self, call: &CallState) -> Option<[Scope; 4]> {
+        let customer = self.message().and_then(|message| message.identity.customer())?;
+        Some(Scope::of_call(&call.tool, customer, call.record.as_ref()?))
+    }
+
     fn call_mut(&mut self, id: &CallId) -> Option<&mut CallState> {
         self.calls.iter_mut().find(|known| known.id == *id)
     }
@@ -399,6 +426,7 @@ impl State {
         // What certainly never happened stays a failure.
         if !matches!(known.outcome, Some(Outcome::Failed { .. })) {
             known.outcome = Some(Outcome::Compensated { reason: "undone".to_owned() });
+            self.count(call, Totals::subtract);
         }
     }
 

@@ -6,8 +6,10 @@ use super::pack::Pack;
 use super::state::{CallState, PlanState, Stage, State, Status};
 use super::view::{circumstances, leaf_of, plan_view, probability, subject, summary};
 use crate::acting::Outcome;
-use crate::base::{ApprovalId, CallId, Digest, Money, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Principal, Request, Verdict, Vote};
+use crate::base::{ApprovalId, CallId, Digest, Timestamp};
+use crate::governance::{
+    ApprovalRequest, Decision, Evaluation, Principal, Request, Scope, Totals, Verdict, Vote,
+};
 use crate::intake::{Identity, Message};
 use crate::ledger::Secret;
 use crate::planning::{Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, StepKind, advance};
@@ -30,9 +32,16 @@ pub enum Input {
         message: Message,
     },
     Understood(Reading),
-    Found(Facts),
+    Found {
+        facts: Facts,
+        totals: Totals,
+        read: Option<Evaluation>,
+    },
     Grounded(Grounds),
-    Composed(Reply),
+    Composed {
+        reply: Reply,
+        disclosed: Option<Evaluation>,
+    },
     /// An intent without a result was found.
     Doubted {
         call: CallId,
@@ -106,9 +115,9 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
                     && !takes_back(state, now));
             vec![Event::Understood { reading, answers }]
         }
-        Input::Found(facts) => vec![Event::Found { facts }],
+        Input::Found { facts, totals, read } => vec![Event::Found { facts, totals, read }],
         Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
-        Input::Composed(reply) => composed(state, reply, now),
+        Input::Composed { reply, disclosed } => composed(state, (reply, disclosed), now),
         Input::Doubted { call } => vec![Event::Doubted { call }],
         Input::Returned { call, outcome } => returned(state, call, outcome, now),
         Input::Stopped { call, decision } => stopped(state, call, decision, now),
@@ -308,6 +317,7 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
                 call: call.id.clone(),
                 binding: binding(&after, call, now),
                 needed: decision.approvals_needed,
+                security: decision.security,
                 expires_at: now.at.plus_millis(now.pack.service.approval_hours.saturating_mul(3_600_000)),
             },
         }),
@@ -322,18 +332,23 @@ pub(super) const ABOVE_LIMIT: &str =
 /// Whether a call keeps the tool's own limit. A missing amount or another currency does not.
 pub(super) fn within_limit(pack: &Pack, call: &CallState) -> bool {
     let Some(limit) = pack.tools.by_name.get(&call.tool).and_then(|tool| tool.limit) else { return true };
-    let amount: Option<Money> =
-        call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
-    amount.is_some_and(|amount| amount.currency == limit.currency && amount.minor <= limit.minor)
+    call.amount().is_some_and(|amount| amount.currency == limit.currency && amount.minor <= limit.minor)
 }
 
 pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> Option<Request> {
     let record = call.record.as_ref()?;
     let read = state.facts.as_ref()?.records.iter().find(|read| read.id == *record)?;
     let mut circumstances = circumstances(state)?;
-    circumstances.amount =
-        call.arguments.get("amount").and_then(|amount| serde_json::from_value(amount.clone()).ok());
-    circumstances.approvers = votes.iter().filter(|vote| vote.approve).map(|vote| vote.by.clone()).collect();
+    let amount = call.amount();
+    let scopes = Scope::of_call(&call.tool, &circumstances.customer, record);
+    let mut totals = state.totals.clone();
+    if call.intended_at.is_none() {
+        // From its intent on it is among them.
+        totals.add(&scopes, amount);
+    }
+    circumstances.amount = amount;
+    circumstances.spent = totals.of(&scopes, amount);
+    circumstances.approvers = votes.iter().filter(|vote| vote.approve).map(Vote::approver).collect();
     Some(Request { tool: call.tool.clone(), subject: subject(read), circumstances })
 }
 
@@ -501,13 +516,14 @@ fn expired(state: &State, now: &Now<'_>) -> Vec<Event> {
     events
 }
 
-fn composed(state: &State, reply: Reply, now: &Now<'_>) -> Vec<Event> {
+fn composed(state: &State, (reply, disclosed): (Reply, Option<Evaluation>), now: &Now<'_>) -> Vec<Event> {
+    let replied = |kind| Event::Replied { kind, reply, disclosed };
     match &state.next {
-        Some(Next::Ask { .. }) => vec![Event::Replied { kind: ReplyKind::Asks, reply }],
-        Some(Next::Reply { then: None, .. }) => vec![Event::Replied { kind: ReplyKind::Resolves, reply }],
+        Some(Next::Ask { .. }) => vec![replied(ReplyKind::Asks)],
+        Some(Next::Reply { then: None, .. }) => vec![replied(ReplyKind::Resolves)],
         // The plan goes on after the text.
         Some(Next::Reply { then: Some(step), .. }) => {
-            let mut events = vec![Event::Replied { kind: ReplyKind::Informs, reply }];
+            let mut events = vec![replied(ReplyKind::Informs)];
             let Some(known) = state.plan.clone() else { return events };
             let mut after = state.clone();
             events.iter().for_each(|event| after.apply(event, now.at));
@@ -517,10 +533,10 @@ fn composed(state: &State, reply: Reply, now: &Now<'_>) -> Vec<Event> {
         }
         Some(Next::Escalate { queue, reason, .. }) => vec![
             Event::Escalated { queue: queue.clone(), reason: reason.clone(), summary: summary(state) },
-            Event::Replied { kind: ReplyKind::HandsOver, reply },
+            replied(ReplyKind::HandsOver),
         ],
         _ if matches!(state.status, Status::WaitingApproval | Status::WaitingEvent) => {
-            vec![Event::Replied { kind: ReplyKind::Waits, reply }]
+            vec![replied(ReplyKind::Waits)]
         }
         Some(Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. }) | None => Vec::new(),
     }

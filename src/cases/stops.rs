@@ -45,6 +45,19 @@ const STOPPED: &str = "stopped";
 const START_ASKED: &str = "start_asked";
 const STARTED: &str = "started";
 
+/// Somebody, and the rules that let them stop and start.
+#[derive(Clone, Copy)]
+pub struct Who<'a> {
+    pub name: &'a str,
+    pub policies: &'a [String],
+}
+
+impl<'a> Who<'a> {
+    pub fn of(principal: &'a Principal) -> Self {
+        Self { name: &principal.name, policies: &principal.policies }
+    }
+}
+
 /// What is stopped, and how many events the stream has. Blocks.
 ///
 /// # Errors
@@ -85,7 +98,7 @@ pub fn stops(ledger: &Ledger) -> Result<(Vec<Stop>, u64), LedgerError> {
 pub fn stop(
     ledger: &Ledger,
     digests: &Digests,
-    (what, by, reason): (&str, &str, Option<&str>),
+    (what, by, reason): (&str, Who<'_>, Option<&str>),
     at: Timestamp,
 ) -> Result<Vec<Stop>, CaseError> {
     let reason = reason.filter(|reason| !reason.trim().is_empty());
@@ -100,7 +113,7 @@ pub fn stop(
 pub fn start_again(
     ledger: &Ledger,
     digests: &Digests,
-    (what, by): (&str, &str),
+    (what, by): (&str, Who<'_>),
     at: Timestamp,
 ) -> Result<Vec<Stop>, CaseError> {
     change(ledger, digests, at, (what, by, None), |stops| {
@@ -108,7 +121,7 @@ pub fn start_again(
         match stop.map(|stop| stop.starting.as_deref()) {
             None => Err(CaseError::NotStopped(what.to_owned())),
             Some(None) => Ok(START_ASKED),
-            Some(Some(first)) if first == by => Err(CaseError::StartedAlone(by.to_owned())),
+            Some(Some(first)) if first == by.name => Err(CaseError::StartedAlone(first.to_owned())),
             Some(Some(_)) => Ok(STARTED),
         }
     })
@@ -118,13 +131,13 @@ fn change(
     ledger: &Ledger,
     digests: &Digests,
     at: Timestamp,
-    (what, by, reason): (&str, &str, Option<&str>),
+    (what, by, reason): (&str, Who<'_>, Option<&str>),
     kind: impl Fn(&[Stop]) -> Result<&'static str, CaseError>,
 ) -> Result<Vec<Stop>, CaseError> {
     let mut conflicts = 0..MOST_CONFLICTS;
     loop {
         let (stopped, expected) = stops(ledger)?;
-        let body = json!({"what": what, "by": by, "reason": reason});
+        let body = json!({"what": what, "by": by.name, "reason": reason, "policies": by.policies});
         let stream = Stream::new(StreamKind::Stops, STREAM);
         let event = NewEvent { at, kind: kind(&stopped)?, body };
         let batch = Append::kept(stream, expected, digests.clone(), vec![event]);
@@ -148,7 +161,7 @@ impl Cases {
     /// Stops something. Blocks.
     pub fn stop(&self, what: &str, by: &Principal, reason: Option<&str>) -> Result<Vec<Stop>, CaseError> {
         let parts = self.parts();
-        let after = stop(&parts.ledger, &self.digests(), (what, &by.name, reason), parts.clock.now())?;
+        let after = stop(&parts.ledger, &self.digests(), (what, Who::of(by), reason), parts.clock.now())?;
         self.keep_stops(&after);
         Ok(after)
     }
@@ -156,7 +169,7 @@ impl Cases {
     /// Wants something started again. Blocks.
     pub fn start_again(&self, what: &str, by: &Principal) -> Result<Vec<Stop>, CaseError> {
         let parts = self.parts();
-        let after = start_again(&parts.ledger, &self.digests(), (what, &by.name), parts.clock.now())?;
+        let after = start_again(&parts.ledger, &self.digests(), (what, Who::of(by)), parts.clock.now())?;
         self.keep_stops(&after);
         Ok(after)
     }
@@ -167,15 +180,20 @@ mod tests {
     use super::*;
     use crate::ledger::LedgerSettings;
 
+    fn named(name: &str) -> Who<'_> {
+        Who { name, policies: &[] }
+    }
+
     #[test]
     fn two_people_start_what_one_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let at = Timestamp::from_millis(1);
         let open = || LedgerSettings::default().open(folder.path()).unwrap();
         let ledger = open();
-        let stop_for = |what, by, reason| stop(&ledger, &Digests::new(), (what, by, reason), at).unwrap();
+        let stop_for =
+            |what, by, reason| stop(&ledger, &Digests::new(), (what, named(by), reason), at).unwrap();
         let stop = |what| stop_for(what, "sara", Some("test"));
-        let start = |what, by| start_again(&ledger, &Digests::new(), (what, by), at);
+        let start = |what, by| start_again(&ledger, &Digests::new(), (what, named(by)), at);
         stop("refund");
         assert_eq!(stop(ALL).len(), 2);
         assert!(matches!(start("card_block", "sara"), Err(CaseError::NotStopped(_))));

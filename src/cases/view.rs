@@ -157,8 +157,8 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
             .map(|plan| plan.leaf.clone())
             .or_else(|| reading.map(|reading| leaf_of(reading).to_owned()))
             .unwrap_or_default(),
-        amount: None,
-        approvers: Vec::new(),
+        initiator: state.opened_by.as_ref().map_or_else(String::new, |by| by.name.clone()),
+        ..Circumstances::unknown()
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the bank can be asked to do, and doing it. The same orders in the same sequence give the same
 //! state, so that a restart can repeat them from the log.
 
-use super::account::{Account, Address, Booking, CardStatus, Kind, OrderState, Transaction};
+use super::account::{Account, AccountStatus, Address, Booking, CardStatus, Kind, OrderState, Transaction};
 use super::bank::Bank;
 use super::generate::card_order;
 use crate::base::{Money, Timestamp};
@@ -30,6 +30,13 @@ pub enum Order {
         refund: String,
         reason: String,
     },
+    AccountUnlock {
+        account: String,
+    },
+    AccountLock {
+        account: String,
+        reason: String,
+    },
     TicketOpen {
         queue: String,
         summary: String,
@@ -51,11 +58,16 @@ impl Order {
             Self::CardReplacement { .. } => "card_replacement",
             Self::Refund { .. } => "refund",
             Self::ReverseRefund { .. } => "reverse_refund",
+            Self::AccountUnlock { .. } => "account_unlock",
+            Self::AccountLock { .. } => "account_lock",
             Self::TicketOpen { .. } => "ticket_open",
             Self::TicketClose { .. } => "ticket_close",
         }
     }
 }
+
+/// The lock that ends when the customer has shown who they are.
+pub const TOO_MANY_FAILED_LOGINS: &str = "too_many_failed_logins";
 
 /// A refund that was booked.
 #[derive(Clone, Debug)]
@@ -84,6 +96,8 @@ pub fn carry_out(bank: &mut Bank, order: &Order, effect: u64, at: Timestamp) -> 
             refund(bank, (account, transaction), *amount, effect, at)
         }
         Order::ReverseRefund { refund, .. } => reverse(bank, refund),
+        Order::AccountUnlock { account } => unlock(bank, account, at),
+        Order::AccountLock { account, .. } => lock(bank, account, at),
         Order::TicketOpen { queue, summary, details, customer, account } => {
             let id = format!("tic_{effect:06}");
             let ticket = json!({"id": id, "queue": queue, "summary": summary, "details": details,
@@ -157,6 +171,31 @@ fn refund(
     )
 }
 
+/// What several wrong passwords locked; a lock of the bank's security stays.
+fn unlock(bank: &mut Bank, id: &str, at: Timestamp) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    match (held.status, held.lock_reason) {
+        (AccountStatus::Locked, Some(TOO_MANY_FAILED_LOGINS)) => {
+            held.status = AccountStatus::Active;
+            held.lock_reason = None;
+            Ok(json!({"account": id, "status": "active", "unlocked_at": at}))
+        }
+        (AccountStatus::Locked, _) => {
+            Err(Refusal::Impossible("only what failed logins locked is unlocked here"))
+        }
+        (AccountStatus::Active, _) => Err(Refusal::Impossible("the account is not locked")),
+    }
+}
+
+fn lock(bank: &mut Bank, id: &str, at: Timestamp) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    if held.status == AccountStatus::Active {
+        held.status = AccountStatus::Locked;
+        held.lock_reason = Some(TOO_MANY_FAILED_LOGINS);
+    }
+    Ok(json!({"account": id, "status": "locked", "locked_at": at}))
+}
+
 fn reverse(bank: &mut Bank, id: &str) -> Result<Value, Refusal> {
     let refund = bank.refunds.get(id).cloned().ok_or(Refusal::Unknown("refund"))?;
     if refund.reversed {
@@ -214,6 +253,24 @@ mod tests {
         assert!(matches!(carry_out(&mut bank, &refund_of(5_000), 1, DAY), Err(Refusal::Impossible(_))));
         carry_out(&mut bank, &refund_of(4_999), 1, DAY).unwrap();
         assert!(matches!(carry_out(&mut bank, &refund_of(4_999), 2, DAY), Err(Refusal::Impossible(_))));
+    }
+
+    #[test]
+    fn what_failed_logins_locked_is_unlocked_and_nothing_else() {
+        let mut bank = Bank::new(1, DAY);
+        let locked = |bank: &mut Bank, reason| {
+            let held = bank.account_mut("acc_015").unwrap();
+            (held.status, held.lock_reason) = (AccountStatus::Locked, Some(reason));
+        };
+        let unlock = Order::AccountUnlock { account: "acc_015".to_owned() };
+        assert!(matches!(carry_out(&mut bank, &unlock, 1, DAY), Err(Refusal::Impossible(_))));
+        locked(&mut bank, "card_problem");
+        assert!(matches!(carry_out(&mut bank, &unlock, 2, DAY), Err(Refusal::Impossible(_))));
+        locked(&mut bank, TOO_MANY_FAILED_LOGINS);
+        assert_eq!(carry_out(&mut bank, &unlock, 3, DAY).unwrap()["status"], "active");
+        let lock = Order::AccountLock { account: "acc_015".to_owned(), reason: "undone".to_owned() };
+        assert_eq!(carry_out(&mut bank, &lock, 4, DAY).unwrap()["status"], "locked");
+        assert_eq!(carry_out(&mut bank, &unlock, 5, DAY).unwrap()["status"], "active");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub fn routes() -> Router<Arc<Demo>> {
         .route("/cards/{id}/replacements", post(replace))
         .route("/refunds", post(refund))
         .route("/refunds/{id}/reverse", post(reverse))
+        .route("/accounts/{id}/unlock", post(unlock))
+        .route("/accounts/{id}/lock", post(lock))
         .route("/tickets", post(open_ticket))
         .route("/tickets/{id}/close", post(close_ticket))
         .route("/effects/{key}", get(effect))
@@ -260,6 +262,29 @@ async fn reverse(
 ) -> Response {
     match parse::<Reason>(&body) {
         Ok(Reason { reason }) => act(demo, line, &headers, Order::ReverseRefund { refund, reason }).await,
+        Err(answer) => answer,
+    }
+}
+
+/// Without a body.
+async fn unlock(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    act(demo, line, &headers, Order::AccountUnlock { account }).await
+}
+
+async fn lock(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Reason>(&body) {
+        Ok(Reason { reason }) => act(demo, line, &headers, Order::AccountLock { account, reason }).await,
         Err(answer) => answer,
     }
 }

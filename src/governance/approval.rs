@@ -1,6 +1,6 @@
 //! What a human approves, and who may.
 
-use super::Principal;
+use super::{Approver, Principal, Role};
 use crate::base::{ApprovalId, CallId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -14,6 +14,9 @@ pub struct ApprovalRequest {
     pub binding: Digest,
     /// How many different people must approve, 1 or 2.
     pub needed: u32,
+    /// Whether one of them must be of the bank's security.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security: bool,
     pub expires_at: Timestamp,
 }
 
@@ -21,16 +24,32 @@ pub struct ApprovalRequest {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Vote {
     pub by: String,
+    /// What they were then; earlier programs did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The rules that let them decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
     pub approve: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub at: Timestamp,
 }
 
+impl Vote {
+    pub fn approver(&self) -> Approver {
+        Approver { name: self.by.clone(), security: self.role == Some(Role::Security) }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ApprovalRefused {
-    #[error("role `{0}` may not approve; an agent or a supervisor may")]
+    #[error("no rule of administration lets role `{0}` approve")]
     Role(String),
+    #[error(
+        "the account is flagged, and nobody of the bank's security has approved yet; the last to approve must be of it"
+    )]
+    Security,
     #[error("who sent a message of the case may not approve its calls")]
     Initiator,
     #[error("`{0}` has already decided; four eyes are two people")]
@@ -43,19 +62,16 @@ pub enum ApprovalRefused {
     Settled,
 }
 
-/// Whether `who` may answer this request now. `senders` are the principals that sent messages of the case,
+/// Whether `who`, whose role may approve, may give this answer to the request now. `senders` are the principals that sent messages of the case,
 /// `shown` the binding that the approver saw, when they name it.
 pub fn admit(
     request: &ApprovalRequest,
     votes: &[Vote],
     senders: &BTreeSet<String>,
-    who: &Principal,
+    (who, approve): (&Principal, bool),
     shown: Option<&Digest>,
     now: Timestamp,
 ) -> Result<(), ApprovalRefused> {
-    if !who.role.may_approve() {
-        return Err(ApprovalRefused::Role(who.role.to_string()));
-    }
     if senders.contains(&who.name) {
         return Err(ApprovalRefused::Initiator);
     }
@@ -68,6 +84,10 @@ pub fn admit(
     }
     if now >= request.expires_at {
         return Err(ApprovalRefused::Expired(request.expires_at));
+    }
+    let secured = who.role == Role::Security || votes.iter().any(|vote| vote.approver().security);
+    if request.security && approve && !secured && approvals + 1 >= request.needed {
+        return Err(ApprovalRefused::Security);
     }
     if shown.is_some_and(|shown| *shown != request.binding) {
         return Err(ApprovalRefused::Changed);
@@ -86,16 +106,24 @@ mod tests {
             call: CallId::new("c"),
             binding: Digest::of(b"shown"),
             needed,
+            security: false,
             expires_at: Timestamp::from_millis(100),
         }
     }
 
     fn who(name: &str, role: Role) -> Principal {
-        Principal { name: name.into(), role }
+        Principal::new(name, role)
     }
 
     fn yes(by: &str) -> Vote {
-        Vote { by: by.into(), approve: true, reason: None, at: Timestamp::from_millis(1) }
+        Vote {
+            by: by.into(),
+            role: None,
+            policies: vec![],
+            approve: true,
+            reason: None,
+            at: Timestamp::from_millis(1),
+        }
     }
 
     fn ask(needed: u32, votes: &[Vote], who: &Principal, at: i64) -> Result<(), ApprovalRefused> {
@@ -103,7 +131,7 @@ mod tests {
             &request(needed),
             votes,
             &BTreeSet::from(["chat".to_owned()]),
-            who,
+            (who, true),
             None,
             Timestamp::from_millis(at),
         )
@@ -115,9 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_role_the_initiator_and_the_same_person_do_not() {
-        assert!(matches!(ask(1, &[], &who("eva", Role::Auditor), 1), Err(ApprovalRefused::Role(_))));
-        assert!(matches!(ask(1, &[], &who("app", Role::Channel), 1), Err(ApprovalRefused::Role(_))));
+    fn the_initiator_and_the_same_person_do_not() {
         assert_eq!(ask(1, &[], &who("chat", Role::Agent), 1), Err(ApprovalRefused::Initiator));
         assert!(matches!(
             ask(2, &[yes("sara")], &who("sara", Role::Supervisor), 1),
@@ -133,7 +159,22 @@ mod tests {
         assert_eq!(ask(1, &[yes("tom")], &sara, 1), Err(ApprovalRefused::Settled));
         let other = Digest::of(b"something else");
         let refused =
-            admit(&request(1), &[], &BTreeSet::new(), &sara, Some(&other), Timestamp::from_millis(1));
+            admit(&request(1), &[], &BTreeSet::new(), (&sara, true), Some(&other), Timestamp::from_millis(1));
         assert_eq!(refused, Err(ApprovalRefused::Changed));
+    }
+
+    #[test]
+    fn security_is_among_those_who_approve_for_a_flagged_account() {
+        let flagged = ApprovalRequest { security: true, ..request(2) };
+        let answer = |votes: &[Vote], who: &Principal, approve| {
+            admit(&flagged, votes, &BTreeSet::new(), (who, approve), None, Timestamp::from_millis(1))
+        };
+        let (sara, eve) = (who("sara", Role::Supervisor), who("eve", Role::Security));
+        assert_eq!(answer(&[], &sara, true), Ok(()));
+        assert_eq!(answer(&[yes("tom")], &sara, true), Err(ApprovalRefused::Security));
+        assert_eq!(answer(&[yes("tom")], &sara, false), Ok(()));
+        assert_eq!(answer(&[yes("tom")], &eve, true), Ok(()));
+        let first = Vote { role: Some(Role::Security), ..yes("eve") };
+        assert_eq!(answer(&[first], &sara, true), Ok(()));
     }
 }

@@ -372,7 +372,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Autonomy, Vec<Finding>> {
         let leaves = ["transaction_charged_twice", "fee_charged"].map(str::to_owned).into();
-        let tool = |name: &str, risk| ToolRisk { name: name.into(), risk };
+        let tool = |name: &str, risk| ToolRisk { name: name.into(), risk, restores_access: false };
         let tools = [tool("refund", Risk::Money), tool("card_block", Risk::Protective)];
         Autonomy::parse("autonomy.toml", text, &leaves, &tools)
     }

@@ -1,16 +1,20 @@
 //! Rules and dial together: do it, ask a human, or refuse.
 
-use super::rules::{Circumstances, Evaluation, Rules, Subject};
-use super::{Autonomy, Dialled, Level};
+use super::request::{Approver, Circumstances, Subject};
+use super::rules::{Evaluation, Rules};
+use super::{Administration, Autonomy, Dialled, Level};
 use crate::base::grants::{DiscloseGrant, Permit, ReadGrant};
 use crate::base::{CallId, CustomerId, Digest, RecordId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The rules and the dial in force.
 #[derive(Debug)]
 pub struct Governance {
     pub rules: Rules,
     pub autonomy: Autonomy,
+    /// Who may ask for what.
+    pub administration: Arc<Administration>,
 }
 
 /// One call that a plan proposes.
@@ -39,6 +43,9 @@ pub struct Decision {
     pub reason: String,
     /// How many approvals are missing; 0 unless the verdict is `ask`.
     pub approvals_needed: u32,
+    /// Whether one of them must be of the bank's security.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security: bool,
 }
 
 impl Decision {
@@ -50,6 +57,7 @@ impl Decision {
             policies: Vec::new(),
             reason: reason.to_owned(),
             approvals_needed: 0,
+            security: false,
         }
     }
 }
@@ -64,6 +72,7 @@ impl Governance {
             policies,
             reason: reason.to_owned(),
             approvals_needed,
+            security: false,
         };
         let given = request.circumstances.approvers.len() as u32;
         let now = self.evaluate(request, request.circumstances.approvers.clone());
@@ -72,12 +81,16 @@ impl Governance {
         }
         if !now.allowed {
             return match self.approvals_that_help(request) {
-                Some((needed, evaluation)) => decision(
-                    Verdict::Ask,
-                    evaluation.policies,
-                    "the rules want a human's approval",
-                    needed - given,
-                ),
+                Some((needed, security, evaluation)) => {
+                    let reason = match security {
+                        true => "the rules want the approval of the bank's security",
+                        false => "the rules want a human's approval",
+                    };
+                    Decision {
+                        security,
+                        ..decision(Verdict::Ask, evaluation.policies, reason, needed - given)
+                    }
+                }
                 None => decision(Verdict::Refuse, now.policies, "no rule permits it", 0),
             };
         }
@@ -101,19 +114,24 @@ impl Governance {
         let_be.min(carried)
     }
 
-    fn evaluate(&self, request: &Request, approvers: Vec<String>) -> Evaluation {
+    fn evaluate(&self, request: &Request, approvers: Vec<Approver>) -> Evaluation {
         let circumstances = Circumstances { approvers, ..request.circumstances.clone() };
         self.rules.evaluate(&request.tool, &request.subject, &circumstances)
     }
 
-    /// The smallest number of approvals with which the rules would permit the call.
-    fn approvals_that_help(&self, request: &Request) -> Option<(u32, Evaluation)> {
+    /// The smallest number of approvals with which the rules would permit the call, and whether one of them must be of the
+    /// bank's security.
+    fn approvals_that_help(&self, request: &Request) -> Option<(u32, bool, Evaluation)> {
         let given = &request.circumstances.approvers;
-        (given.len() as u32 + 1..=2).find_map(|needed| {
+        let ways =
+            [false, true].into_iter().flat_map(|security| (given.len() + 1..=2).map(move |n| (n, security)));
+        ways.into_iter().find_map(|(needed, security)| {
             let mut approvers = given.clone();
-            approvers.extend((given.len() as u32..needed).map(|n| format!("approver {n}")));
+            // Nobody is called so: they differ from everybody who has a name.
+            let further = (given.len()..needed).map(|n| Approver { name: format!("\u{0}{n}"), security });
+            approvers.extend(further);
             let evaluation = self.evaluate(request, approvers);
-            (evaluation.allowed && !evaluation.erred).then_some((needed, evaluation))
+            (evaluation.allowed && !evaluation.erred).then_some((needed as u32, security, evaluation))
         })
     }
 
@@ -131,23 +149,38 @@ impl Governance {
         }
     }
 
-    /// The permission to read a verified customer's account data.
-    pub fn read(&self, customer: &CustomerId, circumstances: &Circumstances) -> Option<ReadGrant> {
-        self.rules.may_read(customer, circumstances).allowed.then(|| ReadGrant::seal(customer.clone()))
+    /// The permission to read a verified customer's account data, and what the rules say of it.
+    pub fn read(
+        &self,
+        customer: &CustomerId,
+        circumstances: &Circumstances,
+    ) -> (Option<ReadGrant>, Evaluation) {
+        let said = self.rules.may_read(customer, circumstances);
+        (said.allowed.then(|| ReadGrant::seal(customer.clone())), said)
     }
 
-    /// The permission to tell a customer about those of the records that the rules allow; `None` when
-    /// they allow none.
-    pub fn disclose(&self, records: &[Subject], circumstances: &Circumstances) -> Option<DiscloseGrant> {
-        let allowed: Vec<RecordId> = records
-            .iter()
-            .filter(|subject| self.rules.may_disclose(subject, circumstances).allowed)
-            .filter_map(|subject| match subject {
-                Subject::Record { id, .. } => Some(id.clone()),
-                Subject::Customer(_) => None,
-            })
-            .collect();
-        (!allowed.is_empty()).then(|| DiscloseGrant::seal(circumstances.customer.clone(), allowed))
+    /// The permission to tell a customer about those of the records that the rules allow, `None` when they allow none; and
+    /// what the rules say of all of them.
+    pub fn disclose(
+        &self,
+        records: &[Subject],
+        circumstances: &Circumstances,
+    ) -> (Option<DiscloseGrant>, Evaluation) {
+        let mut whole = Evaluation { allowed: false, policies: Vec::new(), erred: false };
+        let mut allowed: Vec<RecordId> = Vec::new();
+        for subject in records {
+            let said = self.rules.may_disclose(subject, circumstances);
+            if let (true, Subject::Record { id, .. }) = (said.allowed, subject) {
+                allowed.push(id.clone());
+            }
+            whole.allowed |= said.allowed;
+            whole.erred |= said.erred;
+            whole.policies.extend(said.policies);
+        }
+        whole.policies.sort();
+        whole.policies.dedup();
+        let customer = circumstances.customer.clone();
+        ((!allowed.is_empty()).then(|| DiscloseGrant::seal(customer, allowed)), whole)
     }
 }
 
@@ -161,7 +194,10 @@ mod tests {
     const RULES: &str = r#"
 @id("small") @reason("r")
 permit (principal, action == Action::"refund", resource)
-when { resource.owner == context.customer && context has amount && context.amount <= 15000 };
+when { resource.owner == context.customer && context has amount && context.amount <= 15000
+  && context.totals.customer.day.amount <= 20000 };
+@id("flagged") @reason("r")
+forbid (principal, action == Action::"refund", resource) when { resource.flagged } unless { context.by_security };
 @id("large") @reason("r")
 permit (principal, action == Action::"refund", resource)
 when { resource.owner == context.customer && context has amount && context.amount <= 100000
@@ -173,13 +209,14 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
 "#;
 
     fn governance(dial: &str) -> Governance {
-        let tools = [ToolRisk { name: "refund".into(), risk: Risk::Money }];
+        let tools = [ToolRisk { name: "refund".into(), risk: Risk::Money, restores_access: false }];
         let text = format!(
             "[[dial]]\nleaf = '*'\ntool = 'refund'\nlevel = '{dial}'\nlimit = {{ minor = 10000, currency = 'EUR' }}\n"
         );
         Governance {
             rules: Rules::parse(&[("r.cedar".into(), RULES.into())], &tools).unwrap(),
             autonomy: Autonomy::parse("a.toml", &text, &Default::default(), &tools).unwrap(),
+            administration: Arc::new(Administration::parse(&[]).unwrap()),
         }
     }
 
@@ -191,16 +228,24 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
             confidence: Probability::ONE,
             leaf: "l".into(),
             amount: Some(Money::new(minor, Currency::EUR)),
-            approvers: approvers.iter().map(|name| (*name).to_owned()).collect(),
+            approvers: approvers
+                .iter()
+                .map(|name| Approver { name: (*name).to_owned(), security: *name == "eve" })
+                .collect(),
+            ..Circumstances::unknown()
         }
     }
 
     fn subject() -> Subject {
+        record(false)
+    }
+
+    fn record(flagged: bool) -> Subject {
         Subject::Record {
             id: RecordId::new("a"),
             owner: CustomerId::new("cus_1"),
             authorised: false,
-            flagged: false,
+            flagged,
         }
     }
 
@@ -256,12 +301,43 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
     }
 
     #[test]
+    fn what_was_done_before_counts() {
+        let mut request = Request {
+            tool: "refund".into(),
+            subject: subject(),
+            circumstances: circumstances("cus_1", 9_000, &[]),
+        };
+        request.circumstances.spent.customer.day.amount = 20_000;
+        assert_eq!(governance("auto").decide(&request, None).verdict, Verdict::Permit);
+        request.circumstances.spent.customer.day.amount = 20_001;
+        let decision = governance("auto").decide(&request, None);
+        assert_eq!((decision.verdict, decision.approvals_needed), (Verdict::Ask, 2));
+    }
+
+    #[test]
+    fn a_flagged_account_is_for_security() {
+        let decide = |approvers: &[&str]| {
+            let circumstances = circumstances("cus_1", 50_000, approvers);
+            let request = Request { tool: "refund".into(), subject: record(true), circumstances };
+            let decision = governance("auto").decide(&request, None);
+            (decision.verdict, decision.approvals_needed, decision.security)
+        };
+        assert_eq!(decide(&[]), (Verdict::Ask, 2, true));
+        assert_eq!(decide(&["sara"]), (Verdict::Ask, 1, true));
+        assert_eq!(decide(&["sara", "tom"]), (Verdict::Refuse, 0, false));
+        assert_eq!(decide(&["sara", "eve"]), (Verdict::Permit, 0, false));
+        assert_eq!(decide(&["eve"]), (Verdict::Ask, 1, false));
+    }
+
+    #[test]
     fn grants_follow_the_rules() {
         let governance = governance("auto");
         let own = circumstances("cus_1", 1, &[]);
-        assert!(governance.read(&CustomerId::new("cus_1"), &own).is_some());
-        assert!(governance.read(&CustomerId::new("cus_2"), &own).is_none());
-        assert!(governance.disclose(&[subject()], &own).unwrap().covers(&RecordId::new("a")));
-        assert!(governance.disclose(&[subject()], &circumstances("cus_2", 1, &[])).is_none());
+        let (grant, said) = governance.read(&CustomerId::new("cus_1"), &own);
+        assert!(grant.is_some() && said.policies == ["read-own"], "{said:?}");
+        assert!(governance.read(&CustomerId::new("cus_2"), &own).0.is_none());
+        let (grant, said) = governance.disclose(&[subject(), subject()], &own);
+        assert!(grant.unwrap().covers(&RecordId::new("a")) && said.policies == ["tell-owner"], "{said:?}");
+        assert!(governance.disclose(&[subject()], &circumstances("cus_2", 1, &[])).0.is_none());
     }
 }

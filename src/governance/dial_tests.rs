@@ -7,7 +7,7 @@ const TOOL: &str = "refund";
 
 fn autonomy(level: &str, more: &str) -> Autonomy {
     let leaves = [LEAF, "fee", "lost_card"].map(str::to_owned).into();
-    let tool = |name: &str, risk| ToolRisk { name: name.into(), risk };
+    let tool = |name: &str, risk| ToolRisk { name: name.into(), risk, restores_access: false };
     let tools = [tool(TOOL, Risk::Money), tool("block", Risk::Protective)];
     let text = format!(
         "[evidence]\nfalse_alarm_every = 200\n[[dial]]\nleaf = '{LEAF}'\ntool = '{TOOL}'\nlevel = '{level}'\nmax_error = 0.1\n\

@@ -6,13 +6,14 @@
 
 use super::invariants::{Invariant, Invariants};
 use super::rules::Rules;
+use crate::base::Digest;
 use cedar_policy::{Authorizer, PolicyId, PolicySet, RequestEnv};
 use cedar_policy_symcc::err::Error as SymccError;
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use thiserror::Error;
@@ -62,6 +63,8 @@ pub enum NotProven {
 pub struct Report {
     /// What the solver says of itself.
     pub solver: String,
+    /// Of its program, where it can be read.
+    pub solver_digest: Option<Digest>,
     /// By the id of the invariant; the last is that no rule can err.
     pub invariants: Vec<Judged>,
     /// Rules that no request can match.
@@ -75,6 +78,18 @@ pub struct Report {
 impl Report {
     pub fn is_proven(&self) -> bool {
         self.invariants.iter().all(|judged| judged.verdict == Verdict::Proven)
+    }
+
+    /// Both, with the names of the other one under a prefix.
+    #[must_use]
+    pub fn and(mut self, prefix: &str, other: Self) -> Self {
+        let named = |name: String| format!("{prefix}/{name}");
+        let judged = |one: Judged| Judged { invariant: named(one.invariant), ..one };
+        self.invariants.extend(other.invariants.into_iter().map(judged));
+        self.dead.extend(other.dead.into_iter().map(named));
+        self.shadowed.extend(other.shadowed.into_iter().map(named));
+        self.queries += other.queries;
+        self
     }
 }
 
@@ -122,7 +137,17 @@ pub fn prove(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Result<
     // The caller may be in a runtime already, and a thread has one.
     let report = std::thread::scope(|scope| scope.spawn(asked).join());
     let report = report.map_err(|_| NotProven::Untranslated("the translation ended early".to_owned()))??;
-    Ok(Report { solver: version, ..report })
+    Ok(Report { solver: version, solver_digest: digest(&solver.program), ..report })
+}
+
+/// Of the program, which a name without a folder stands for as in a shell.
+fn digest(program: &Path) -> Option<Digest> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let named = program.components().count() == 1;
+    let found =
+        std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.is_file());
+    let file = if named { found? } else { program.to_owned() };
+    std::fs::read(file).ok().map(|bytes| Digest::of(&bytes))
 }
 
 /// The first line of what the solver says of itself.
@@ -224,7 +249,8 @@ async fn proven(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Resu
         verdict: never_errs(rules, &kinds, &mut questions).await?,
     });
     let (dead, shadowed) = idle(rules, &kinds, &mut questions).await?;
-    Ok(Report { solver: String::new(), invariants: judged, dead, shadowed, queries: questions.asked })
+    let (solver, queries) = (String::new(), questions.asked);
+    Ok(Report { solver, solver_digest: None, invariants: judged, dead, shadowed, queries })
 }
 
 async fn judge(
@@ -322,10 +348,12 @@ fn readable(found: &Env) -> String {
     for (name, uid) in parts {
         let _ = writeln!(text, "{name}: {}", named(uid));
     }
-    let resource = request.resource().and_then(|uid| found.entities.get(uid));
-    for (name, value) in resource.into_iter().flat_map(cedar_policy::Entity::attrs) {
-        let value = value.map_or_else(|_| "unknown".to_owned(), |value| value.to_string());
-        let _ = writeln!(text, "resource.{name}: {value}");
+    for (of, uid) in [("principal", request.principal()), ("resource", request.resource())] {
+        let entity = uid.and_then(|uid| found.entities.get(uid));
+        for (name, value) in entity.into_iter().flat_map(cedar_policy::Entity::attrs) {
+            let value = value.map_or_else(|_| "unknown".to_owned(), |value| value.to_string());
+            let _ = writeln!(text, "{of}.{name}: {value}");
+        }
     }
     let context = request.context();
     let names = context.cloned().into_iter().flatten().map(|(name, _)| name);

@@ -1,76 +1,27 @@
 //! The rules: Cedar policies (default deny, forbid wins) over a schema made from the tools.
 
+use super::request::{Circumstances, DISCLOSE, READ_ACCOUNT, Subject, ToolRisk, request, schema_source};
 use crate::base::finding::line_of;
-use crate::base::{CustomerId, Digest, Finding, Money, Probability, RecordId};
-use crate::planning::Risk;
+use crate::base::{CustomerId, Digest, Finding};
 use cedar_policy::{
-    Authorizer, Context, Decision as Cedar, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId,
-    PolicySet, Request as CedarRequest, Schema, ValidationError, ValidationMode, Validator,
+    Authorizer, Decision as Cedar, Entities, Policy, PolicyId, PolicySet, Request as CedarRequest, Schema,
+    ValidationError, ValidationMode, Validator,
 };
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Where a pack keeps its rules.
 pub const RULES_FOLDER: &str = "rules";
 
-/// A tool as far as the rules need to know it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ToolRisk {
-    pub name: String,
-    pub risk: Risk,
-}
-
-const RISKS: [Risk; 5] = [Risk::Read, Risk::Protective, Risk::Reversible, Risk::Money, Risk::Irreversible];
-
-/// The action group of a risk class; rules name it, as in `action in Action::"money"`.
-const fn group(risk: Risk) -> &'static str {
-    match risk {
-        Risk::Read => "read",
-        Risk::Protective => "protective",
-        Risk::Reversible => "reversible",
-        Risk::Money => "money",
-        Risk::Irreversible => "irreversible",
-    }
-}
-
-/// The two actions that are no tools: reading a customer's account data, and telling it to them.
-const READ_ACCOUNT: &str = "read_account";
-const DISCLOSE: &str = "disclose";
-
-/// What a request is about.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Subject {
-    /// All account data of the verified customer.
-    Customer(CustomerId),
-    /// One record, as it was read.
-    Record { id: RecordId, owner: CustomerId, authorised: bool, flagged: bool },
-}
-
-/// In what circumstances something is asked.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Circumstances {
-    /// The verified customer; empty for everybody else.
-    pub customer: CustomerId,
-    /// `none`, `login` or `sca`.
-    pub assurance: &'static str,
-    /// Seconds since the channel verified the customer.
-    pub identity_age_seconds: i64,
-    pub confidence: Probability,
-    pub leaf: String,
-    pub amount: Option<Money>,
-    /// The people who approved this call, at most two, different from each other and from whoever
-    /// opened the case.
-    pub approvers: Vec<String>,
-}
-
 /// What the rules say.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     pub allowed: bool,
     /// The ids (`@id`) of the policies that determined it; empty when none permits.
     pub policies: Vec<String>,
     /// A policy that erred; then nothing is allowed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub erred: bool,
 }
 
@@ -90,8 +41,12 @@ impl std::fmt::Debug for Rules {
 impl Rules {
     /// Parses rule files and validates them strictly against the schema that the tools give.
     pub fn parse(files: &[(String, String)], tools: &[ToolRisk]) -> Result<Self, Vec<Finding>> {
-        let source = schema_source(tools);
-        let (schema, _) = Schema::from_cedarschema_str(&source).map_err(|error| {
+        Self::over(files, &schema_source(tools))
+    }
+
+    /// The same with a schema in Cedar's own language.
+    pub(super) fn over(files: &[(String, String)], source: &str) -> Result<Self, Vec<Finding>> {
+        let (schema, _) = Schema::from_cedarschema_str(source).map_err(|error| {
             vec![Finding::new("tools.toml", 0, format!("tools give no valid schema: {error}"))]
         })?;
         let mut findings = Vec::new();
@@ -147,91 +102,19 @@ impl Rules {
     /// Judges one action. Whatever cannot be put to the rules is not allowed.
     pub fn evaluate(&self, action: &str, subject: &Subject, circumstances: &Circumstances) -> Evaluation {
         let refused = Evaluation { allowed: false, policies: Vec::new(), erred: true };
-        let Ok((request, entities)) = self.request(action, subject, circumstances) else { return refused };
-        let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
+        let built = request(&self.schema, action, subject, circumstances);
+        let Ok((request, entities)) = built else { return refused };
+        self.answer(&request, &entities)
+    }
+
+    pub(super) fn answer(&self, request: &CedarRequest, entities: &Entities) -> Evaluation {
+        let response = Authorizer::new().is_authorized(request, &self.policies, entities);
         let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
         policies.sort();
         // Cedar skips a policy that errs; an erring forbid must not become a permission.
         let erred = response.diagnostics().errors().next().is_some();
         Evaluation { allowed: response.decision() == Cedar::Allow && !erred, policies, erred }
     }
-
-    fn request(
-        &self,
-        action: &str,
-        subject: &Subject,
-        circumstances: &Circumstances,
-    ) -> Result<(CedarRequest, Entities), Box<dyn std::error::Error>> {
-        let action = uid("Action", action)?;
-        let (resource, entities) = match subject {
-            Subject::Customer(customer) => (uid("Customer", customer.as_str())?, json!([])),
-            Subject::Record { id, owner, authorised, flagged } => {
-                let customer =
-                    json!({"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}});
-                let authorised = if *authorised { json!([customer]) } else { json!([]) };
-                let entity = json!([{
-                    "uid": {"type": "Record", "id": id.as_str()},
-                    "attrs": {
-                        "owner": {"__entity": {"type": "Customer", "id": owner.as_str()}},
-                        "authorised": authorised,
-                        "flagged": flagged,
-                    },
-                    "parents": [],
-                }]);
-                (uid("Record", id.as_str())?, entity)
-            }
-        };
-        let mut context = json!({
-            "customer": {"__entity": {"type": "Customer", "id": circumstances.customer.as_str()}},
-            "assurance": circumstances.assurance,
-            "identity_age_seconds": circumstances.identity_age_seconds,
-            "confidence": circumstances.confidence.basis_points(),
-            "leaf": circumstances.leaf,
-        });
-        if let serde_json::Value::Object(members) = &mut context {
-            if let Some(amount) = circumstances.amount {
-                members.insert("amount".to_owned(), json!(amount.minor));
-                members.insert("currency".to_owned(), json!(amount.currency.code()));
-            }
-            for (name, approver) in ["approver_1", "approver_2"].into_iter().zip(&circumstances.approvers) {
-                members.insert(name.to_owned(), json!(approver));
-            }
-        }
-        let context = Context::from_json_value(context, Some((&self.schema, &action)))?;
-        let principal = uid("Agent", "prokura")?;
-        let request = CedarRequest::new(principal, action, resource, context, Some(&self.schema))?;
-        Ok((request, Entities::from_json_value(entities, Some(&self.schema))?))
-    }
-}
-
-fn uid(kind: &str, name: &str) -> Result<EntityUid, Box<dyn std::error::Error>> {
-    Ok(EntityUid::from_type_name_and_id(EntityTypeName::from_str(kind)?, EntityId::new(name)))
-}
-
-/// One declaration: a tool's name and risk give its action; there is no second list to forget.
-fn schema_source(tools: &[ToolRisk]) -> String {
-    let mut source = String::from(
-        "entity Agent;\nentity Customer;\n\
-         entity Record { owner: Customer, authorised: Set<Customer>, flagged: Bool };\n\
-         type Circumstances = { customer: Customer, assurance: String, identity_age_seconds: Long, \
-         confidence: Long, leaf: String, amount?: Long, currency?: String, approver_1?: String, \
-         approver_2?: String };\n",
-    );
-    for risk in RISKS {
-        source.push_str(&format!("action {};\n", group(risk)));
-    }
-    source.push_str(&format!(
-        "action {READ_ACCOUNT} appliesTo {{ principal: [Agent], resource: [Customer], context: Circumstances }};\n\
-         action {DISCLOSE} appliesTo {{ principal: [Agent], resource: [Record], context: Circumstances }};\n"
-    ));
-    for tool in tools {
-        source.push_str(&format!(
-            "action {:?} in [Action::{:?}] appliesTo {{ principal: [Agent], resource: [Record], context: Circumstances }};\n",
-            tool.name,
-            group(tool.risk)
-        ));
-    }
-    source
 }
 
 /// The policies of files, each with its file; a file that is not Cedar gives findings.
@@ -284,6 +167,8 @@ pub(super) fn place_of(files: &[(String, String)], id: &str) -> (String, usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Probability, RecordId};
+    use crate::planning::Risk;
 
     const RULES: &str = r#"
 @id("protect-own-cards")
@@ -297,7 +182,7 @@ forbid (principal, action, resource is Record) when { resource.flagged };
 "#;
 
     fn tools() -> Vec<ToolRisk> {
-        vec![ToolRisk { name: "card_block".into(), risk: Risk::Protective }]
+        vec![ToolRisk { name: "card_block".into(), risk: Risk::Protective, restores_access: false }]
     }
 
     fn rules(text: &str) -> Result<Rules, Vec<Finding>> {
@@ -311,8 +196,7 @@ forbid (principal, action, resource is Record) when { resource.flagged };
             identity_age_seconds: 5,
             confidence: Probability::new(0.9),
             leaf: "lost_or_stolen_card".into(),
-            amount: None,
-            approvers: vec![],
+            ..Circumstances::unknown()
         }
     }
 

@@ -1,11 +1,11 @@
 //! What is in force: tools, rules, models; and whether the log is what was written.
 
 use super::api::Api;
-use super::auth::{Access, staff};
+use super::auth::Access;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{ModelsInForce, RulesInForce, ToolList, Verified};
-use crate::governance::Role;
+use crate::governance::Act;
 use crate::planning::{Compensation, ToolDeclaration};
 use crate::understanding::UnderstandingError;
 use axum::Json;
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub fn routes() -> Vec<Route> {
-    let everyone = Access::Roles(staff);
-    let auditors = Access::Roles(|role| matches!(role, Role::Auditor | Role::Operator));
+    let everyone = Access::May(Act::SeeService);
+    let auditors = Access::May(Act::SeeAudit);
     vec![
         Route::get("/v1/tools", everyone, "The tools that plans may call.", tools)
             .gives::<ToolList>(200, "their declarations"),

@@ -9,7 +9,7 @@ use super::routes::Route;
 use super::shapes::{Approvals, CaseView};
 use crate::base::Digest;
 use crate::cases::{CaseError, Decide};
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -37,14 +37,14 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::get(
             "/v1/approvals",
-            Access::Roles(Role::sees_approvals),
+            Access::May(Act::SeeApprovals),
             "The calls that wait for a human's approval.",
             list,
         )
         .gives::<Approvals>(200, "newest case first"),
         Route::post(
             "/v1/approvals/{id}/decision",
-            Access::Roles(Role::may_approve),
+            Access::May(Act::Approve),
             "Approves or declines a call. The approver is whoever the key names.",
             decide,
         )
@@ -102,9 +102,10 @@ fn checked(decided: Decided, by: Principal) -> Result<Decide, Refusal> {
 mod tests {
     use super::super::body::parse;
     use super::*;
+    use crate::governance::Role;
 
     fn sara() -> Principal {
-        Principal { name: "sara".into(), role: Role::Supervisor }
+        Principal::new("sara", Role::Supervisor)
     }
 
     #[test]

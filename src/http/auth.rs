@@ -2,7 +2,7 @@
 
 use super::error::Refusal;
 use crate::base::Digest;
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Administration, Principal};
 use axum::http::{HeaderMap, header};
 
 /// One key of the configuration. Of the key itself only the digest is known.
@@ -20,24 +20,18 @@ pub struct ApiKey {
 pub enum Access {
     /// Without a key.
     Everybody,
-    Roles(fn(Role) -> bool),
+    /// Whoever the rules of administration let do it.
+    May(Act),
 }
 
 impl Access {
     /// The roles that are let in; none for `Everybody`, who need none.
-    pub fn roles(self) -> Vec<&'static str> {
+    pub fn roles(self, rules: &Administration) -> Vec<&'static str> {
         match self {
             Self::Everybody => Vec::new(),
-            Self::Roles(allowed) => {
-                Role::ALL.into_iter().filter(|role| allowed(*role)).map(Role::as_str).collect()
-            }
+            Self::May(act) => rules.roles(act),
         }
     }
-}
-
-/// Everybody who works in the bank.
-pub fn staff(role: Role) -> bool {
-    !matches!(role, Role::Channel | Role::System)
 }
 
 const LONGEST_KEY: usize = 512;
@@ -73,30 +67,32 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && differing == 0
 }
 
-/// The principal, if its role may use the route; `None` where nobody needs to be known.
+/// The key and its principal with the rules that let it use the route; `None` where nobody needs to be known.
 pub fn admit<'k>(
     headers: &HeaderMap,
     keys: &'k [ApiKey],
     access: Access,
-) -> Result<Option<&'k ApiKey>, Refusal> {
-    let Access::Roles(allowed) = access else { return Ok(None) };
+    rules: &Administration,
+) -> Result<Option<(&'k ApiKey, Principal)>, Refusal> {
+    let Access::May(act) = access else { return Ok(None) };
     let key = authenticate(headers, keys)?;
-    if allowed(key.principal.role) {
-        Ok(Some(key))
-    } else {
-        Err(Refusal::role(key.principal.role.as_str(), &access.roles().join(", ")))
+    let said = rules.evaluate(&key.principal, act);
+    match said.allowed {
+        true => Ok(Some((key, Principal { policies: said.policies, ..key.principal.clone() }))),
+        false => Err(Refusal::role(key.principal.role.as_str(), &access.roles(rules).join(", "))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::governance::{Role, shipped_administration};
     use axum::http::HeaderValue;
 
     fn keys() -> Vec<ApiKey> {
         let key = |name: &str, role, secret: &str| ApiKey {
             name: name.into(),
-            principal: Principal { name: name.into(), role },
+            principal: Principal::new(name, role),
             sha256: Digest::of(secret.as_bytes()).hex().into(),
         };
         vec![key("chat", Role::Channel, "chat-secret"), key("sara", Role::Supervisor, "sara-secret")]
@@ -142,12 +138,13 @@ mod tests {
     #[test]
     fn a_role_reaches_its_routes_and_no_others() {
         let keys = keys();
-        let approve = Access::Roles(Role::may_approve);
-        assert!(admit(&with(&["Bearer sara-secret"]), &keys, approve).unwrap().is_some());
-        let refused = admit(&with(&["Bearer chat-secret"]), &keys, approve).unwrap_err();
+        let (approve, rules) = (Access::May(Act::Approve), shipped_administration());
+        let (_, sara) = admit(&with(&["Bearer sara-secret"]), &keys, approve, &rules).unwrap().unwrap();
+        assert_eq!(sara.policies, ["who-serves-customers-approves"]);
+        let refused = admit(&with(&["Bearer chat-secret"]), &keys, approve, &rules).unwrap_err();
         assert_eq!((refused.status.as_u16(), refused.code), (403, "forbidden"));
         assert!(refused.remedy.contains("agent, supervisor"));
-        assert_eq!(admit(&with(&[]), &keys, approve).unwrap_err().status.as_u16(), 401);
-        assert_eq!(admit(&with(&[]), &keys, Access::Everybody), Ok(None));
+        assert_eq!(admit(&with(&[]), &keys, approve, &rules).unwrap_err().status.as_u16(), 401);
+        assert_eq!(admit(&with(&[]), &keys, Access::Everybody, &rules), Ok(None));
     }
 }

@@ -1,13 +1,13 @@
 //! The autonomy dial: how it stands, and people who turn it. One person turns it down; two turn it up.
 
 use super::api::Api;
-use super::auth::{Access, staff};
+use super::auth::Access;
 use super::body::Given;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::autonomy::DialsInForce;
 use crate::cases::{CaseError, Cases};
-use crate::governance::{Asked, Dials, Level, Principal, Role};
+use crate::governance::{Act, Asked, Dials, Level, Principal};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -35,14 +35,14 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::get(
             "/v1/autonomy",
-            Access::Roles(staff),
+            Access::May(Act::SeeService),
             "How far the machine goes by itself, for each leaf and tool, why, and how many reviews are missing.",
             list,
         )
         .gives::<DialsInForce>(200, "every dial as it stands"),
         Route::post(
             "/v1/autonomy",
-            Access::Roles(Role::may_turn_dials),
+            Access::May(Act::TurnDial),
             "Turns a dial: down at once; up the first person asks, and a second one does it.",
             turn,
         )

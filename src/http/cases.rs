@@ -10,7 +10,7 @@ use super::shapes::{CaseList, CaseStatus, CaseView, Trace};
 use super::views::{existing, looked_at, view};
 use crate::base::{CaseId, Digest, Language, MessageId, ids};
 use crate::cases::{CaseError, Cases, Incoming, State as Case, Status, trace};
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use crate::intake::{self, Envelope, Identity, Message, RawMessage};
 use crate::ledger::{LedgerError, StreamKind};
 use axum::extract::rejection::QueryRejection;
@@ -65,9 +65,9 @@ pub struct SaidAttachment {
 }
 
 pub fn routes() -> Vec<Route> {
-    let openers = Access::Roles(Role::may_open_cases);
-    let staff = Access::Roles(Role::sees_cases);
-    let knowing = Access::Roles(|role| role.sees_cases() || role == Role::Channel);
+    let openers = Access::May(Act::OpenCase);
+    let staff = Access::May(Act::SeeCase);
+    let knowing = Access::May(Act::KnowCase);
     vec![
         Route::post(
             "/v1/cases",
@@ -108,7 +108,7 @@ pub fn routes() -> Vec<Route> {
         .gives::<Trace>(200, "in order"),
         Route::post(
             "/v1/cases/{id}/retry",
-            Access::Roles(Role::may_retry),
+            Access::May(Act::RetryCase),
             "Lets a stuck case go on: with what was due, or with what is left to be undone.",
             retry,
         )
@@ -269,7 +269,7 @@ fn message(
 pub async fn outcome(api: &Api, who: &Principal, case: &CaseId, done: StatusCode) -> Response {
     let waited: Result<(Case, Value), Refusal> = async {
         let state = api.cases.wait(case, api.wait).await?;
-        let view = view(who, &state);
+        let view = view(api, who, &state);
         Ok((state, view))
     }
     .await;
@@ -313,7 +313,7 @@ async fn show(
     Id(id): Id,
 ) -> Result<Json<Value>, Refusal> {
     let state = looked_at(&api, &who, "case", &CaseId::new(id)).await?;
-    Ok(Json(view(&who, &state)))
+    Ok(Json(view(&api, &who, &state)))
 }
 
 async fn steps(

@@ -442,6 +442,7 @@ fn below_bar(tested: &Tested) -> String {
 fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
     let (status, code) = match refused {
         ApprovalRefused::Role(_) => (StatusCode::FORBIDDEN, "forbidden"),
+        ApprovalRefused::Security => (StatusCode::FORBIDDEN, "needs_security"),
         ApprovalRefused::Initiator => (StatusCode::FORBIDDEN, "initiator"),
         ApprovalRefused::SamePerson(_) => (StatusCode::FORBIDDEN, "same_person"),
         ApprovalRefused::Expired(_) => (StatusCode::CONFLICT, "expired"),
@@ -452,6 +453,9 @@ fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
     match refused {
         ApprovalRefused::Initiator => {
             "let another agent or supervisor decide".clone_into(&mut refusal.remedy)
+        }
+        ApprovalRefused::Security => {
+            "let somebody with the role `security` decide".clone_into(&mut refusal.remedy)
         }
         ApprovalRefused::Settled => "see GET /v1/approvals".clone_into(&mut refusal.remedy),
         _ => {}

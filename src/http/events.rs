@@ -5,10 +5,10 @@ use super::auth::Access;
 use super::body::Id;
 use super::error::Refusal;
 use super::routes::Route;
-use super::views::{existing, looked_at, view};
+use super::views::{existing, looked_at, sees_cases, view};
 use crate::base::CaseId;
 use crate::cases::trace;
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -25,7 +25,7 @@ use tokio::sync::{broadcast, watch};
 pub struct Stopping(pub watch::Receiver<bool>);
 
 pub fn routes() -> Vec<Route> {
-    let knowing = Access::Roles(|role| role.sees_cases() || role == Role::Channel);
+    let knowing = Access::May(Act::KnowCase);
     vec![
         Route::get("/v1/cases/{id}/events", knowing, "The case as it happens.", follow)
             .header("Last-Event-ID", "for staff: the last `id` that was received; what came after it is sent")
@@ -115,7 +115,7 @@ impl Following {
     }
 
     async fn look(&mut self) -> Result<(), Refusal> {
-        if self.who.role.sees_cases() {
+        if sees_cases(&self.api, &self.who) {
             let entries = self.api.cases.entries(&self.case).await?;
             for (entry, step) in entries.iter().zip(trace(&entries)) {
                 if entry.seq >= self.next {
@@ -126,7 +126,7 @@ impl Following {
             }
         } else {
             let state = existing(&self.api, &self.who, &self.case).await?;
-            let view = view(&self.who, &state);
+            let view = view(&self.api, &self.who, &state);
             if view != self.shown {
                 self.waiting.push_back(Event::default().event("case").data(view.to_string()));
                 self.shown = view;

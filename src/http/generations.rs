@@ -5,7 +5,7 @@ use super::auth::Access;
 use super::body::Id;
 use super::error::Refusal;
 use super::routes::Route;
-use crate::governance::Role;
+use crate::governance::Act;
 use crate::policy::{self, Offer, Offered, PolicyError};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -60,7 +60,7 @@ struct GenerationFile {
 
 pub fn routes() -> Vec<Route> {
     // Documents that only some roles may read are in them.
-    let all_seeing = Access::Roles(Role::sees_every_document);
+    let all_seeing = Access::May(Act::SeeEveryDocument);
     vec![
         Route::get(
             "/v1/policies/generations",

@@ -28,8 +28,8 @@ pub async fn alive() -> Json<Alive> {
     Json(Alive { status: "alive" })
 }
 
-async fn document() -> Response {
-    Json(openapi::document(&table())).into_response()
+async fn document(State(api): State<Arc<Api>>) -> Response {
+    Json(openapi::document(&table(), &api.cases.pack().governance.administration)).into_response()
 }
 
 /// The models and the pack were loaded and checked before anything listened; what can break later is asked.

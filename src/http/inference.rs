@@ -1,7 +1,7 @@
 //! What `prokura serve --role inference` answers: readings, and for other machines the scores and vectors that they
 //! make readings and searches of. No case, no ledger, no documents.
 
-use super::auth::{Access, ApiKey, staff};
+use super::auth::{Access, ApiKey};
 use super::body::Given;
 use super::error::Refusal;
 use super::metrics::{self, WATCHING};
@@ -10,7 +10,7 @@ use super::shapes::{Alive, Reading, Ready};
 use super::stateless::{Text, order};
 use super::{health, openapi};
 use crate::base::{Clock, Digest};
-use crate::governance::Principal;
+use crate::governance::{Act, Administration, Principal};
 use crate::intake::{BankCodes, Limits};
 use crate::understanding::model::Raw;
 use crate::understanding::nodes::{self, Answer, Asked};
@@ -32,6 +32,7 @@ const AT_ONCE: usize = 16;
 
 /// Everything that the routes work with.
 pub struct Node {
+    pub administration: Arc<Administration>,
     pub models: Arc<Live>,
     pub readers: Arc<Readers>,
     pub banks: Arc<BankCodes>,
@@ -87,7 +88,7 @@ struct Vectors {
 }
 
 pub fn routes() -> Vec<Route<Arc<Node>>> {
-    let roles = Access::Roles(staff);
+    let roles = Access::May(Act::SeeService);
     vec![
         Route::get("/healthz", Access::Everybody, "The process lives.", health::alive)
             .gives::<Alive>(200, "it lives"),
@@ -120,8 +121,8 @@ pub fn routes() -> Vec<Route<Arc<Node>>> {
     ]
 }
 
-async fn document() -> Response {
-    Json(openapi::document(&routes())).into_response()
+async fn document(State(node): State<Arc<Node>>) -> Response {
+    Json(openapi::document(&routes(), &node.administration)).into_response()
 }
 
 async fn ready(State(node): State<Arc<Node>>) -> Response {

@@ -5,7 +5,7 @@ use super::api::Api;
 use super::auth::Access;
 use super::error::Refusal;
 use super::routes::Route;
-use crate::governance::Role;
+use crate::governance::Act;
 use crate::learning::drift::Drift;
 use crate::understanding::nodes::Nodes;
 use crate::understanding::{Live, Readers};
@@ -48,8 +48,7 @@ pub fn answer(text: String) -> Response {
 }
 
 /// Who may watch.
-pub const WATCHING: Access =
-    Access::Roles(|role| matches!(role, Role::Operator | Role::Auditor | Role::ModelAdmin));
+pub const WATCHING: Access = Access::May(Act::SeeMetrics);
 
 /// What reads, and how much it has to do.
 pub fn reading(out: &mut String, models: &Live, readers: &Readers) {

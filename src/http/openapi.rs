@@ -3,6 +3,7 @@
 use super::auth::Access;
 use super::error::Error;
 use super::routes::{Described, Route};
+use crate::governance::Administration;
 use axum::http::Method;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -18,7 +19,7 @@ use utoipa::openapi::{
 const KEY: &str = "api_key";
 
 /// Of these routes.
-pub fn document<S>(routes: &[Route<S>]) -> OpenApi {
+pub fn document<S>(routes: &[Route<S>], rules: &Administration) -> OpenApi {
     let mut paths = Paths::new();
     let mut schemas = BTreeMap::new();
     collect(&mut schemas, &Described::of::<Error>());
@@ -33,7 +34,7 @@ pub fn document<S>(routes: &[Route<S>]) -> OpenApi {
             Method::DELETE => HttpMethod::Delete,
             _ => HttpMethod::Get,
         };
-        paths.add_path_operation(route.path, vec![method], operation(route));
+        paths.add_path_operation(route.path, vec![method], operation(route, rules));
     }
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)
@@ -52,7 +53,7 @@ fn collect(schemas: &mut BTreeMap<String, RefOr<Schema>>, described: &Described)
     schemas.extend(described.parts.iter().cloned());
 }
 
-fn operation<S>(route: &Route<S>) -> OperationBuilder {
+fn operation<S>(route: &Route<S>, rules: &Administration) -> OperationBuilder {
     let about = &route.about;
     let mut operation = OperationBuilder::new().summary(Some(about.summary)).operation_id(Some(name(route)));
     for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
@@ -95,8 +96,8 @@ fn operation<S>(route: &Route<S>) -> OperationBuilder {
     }
     match route.access {
         Access::Everybody => operation.description(Some("Without a key.")),
-        Access::Roles(_) => operation
-            .description(Some(format!("Roles: {}.", route.access.roles().join(", "))))
+        Access::May(_) => operation
+            .description(Some(format!("Roles: {}.", route.access.roles(rules).join(", "))))
             .security(SecurityRequirement::new(KEY, Vec::<String>::new())),
     }
 }
@@ -104,7 +105,7 @@ fn operation<S>(route: &Route<S>) -> OperationBuilder {
 /// The errors that follow from what a route is, and those that it adds.
 fn errors<S>(route: &Route<S>) -> BTreeMap<u16, &'static str> {
     let mut errors = BTreeMap::new();
-    if let Access::Roles(_) = route.access {
+    if let Access::May(_) = route.access {
         errors.insert(401, "no valid API key");
         errors.insert(403, "the key's role may not use this route");
         errors.insert(503, "the store failed, or the request took too long");
@@ -159,7 +160,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn json() -> Value {
-        serde_json::to_value(document(&table())).unwrap()
+        serde_json::to_value(document(&table(), &crate::governance::shipped_administration())).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! waits for it any more, and the answer comes when what was published answers.
 
 use super::api::Api;
-use super::auth::{Access, staff};
+use super::auth::Access;
 use super::body::{Given, Id, Pairs, file};
 use super::error::Refusal;
 use super::routes::Route;
@@ -16,7 +16,7 @@ use super::stateless::clearance;
 use crate::base::priority::behind;
 use crate::base::{Digest, Finding};
 use crate::cases;
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use crate::intake::document::Limits;
 use crate::policy::bar::{RetrievalBar, Wanted};
 use crate::policy::document::KEYS;
@@ -116,7 +116,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn looking() -> Vec<Route> {
-    let everyone = Access::Roles(staff);
+    let everyone = Access::May(Act::SeeService);
     vec![
         Route::get("/v1/policies", everyone, "The generations of the policy index.", generations)
             .gives::<Generations>(200, "oldest first"),
@@ -147,10 +147,10 @@ fn looking() -> Vec<Route> {
 }
 
 fn judging() -> Vec<Route> {
-    let seeing = Access::Roles(Role::sees_every_document);
+    let seeing = Access::May(Act::SeeEveryDocument);
     let preview = Route::post(
         "/v1/policies/preview",
-        Access::Roles(Role::may_change_policies),
+        Access::May(Act::ChangePolicies),
         "How a file is read and cut, and what a person should look at before it is published; publishes nothing.",
         preview,
     );
@@ -189,7 +189,7 @@ fn judging() -> Vec<Route> {
 }
 
 fn changing() -> Vec<Route> {
-    let changing = Access::Roles(Role::may_change_policies);
+    let changing = Access::May(Act::ChangePolicies);
     let upload = Route::post(
         "/v1/policies/documents",
         changing,
@@ -290,7 +290,7 @@ async fn documents(
 ) -> Result<Json<Value>, Refusal> {
     let name = asked.take("generation");
     asked.rest(&[])?;
-    let seen = clearance(who.role);
+    let seen = clearance(&api.cases.pack().governance.administration, &who);
     match name {
         None => looked(&api, move |api| Ok(listed(&api.cases.parts().generation(), &seen))).await,
         Some(name) => worked(&api, move |api| Ok(listed(&*generation(api, Some(&name))?, &seen))).await,
@@ -471,8 +471,9 @@ async fn diff(
     let (from, to) = (asked.needed("from")?, asked.needed("to")?);
     asked.rest(&[])?;
     worked(&api, move |api| {
-        let (state, plans) = (api.cases.parts().policies.state(), &api.cases.pack().plans);
-        Ok(cases::difference(state, plans, (&from, &to), &clearance(who.role))?)
+        let (state, pack) = (api.cases.parts().policies.state(), api.cases.pack());
+        let seen = clearance(&pack.governance.administration, &who);
+        Ok(cases::difference(state, &pack.plans, (&from, &to), &seen)?)
     })
     .await
 }

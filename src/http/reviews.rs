@@ -7,7 +7,7 @@ use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::autonomy::{Answered, OpenReviews, ReviewShown};
 use crate::cases::Answer;
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ pub struct Saying {
 }
 
 pub fn routes() -> Vec<Route> {
-    let reviewers = Access::Roles(Role::may_review);
+    let reviewers = Access::May(Act::Review);
     vec![
         Route::get("/v1/reviews", reviewers, "The reviews that wait for an answer.", list)
             .gives::<OpenReviews>(

@@ -7,6 +7,7 @@ use super::error::Refusal;
 use super::events::Stopping;
 use super::inference::{self, Node};
 use super::routes::{Route, table};
+use crate::governance::Administration;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -26,17 +27,19 @@ const GRACE: Duration = Duration::from_secs(20);
 /// All routes.
 pub fn router(api: Api) -> Router {
     let limit = api.wait.saturating_add(LONGEST);
-    routed(table(), &api.keys, limit).with_state(Arc::new(api))
+    let rules = Arc::clone(&api.cases.pack().governance.administration);
+    routed(table(), (&api.keys, rules), limit).with_state(Arc::new(api))
 }
 
 /// The routes of a node.
 pub fn node_router(node: Node) -> Router {
-    routed(inference::routes(), &node.keys, LONGEST).with_state(Arc::new(node))
+    routed(inference::routes(), (&node.keys, Arc::clone(&node.administration)), LONGEST)
+        .with_state(Arc::new(node))
 }
 
 fn routed<S: Clone + Send + Sync + 'static>(
     table: Vec<Route<S>>,
-    keys: &[ApiKey],
+    (keys, rules): (&[ApiKey], Arc<Administration>),
     limit: Duration,
 ) -> Router<S> {
     let keys: Arc<[ApiKey]> = keys.into();
@@ -44,7 +47,7 @@ fn routed<S: Clone + Send + Sync + 'static>(
     for route in table {
         let Route { method: _, path, access, handler, about: _, takes_time } = route;
         let limit = (!takes_time).then_some(limit);
-        let door = Arc::new(Door { path, access, keys: Arc::clone(&keys), limit });
+        let door = Arc::new(Door { path, access, keys: Arc::clone(&keys), rules: Arc::clone(&rules), limit });
         router = router.route(path, handler.route_layer(from_fn_with_state(door, enter)));
     }
     finished(router)
@@ -95,6 +98,7 @@ struct Door {
     path: &'static str,
     access: Access,
     keys: Arc<[ApiKey]>,
+    rules: Arc<Administration>,
     /// `None`: an answer before the end of the work would be a guess.
     limit: Option<Duration>,
 }
@@ -122,13 +126,13 @@ async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
 }
 
 async fn admitted(door: &Door, mut request: Request, next: Next) -> Response {
-    match admit(request.headers(), &door.keys, door.access) {
+    match admit(request.headers(), &door.keys, door.access, &door.rules) {
         Err(refusal) => return refusal.into_response(),
         Ok(None) => {}
-        Ok(Some(key)) => {
+        Ok(Some((key, principal))) => {
             let span = tracing::Span::current();
-            span.record("key", key.name.as_str()).record("role", key.principal.role.as_str());
-            request.extensions_mut().insert(key.principal.clone());
+            span.record("key", key.name.as_str()).record("role", principal.role.as_str());
+            request.extensions_mut().insert(principal);
         }
     }
     let answered = next.run(request);
@@ -144,16 +148,22 @@ mod tests {
     use super::super::body::{Given, Id};
     use super::*;
     use crate::base::Digest;
-    use crate::governance::{Principal, Role};
+    use crate::governance::{Act, Principal, Role, shipped_administration};
     use axum::routing::{get, post};
     use serde_json::Value;
     use std::io::{Read, Write};
     use std::net::SocketAddr;
 
     fn door(access: Access, limit: Option<Duration>) -> Arc<Door> {
-        let principal = Principal { name: "sara".into(), role: Role::Supervisor };
+        let principal = Principal::new("sara", Role::Supervisor);
         let key = ApiKey { name: "sara".into(), principal, sha256: Digest::of(b"secret").hex().into() };
-        Arc::new(Door { path: "/x", access, keys: vec![key].into(), limit })
+        Arc::new(Door {
+            path: "/x",
+            access,
+            keys: vec![key].into(),
+            rules: Arc::new(shipped_administration()),
+            limit,
+        })
     }
 
     fn small() -> Router {
@@ -166,10 +176,10 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             "done"
         };
-        let roles = Access::Roles(Role::may_approve);
+        let roles = Access::May(Act::Approve);
         let router = Router::new()
             .route("/name", get(name).route_layer(behind(roles, long)))
-            .route("/channel", get(name).route_layer(behind(Access::Roles(Role::may_open_cases), long)))
+            .route("/channel", get(name).route_layer(behind(Access::May(Act::OpenCase), long)))
             .route("/echo", post(echo).route_layer(behind(roles, long)))
             .route("/thing/{id}", get(|Id(id): Id| async { id }))
             .route("/slow", get(slow).route_layer(behind(Access::Everybody, short)))

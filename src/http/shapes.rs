@@ -523,6 +523,8 @@ struct ApprovalRequest {
     binding: String,
     /// How many different people must approve.
     needed: u32,
+    /// Whether one of them must have the role `security`; left out when not.
+    security: Option<bool>,
     #[schema(format = DateTime)]
     expires_at: String,
 }
@@ -689,6 +691,7 @@ pub mod tests {
             call: crate::base::CallId::new("c"),
             binding: Digest::of(b"b"),
             needed: 1,
+            security: true,
             expires_at: Timestamp::from_millis(0),
         };
         agrees::<ApprovalRequest>(&serde_json::to_value(&request).unwrap());

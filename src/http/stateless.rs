@@ -1,13 +1,13 @@
 //! Reading a text and searching the bank's documents, without a case.
 
 use super::api::Api;
-use super::auth::{Access, staff};
+use super::auth::Access;
 use super::body::Given;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::{Grounds, Reading, Seen};
 use crate::base::{CaseId, Language, MessageId, Timestamp, ids};
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Administration, Principal};
 use crate::intake::{self, BankCodes, Envelope, Identity, IntakeError, Limits, RawMessage};
 use crate::policy::{self, Clearance, Question};
 use crate::understanding::{Explained, Known, Order, Understanding, UnderstandingError, Urgency};
@@ -71,16 +71,21 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::post(
             "/v1/understand",
-            Access::Roles(staff),
+            Access::May(Act::SeeService),
             "Reads a text: intents, fields, tone.",
             understand,
         )
         .takes::<Text>()
         .gives::<Reading>(200, "the reading")
         .refuses(503, "too many texts wait, or the request took too long"),
-        Route::post("/v1/search", Access::Roles(staff), "Finds passages of the bank's documents.", search)
-            .takes::<Query>()
-            .gives::<Grounds>(200, "the passages, best first"),
+        Route::post(
+            "/v1/search",
+            Access::May(Act::SeeService),
+            "Finds passages of the bank's documents.",
+            search,
+        )
+        .takes::<Query>()
+        .gives::<Grounds>(200, "the passages, best first"),
     ]
 }
 
@@ -160,7 +165,8 @@ async fn search(
     Given(query): Given<Query>,
 ) -> Result<Json<policy::Grounds>, Refusal> {
     let today = api.cases.parts().clock.now().date();
-    let question = question(query, who.role, &today, api.limits.text_bytes)?;
+    let most = clearance(&api.cases.pack().governance.administration, &who);
+    let question = question(query, most, &today, api.limits.text_bytes)?;
     let parts = api.cases.parts();
     let (policies, models) = (Arc::clone(&parts.policies), parts.models.current());
     let found = tokio::task::spawn_blocking(move || policies.search(&question, Some(&models)));
@@ -168,7 +174,7 @@ async fn search(
     found.map(Json).map_err(|error| Refusal::internal(&error))
 }
 
-fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<Question, Refusal> {
+fn question(query: Query, most: Clearance, today: &str, most_bytes: usize) -> Result<Question, Refusal> {
     let bad = |message: &str, remedy: &str| Refusal::bad("bad_body", message, remedy);
     if query.query.trim().is_empty() {
         return Err(bad("the field `query` is empty", "send what is to be found"));
@@ -185,7 +191,6 @@ fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<
     if !(1..=MOST_PASSAGES).contains(&top) {
         return Err(bad("the field `top` is out of range", "send a number from 1 to 100"));
     }
-    let most = clearance(role);
     let wanted = query.audience.as_deref().map(|wanted| {
         let remedy = "send `public`, `internal`, `all` or the name of a role";
         Clearance::parse(wanted).ok_or_else(|| bad("the field `audience` is not known", remedy))
@@ -207,11 +212,12 @@ fn question(query: Query, role: Role, today: &str, most_bytes: usize) -> Result<
     })
 }
 
-/// Who administers or audits sees every document.
-pub fn clearance(role: Role) -> Clearance {
-    match role {
-        role if role.sees_every_document() => Clearance::All,
-        role if role.sees_internal_documents() => Clearance::role(role.as_str()),
+/// Who administers or audits sees every document, other staff what is internal or for their role.
+pub fn clearance(rules: &Administration, who: &Principal) -> Clearance {
+    let may = |act| rules.evaluate(who, act).allowed;
+    match who.role {
+        _ if may(Act::SeeEveryDocument) => Clearance::All,
+        role if may(Act::SeeInternalDocuments) => Clearance::role(role.as_str()),
         _ => Clearance::Public,
     }
 }
@@ -228,9 +234,11 @@ fn checked_id(given: Option<String>, prefix: &str) -> Result<String, Refusal> {
 mod tests {
     use super::super::body::parse;
     use super::*;
+    use crate::governance::{Role, shipped_administration};
 
     fn asked(body: &str, role: Role) -> Result<Question, Refusal> {
-        question(parse(body.as_bytes())?, role, "2026-09-24", 1_000)
+        let most = clearance(&shipped_administration(), &Principal::new("x", role));
+        question(parse(body.as_bytes())?, most, "2026-09-24", 1_000)
     }
 
     #[test]

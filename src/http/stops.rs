@@ -1,13 +1,13 @@
 //! Emergency stops. One person stops; two start again. Both are whoever the key names.
 
 use super::api::Api;
-use super::auth::{Access, staff};
+use super::auth::Access;
 use super::body::Given;
 use super::error::Refusal;
 use super::routes::Route;
 use super::shapes::Stops;
 use crate::cases::{CaseError, Cases, Stop};
-use crate::governance::{Principal, Role};
+use crate::governance::{Act, Principal};
 use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
@@ -36,11 +36,11 @@ pub struct Starting {
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/v1/stops", Access::Roles(staff), "What is stopped.", list)
+        Route::get("/v1/stops", Access::May(Act::SeeService), "What is stopped.", list)
             .gives::<Stops>(200, "oldest first"),
         Route::post(
             "/v1/stops",
-            Access::Roles(Role::may_stop),
+            Access::May(Act::Stop),
             "Stops every new call of a tool, for a leaf, or at all, within a second and on every node.",
             stop,
         )
@@ -48,7 +48,7 @@ pub fn routes() -> Vec<Route> {
         .gives::<Stops>(200, "what is stopped then"),
         Route::post(
             "/v1/stops/start",
-            Access::Roles(Role::may_stop),
+            Access::May(Act::Stop),
             "Wants something started again: the first person asks, a second one starts it.",
             start,
         )

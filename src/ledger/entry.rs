@@ -90,6 +90,35 @@ pub struct Subject {
     pub id: String,
 }
 
+/// An effect that is intended, and counts from then on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reservation {
+    pub call: String,
+    /// Where it counts; the store has them hidden.
+    pub scopes: Vec<String>,
+    pub at: Timestamp,
+    /// ISO 4217; empty where nothing is paid.
+    pub currency: String,
+    /// Minor units.
+    pub amount: i64,
+}
+
+/// How often, and how much of one currency in minor units.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Sum {
+    pub count: i64,
+    pub amount: i64,
+}
+
+/// What counts in one scope and currency: over the hour that runs and the 24, or the 720, before it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Total {
+    pub scope: String,
+    pub currency: String,
+    pub day: Sum,
+    pub month: Sum,
+}
+
 /// The key of one stream. Digests of what is personal are keyed with it, too.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -111,6 +140,9 @@ pub struct Append {
     /// When somebody must look at the stream again, if nothing comes from outside.
     pub due: Option<Timestamp>,
     pub subjects: Vec<Subject>,
+    /// What is intended in these events, and the calls that came to nothing.
+    pub reserve: Vec<Reservation>,
+    pub free: Vec<String>,
     /// The stream's key, where the caller has it; it is looked up otherwise.
     pub key: Option<Key>,
 }
@@ -127,6 +159,8 @@ impl Append {
             once: Vec::new(),
             due: None,
             subjects: Vec::new(),
+            reserve: Vec::new(),
+            free: Vec::new(),
             key: None,
         }
     }

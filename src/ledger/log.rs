@@ -1,13 +1,15 @@
 //! The ledger: a store, the keys of what is in it, and the tree over it.
 
 use super::checkpoint::{self, Signer};
-use super::entry::{Append, Digests, Entry, Key, NewEvent, Once, Stored, Stream, StreamKind, Subject};
+use super::entry::{
+    Append, Digests, Entry, Key, NewEvent, Once, Reservation, Stored, Stream, StreamKind, Subject, Total,
+};
 use super::keys::Keys;
 use super::merkle::{Edge, Root};
 use super::secret::Secret;
 use super::store::{Batch, By, Claim, Head, Store};
 use super::{LedgerError, Tile, Verified};
-use crate::base::Digest;
+use crate::base::{Digest, Timestamp};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,8 +89,39 @@ impl Ledger {
             once: batch.once.clone(),
             due: batch.due,
             subjects: batch.subjects.iter().map(|subject| self.hidden(subject)).collect::<Result<_, _>>()?,
+            reserve: batch
+                .reserve
+                .iter()
+                .map(|reserved| self.hidden_scopes(reserved))
+                .collect::<Result<_, _>>()?,
+            free: batch.free.clone(),
             by,
         })
+    }
+
+    fn hidden_scopes(&self, reserved: &Reservation) -> Result<Reservation, LedgerError> {
+        let scopes =
+            reserved.scopes.iter().map(|scope| self.hidden_scope(scope)).collect::<Result<_, _>>()?;
+        Ok(Reservation { scopes, ..reserved.clone() })
+    }
+
+    fn hidden_scope(&self, scope: &str) -> Result<String, LedgerError> {
+        Ok(self.keys.hide("total", scope)?.hex().to_owned())
+    }
+
+    /// What counts in these scopes now.
+    pub fn totals(&self, scopes: &[String], at: Timestamp) -> Result<Vec<Total>, LedgerError> {
+        let hidden = scopes.iter().map(|scope| self.hidden_scope(scope)).collect::<Result<Vec<_>, _>>()?;
+        let totals = self.store.totals(hidden.clone(), at)?;
+        Ok(shown(totals, &hidden, scopes))
+    }
+
+    /// What counted in these scopes when a call was intended, that call included. `None`: nothing was reserved for it, or
+    /// that has lapsed.
+    pub fn reserved(&self, call: &str, scopes: &[String]) -> Result<Option<Vec<Total>>, LedgerError> {
+        let Some(totals) = self.store.reserved(call)? else { return Ok(None) };
+        let hidden = scopes.iter().map(|scope| self.hidden_scope(scope)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(shown(totals, &hidden, scopes)))
     }
 
     /// Appends an event to a stream that is about no customer, whatever came before it.
@@ -243,6 +276,15 @@ impl Ledger {
         let key = self.signer.as_ref().map_or("", |signer| &signer.public_key);
         super::verify(&*self.store, key, witnessed, full)
     }
+}
+
+/// Totals under the names that their scopes have in the clear.
+fn shown(totals: Vec<Total>, hidden: &[String], scopes: &[String]) -> Vec<Total> {
+    let named = |total: Total| {
+        let known = hidden.iter().zip(scopes).find(|(hidden, _)| **hidden == total.scope);
+        known.map(|(_, scope)| Total { scope: scope.clone(), ..total })
+    };
+    totals.into_iter().filter_map(named).collect()
 }
 
 fn entry(row: Stored, key: Option<&Secret>) -> Result<Entry, LedgerError> {

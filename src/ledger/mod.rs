@@ -22,7 +22,9 @@ mod witness;
 
 pub use checkpoint::Signer;
 pub use cosign::{Answer, Cosigner};
-pub use entry::{Append, Digests, Entry, Key, NewEvent, Once, Stored, Stream, StreamKind, Subject};
+pub use entry::{
+    Append, Digests, Entry, Key, NewEvent, Once, Reservation, Stored, Stream, StreamKind, Subject, Sum, Total,
+};
 pub use error::LedgerError;
 pub use export::{ExportError, export, verify_export};
 pub use keys::{Keys, master, master_of};

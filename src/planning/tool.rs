@@ -35,6 +35,8 @@ pub struct ToolDeclaration {
     pub query: Option<QueryByKey>,
     pub scope: String,
     pub risk: Risk,
+    /// Whether it opens an account or a card again, which rules treat like money.
+    pub restores_access: bool,
     pub compensation: Compensation,
     /// How the compensation is called; there if it is a tool.
     pub undo: Option<Undo>,
@@ -234,6 +236,8 @@ struct RawTool {
     query: Option<Spanned<QueryByKey>>,
     scope: String,
     risk: Spanned<Risk>,
+    #[serde(default)]
+    restores_access: bool,
     compensation: Spanned<String>,
     compensation_reason: Option<String>,
     #[serde(default)]
@@ -267,6 +271,7 @@ impl RawTool {
             query: self.query.map(Spanned::into_inner),
             scope: self.scope,
             risk: self.risk.into_inner(),
+            restores_access: self.restores_access,
             compensation: match (self.compensation.into_inner(), self.compensation_reason) {
                 (tool, None) => Compensation::Tool(tool),
                 (_, Some(reason)) => Compensation::None { reason },

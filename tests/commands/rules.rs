@@ -18,7 +18,9 @@ fn changed(folder: &Path, from: &str, to: &str) {
 
 fn proven(folder: &Path, solver: &Solver) -> Result<Report, NotProven> {
     let pack = load_pack(folder, None).unwrap().pack;
-    prove(&pack.governance.rules, &pack.invariants, solver)
+    let calls = prove(&pack.governance.rules, &pack.invariants, solver)?;
+    let of_people = prove(pack.governance.administration.rules(), &pack.administration_invariants, solver)?;
+    Ok(calls.and("administration", of_people))
 }
 
 fn refuted(report: &Report) -> Vec<(&str, &str)> {
@@ -38,8 +40,8 @@ fn the_shipped_rules_keep_every_invariant_and_none_of_them_is_idle() {
 }
 
 /// What somebody might do to the rules: what stands there, what would, and an invariant that it breaks.
-const MUTATIONS: [(&str, &str, &str); 20] = [
-    ("context.amount <= 15000\n", "context.amount <= 15001\n", "money-alone-is-small"),
+const MUTATIONS: [(&str, &str, &str); 25] = [
+    ("context.amount <= 15000 &&\n", "context.amount <= 15001 &&\n", "money-alone-is-small"),
     ("context.amount > 0 && context.amount <= 15000", "context.amount <= 15000", "money-alone-is-small"),
     (
         "context.amount > 0 && context.amount <= 100000",
@@ -84,23 +86,32 @@ const MUTATIONS: [(&str, &str, &str); 20] = [
         "flagged-is-for-security",
     ),
     (
-        "unless { action in Action::\"protective\" };",
-        "unless { action in Action::\"protective\" || action in Action::\"money\" };",
+        "unless { action in Action::\"protective\" ||",
+        "unless { action in Action::\"protective\" || action in Action::\"money\" ||",
         "flagged-is-for-security",
     ),
     (
-        "unless { context has approver_1 };",
-        "unless { context has approver_1 || context.confidence > 9900 };",
-        "irreversible-needs-a-person",
+        "unless { context has approver_1 && context has approver_2 };",
+        "unless { context has approver_1 && context has approver_2 || context.confidence > 9900 };",
+        "irreversible-needs-two-people",
     ),
+    ("    context.totals.customer.day.amount <= 30000 &&\n", "", "money-alone-is-small"),
+    ("    context.totals.customer.month.amount <= 1000000 &&\n", "", "money-is-bounded"),
+    ("unless { action in Action::\"restores_access\" };", ";", "access-needs-two-factors"),
+    (
+        "    (context has approver_1 && context.approver_1 == context.initiator) ||\n",
+        "",
+        "nobody-approves-their-own",
+    ),
+    ("(context.by_security && context has approver_1)", "context has approver_1", "flagged-is-for-security"),
     (
         "forbid (principal, action in Action::\"irreversible\", resource)",
         "forbid (principal, action == Action::\"card_replacement\", resource)",
-        "irreversible-needs-a-person",
+        "irreversible-needs-two-people",
     ),
     (
-        "    context.approver_1 == context.approver_2\n",
-        "    context.approver_1 == context.approver_2 && context.confidence < 9000\n",
+        "context.approver_1 == context.approver_2)\n",
+        "context.approver_1 == context.approver_2 && context.confidence < 9000)\n",
         "much-money-needs-two-people",
     ),
     (
@@ -126,7 +137,7 @@ const MUTATIONS: [(&str, &str, &str); 20] = [
 ];
 
 #[test]
-fn each_of_twenty_broken_rule_sets_is_refuted_with_a_request() {
+fn each_of_many_broken_rule_sets_is_refuted_with_a_request() {
     for (from, to, invariant) in MUTATIONS {
         let folder = tempfile::tempdir().unwrap();
         pack_copy(folder.path());
@@ -158,7 +169,7 @@ fn the_command_tells_what_is_proven_and_what_is_not() {
     assert!(told["invariants"].as_array().unwrap().iter().all(|judged| judged["verdict"] == "proven"));
     let folder = tempfile::tempdir().unwrap();
     let config = pack_copy(folder.path());
-    changed(&folder.path().join("config"), "context.amount <= 15000\n", "context.amount <= 20000\n");
+    changed(&folder.path().join("config"), "context.amount <= 15000 &&\n", "context.amount <= 20000 &&\n");
     let output = prokura(&["rules", "prove", "--config", &config]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -190,8 +201,8 @@ fn no_other_rules_than_proven_ones_are_in_force() {
     let rules = folder.path().join("config");
     changed(
         &rules,
-        "context.amount > 0 && context.amount <= 15000\n",
-        "context.amount > 0 && context.amount <= 14000\n",
+        "context.amount > 0 && context.amount <= 15000 &&\n",
+        "context.amount > 0 && context.amount <= 14000 &&\n",
     );
     let (code, said) = failing(&resolve);
     assert!(code == 2 && said.contains("prokura rules activate"), "{code}: {said}");

@@ -8,7 +8,7 @@ use prokura::governance::{ApprovalRefused, Principal, Role};
 const CHARGED: &str = "Mir wurde derselbe Einkauf zweimal abgebucht!";
 
 fn who(name: &str, role: Role) -> Principal {
-    Principal { name: name.into(), role }
+    Principal::new(name, role)
 }
 
 async fn decide(stage: &Stage, state: &State, by: Principal, approve: bool) -> Result<State, CaseError> {
@@ -33,7 +33,9 @@ async fn a_refund_above_the_limit_is_done_after_approval_and_once() {
     assert_eq!(stage.effects().len(), 1);
     assert!(stage.cases.approvals().await.unwrap().is_empty());
     let again = decide(&stage, &state, who("tom", Role::Agent), true).await.unwrap_err();
-    assert!(matches!(again, CaseError::NoApproval(_)), "{again}");
+    assert!(matches!(again, CaseError::Approval(ApprovalRefused::Settled)), "{again}");
+    let (_, votes) = done.approval.as_ref().unwrap();
+    assert_eq!(votes[0].policies, ["who-serves-customers-approves"]);
 }
 
 #[tokio::test]
@@ -43,7 +45,12 @@ async fn an_approved_replacement_is_ordered_after_the_block() {
         let before = stage.effects().len();
         let state = stage.send("I have lost my card, please block it.", verified(customer)).await;
         assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
-        let done = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+        let once = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+        assert_eq!(once.status, Status::WaitingApproval, "{}", shown(&once));
+        assert_eq!(stage.effects().len(), before + 1, "one person is not enough");
+        let twice = decide(&stage, &once, who("sara", Role::Supervisor), true).await.unwrap_err();
+        assert!(matches!(twice, CaseError::Approval(ApprovalRefused::SamePerson(_))), "{twice}");
+        let done = decide(&stage, &once, who("tom", Role::Agent), true).await.unwrap();
         assert_eq!(done.status, Status::Resolved, "{}", shown(&done));
         assert_eq!(stage.effects().len(), before + 2, "one block, one replacement");
     }

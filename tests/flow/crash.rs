@@ -6,7 +6,7 @@ use prokura::base::{CaseId, SystemClock, Timestamp, ids};
 use prokura::cases::{CaseError, Status};
 use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
-    Claim, Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
+    Claim, Head, Keys, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile, Total,
 };
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,6 +43,12 @@ impl Store for Mortal {
     }
     fn claim(&self, once: &Once) -> Result<String, LedgerError> {
         if self.left.load(Ordering::SeqCst) < 0 { dead() } else { self.inner.claim(once) }
+    }
+    fn totals(&self, scopes: Vec<String>, at: Timestamp) -> Result<Vec<Total>, LedgerError> {
+        self.inner.totals(scopes, at)
+    }
+    fn reserved(&self, call: &str) -> Result<Option<Vec<Total>>, LedgerError> {
+        self.inner.reserved(call)
     }
     fn now(&self) -> Result<Timestamp, LedgerError> {
         self.inner.now()

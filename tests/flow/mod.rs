@@ -79,5 +79,6 @@ mod plans;
 mod retention;
 mod sagas;
 mod simulated;
+mod totals;
 mod variants;
 mod waits;

@@ -31,7 +31,7 @@ fn packs(state: &Path) -> usize {
 
 async fn decided(stage: &Stage, state: &State) -> State {
     let id = state.approval.as_ref().unwrap().0.id.clone();
-    let by = Principal { name: "sara".into(), role: Role::Supervisor };
+    let by = Principal::new("sara", Role::Supervisor);
     let decide = Decide { by, approve: true, reason: None, binding: None };
     let case = stage.cases.decide(id.as_str(), decide).await.unwrap();
     stage.cases.drive(&case).await.unwrap()

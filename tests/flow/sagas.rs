@@ -223,7 +223,7 @@ async fn an_undoing_that_fails_is_stuck_and_goes_on_when_an_operator_says_so() {
     let state = saga.send(&cases).await;
     assert_eq!(state.status, Status::Stuck, "{}", shown(&state));
     assert_eq!(acted(&saga.stage), ["ticket_open", "refund"]);
-    let operator = Principal { name: "olga".into(), role: Role::Operator };
+    let operator = Principal::new("olga", Role::Operator);
     cases.retry(&state.case, &operator).await.unwrap();
     assert_eq!(cases.drive(&state.case).await.unwrap().status, Status::Stuck, "still refused");
     saga.stage.switch(json!({ "refuse": [] })).await;
@@ -241,7 +241,7 @@ async fn an_undoing_whose_answer_is_lost_is_settled_before_it_is_tried_again() {
     saga.stage.switch(json!({ "lose": ["reverse_refund"], "no_effects": true })).await;
     let state = saga.send(&cases).await;
     assert_eq!(state.status, Status::Stuck, "{}", shown(&state));
-    let operator = Principal { name: "olga".into(), role: Role::Operator };
+    let operator = Principal::new("olga", Role::Operator);
     saga.stage.switch(json!({ "lose": [], "no_effects": false })).await;
     cases.retry(&state.case, &operator).await.unwrap();
     let state = cases.drive(&state.case).await.unwrap();
@@ -250,7 +250,7 @@ async fn an_undoing_whose_answer_is_lost_is_settled_before_it_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_a_person() {
+async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_two_people() {
     let stage = Stage::new().await;
     let state = stage.send(MESSAGE, verified("cus_015")).await;
     assert_eq!(state.status, Status::Resolved);
@@ -258,8 +258,11 @@ async fn a_customer_who_changes_their_mind_in_time_gets_the_refund_undone_by_a_p
     assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
     assert_eq!(state.call().unwrap().tool, "reverse_refund");
     let approval = state.approval.as_ref().unwrap().0.id.to_string();
-    let by = Principal { name: "sara".into(), role: Role::Supervisor };
-    stage.cases.decide(&approval, Decide { by, approve: true, reason: None, binding: None }).await.unwrap();
+    for (name, role) in [("sara", Role::Supervisor), ("tom", Role::Agent)] {
+        let by = Principal::new(name, role);
+        let decide = Decide { by, approve: true, reason: None, binding: None };
+        stage.cases.decide(&approval, decide).await.unwrap();
+    }
     let state = stage.cases.drive(&state.case).await.unwrap();
     assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
     assert!(text(&state).contains("rückgängig") || text(&state).contains("undone"), "{}", text(&state));

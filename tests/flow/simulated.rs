@@ -11,6 +11,7 @@ use prokura::governance::{Principal, Role};
 use prokura::ledger::store::{Batch, Sqlite};
 use prokura::ledger::{
     Claim, Head, Keys, Ledger, LedgerError, LedgerSettings, Once, Store, Stored, Stream, StreamKind, Tile,
+    Total,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -123,6 +124,12 @@ impl Store for Faulty {
     }
     fn claim(&self, once: &Once) -> Result<String, LedgerError> {
         self.run(|inner| inner.claim(once))
+    }
+    fn totals(&self, scopes: Vec<String>, at: Timestamp) -> Result<Vec<Total>, LedgerError> {
+        self.run(|inner| inner.totals(scopes, at))
+    }
+    fn reserved(&self, call: &str) -> Result<Option<Vec<Total>>, LedgerError> {
+        self.run(|inner| inner.reserved(call))
     }
     fn now(&self) -> Result<Timestamp, LedgerError> {
         self.inner.now()
@@ -364,7 +371,7 @@ impl World {
                     let cases = self.nodes[number].cases.clone();
                     // Put aside after too many faults in a row: an operator lets it go on.
                     if cases.state(&case).await.unwrap().status == Status::Stuck {
-                        let operator = Principal { name: "olga".into(), role: Role::Operator };
+                        let operator = Principal::new("olga", Role::Operator);
                         cases.retry(&case, &operator).await.unwrap();
                         self.parked += 1;
                     }

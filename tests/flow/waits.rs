@@ -99,7 +99,7 @@ fn case(name: &str) -> CaseId {
 }
 
 fn system(name: &str) -> Principal {
-    Principal { name: name.into(), role: Role::System }
+    Principal::new(name, Role::System)
 }
 
 /// What has been taken up in the background comes to its end.

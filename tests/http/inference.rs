@@ -29,10 +29,12 @@ async fn node_at(state: &Path, address: &str) -> (String, Arc<Live>) {
     let models = Arc::new(Live::open(state, &shipped, &schema, Compute::default()).unwrap());
     let key = ApiKey {
         name: "api".into(),
-        principal: Principal { name: "api".into(), role: Role::Operator },
+        principal: Principal::new("api", Role::Operator),
         sha256: Digest::of(KEY.as_bytes()).hex().into(),
     };
+    let administration = prokura::cases::administration(&crate::stage::root().join("config")).unwrap();
     let node = Node {
+        administration: Arc::new(administration),
         models: Arc::clone(&models),
         readers: Arc::new(Readers::start(&Work { threads: 1, ..Work::default() }).unwrap()),
         banks: Arc::default(),
@@ -51,7 +53,7 @@ fn asking(addresses: &[&str], key: &str) -> Readers {
     let outbound = Outbound::new(addresses.iter().map(ToString::to_string)).unwrap();
     let place = |address: &&str| Place { url: format!("http://{address}"), key: Some(key.to_owned()) };
     let places = addresses.iter().map(place).collect();
-    let nodes = Nodes::new(outbound, places, Duration::from_millis(50), Duration::from_secs(5));
+    let nodes = Nodes::new(outbound, places, Duration::from_secs(1), Duration::from_secs(20));
     Readers::before(&Work { threads: 1, ..Work::default() }, Some(Arc::new(nodes))).unwrap()
 }
 

@@ -47,7 +47,7 @@ impl Served {
             .chain([("supervisor-2", "supervisor", Role::Supervisor), ("other", "other", Role::Channel)])
             .map(|(key, principal, role)| ApiKey {
                 name: key.into(),
-                principal: Principal { name: principal.into(), role },
+                principal: Principal::new(principal, role),
                 sha256: Digest::of(key.as_bytes()).hex().to_owned(),
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use super::Served;
 use prokura::base::Digest;
+use prokura::cases::Who;
 use serde_json::json;
 
 const MESSAGE: &str = "Mir wurde derselbe Einkauf zweimal abgebucht!";
@@ -48,7 +49,8 @@ async fn a_stop_that_another_process_wrote_counts_at_once() {
     let digests = [("program".to_owned(), Digest::of(b"other"))].into();
     let at = prokura::base::Timestamp::from_millis(1);
     let leaf = "transaction_charged_twice";
-    prokura::cases::stop(ledger, &digests, (leaf, "command-line:0", None), at).unwrap();
+    let who = Who { name: "command-line:0", policies: &[] };
+    prokura::cases::stop(ledger, &digests, (leaf, who, None), at).unwrap();
     let (_, view) = served.open("cus_015", MESSAGE).await;
     assert_eq!(view["status"], "with_human", "{view}");
     assert!(served.stage.effects().is_empty());

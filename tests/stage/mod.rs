@@ -242,12 +242,7 @@ pub fn incoming(case: CaseId, text: &str, identity: Identity) -> Incoming {
     };
     let raw = RawMessage { text: text.as_bytes(), language: None, attachments: vec![] };
     let message = accept(&raw, envelope, &Limits::default()).unwrap();
-    Incoming {
-        by: Principal { name: "test-app".into(), role: Role::Channel },
-        message,
-        token: None,
-        key: None,
-    }
+    Incoming { by: Principal::new("test-app", Role::Channel), message, token: None, key: None }
 }
 
 pub fn verified(customer: &str) -> Identity {

@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn dials_are_as_described() {
-        let tools = [ToolRisk { name: "t".into(), risk: Risk::Money }];
+        let tools = [ToolRisk { name: "t".into(), risk: Risk::Money, restores_access: false }];
         let text = "[[dial]]\nleaf = '*'\ntool = 't'\nlevel = 'suggest'\n";
         let autonomy = Autonomy::parse("a", text, &Default::default(), &tools).unwrap();
         let dials = Book::default().dials(&autonomy, &Digest::of(b"m"));

@@ -52,7 +52,7 @@ impl KeyTable {
 
     /// A database of its own: one that is not part of the ledger's backups.
     pub fn postgres(connections: Connections) -> Result<Self, LedgerError> {
-        Ok(Self::Postgres(Shared(Session::open(connections, SHARED_SCHEMA, 1, None)?)))
+        Ok(Self::Postgres(Shared(Session::open(connections, &[SHARED_SCHEMA], 1, &[])?)))
     }
 
     /// How messages name it.

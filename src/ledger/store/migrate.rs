@@ -5,6 +5,7 @@ use super::super::secret::Secret;
 use super::super::{Keys, LedgerError};
 use super::NOT_LOOKED;
 use super::sqlite::{SCHEMA, SCHEMA_VERSION, insert};
+use super::totals::SQLITE;
 use crate::base::{Digest, Timestamp};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -21,8 +22,10 @@ pub fn from_1(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
          DROP TRIGGER IF EXISTS entries_are_final; DROP TRIGGER IF EXISTS entries_stay; DROP INDEX heads_by_status;
          ALTER TABLE entries RENAME TO entries_1; ALTER TABLE heads RENAME TO heads_1; ALTER TABLE once RENAME TO once_1;",
     )?;
-    let copied =
-        connection.execute_batch(SCHEMA).map_err(LedgerError::from).and_then(|()| copy(connection, keys));
+    let copied = connection
+        .execute_batch(&format!("{SCHEMA} {SQLITE}"))
+        .map_err(LedgerError::from)
+        .and_then(|()| copy(connection, keys));
     if let Err(error) = copied {
         connection.execute_batch("ROLLBACK")?;
         return Err(error);
@@ -35,16 +38,18 @@ pub fn from_1(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Schema 2 did not have the index of subjects.
-pub fn from_2(connection: &Connection) -> Result<(), LedgerError> {
-    let made = connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         CREATE TABLE subjects (
+/// Schema 2 did not have the index of subjects, and neither it nor schema 3 counted what is done: totals begin now.
+pub fn from_2(connection: &Connection, version: i64) -> Result<(), LedgerError> {
+    let subjects = format!(
+        "CREATE TABLE subjects (
            subject TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (subject, kind, name)
          ) STRICT, WITHOUT ROWID;
          CREATE INDEX subjects_by_stream ON subjects (kind, name);
-         INSERT INTO subjects SELECT '{NOT_LOOKED}', kind, name FROM heads WHERE kind = 'case';
-         PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+         INSERT INTO subjects SELECT '{NOT_LOOKED}', kind, name FROM heads WHERE kind = 'case';"
+    );
+    let subjects = if version == 2 { subjects.as_str() } else { "" };
+    let made = connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {subjects} {SQLITE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ));
     if made.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;

@@ -5,8 +5,9 @@ mod migrate;
 mod postgres;
 mod sqlite;
 mod thread;
+mod totals;
 
-use super::entry::{Once, Stored, Stream, StreamKind};
+use super::entry::{Once, Reservation, Stored, Stream, StreamKind, Total};
 use super::{LedgerError, Tile};
 use crate::base::Timestamp;
 pub use keys::KeyTable;
@@ -50,6 +51,10 @@ pub struct Batch {
     pub due: Option<Timestamp>,
     /// Whom the stream holds data of, hidden.
     pub subjects: Vec<String>,
+    /// With hidden scopes.
+    pub reserve: Vec<Reservation>,
+    /// Calls whose reservations count no longer.
+    pub free: Vec<String>,
     pub by: By,
 }
 
@@ -136,6 +141,12 @@ pub trait Store: Send + Sync {
 
     /// Forgets whom streams held data of, and leaves nothing of it in files.
     fn forget_subjects(&self, streams: &[Stream]) -> Result<(), LedgerError>;
+
+    /// What counts in these hidden scopes at a time.
+    fn totals(&self, scopes: Vec<String>, at: Timestamp) -> Result<Vec<Total>, LedgerError>;
+
+    /// What counted in the scopes of a call when it was reserved, itself included; `None` when nothing is reserved for it.
+    fn reserved(&self, call: &str) -> Result<Option<Vec<Total>>, LedgerError>;
 
     /// What was noted when this thing was claimed; `None` when it never was.
     fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError>;

@@ -1,8 +1,8 @@
 //! The shared store: PostgreSQL, for several nodes that work on the same cases.
 
-use super::super::entry::{Leaf, Once};
+use super::super::entry::{Leaf, Once, Total};
 use super::super::{LedgerError, Tile};
-use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, Told};
+use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, Told, totals};
 use crate::base::Timestamp;
 use crate::base::postgres::{NotConnected, Postgres as Connections};
 use std::ops::{Deref, DerefMut};
@@ -21,13 +21,13 @@ pub const OPTIONS: &str = "-c synchronous_commit=on -c lock_timeout=10000 \
 /// A statement may take so long.
 const STATEMENT: Duration = Duration::from_secs(30);
 
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 /// `id` has gaps and grows as transactions begin, not as they are committed: what is committed waits in `unplaced` until
 /// one node gives it its place in the log.
 const SCHEMA: &str = "
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (3);
+INSERT INTO schema_version VALUES (4);
 CREATE TABLE entries (
   id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   stream  text   NOT NULL,
@@ -71,7 +71,13 @@ CREATE TRIGGER entries_are_final BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
   FOR EACH STATEMENT EXECUTE FUNCTION entries_are_final();
 ";
 
+/// Statements that are sent one after the other.
+type Parts = &'static [&'static str];
+
 /// What brings an earlier program's schema up to the next one.
+const EARLIER: &[(i32, Parts)] =
+    &[(2, &[FROM_2]), (3, &[totals::POSTGRES, "UPDATE schema_version SET version = 4;"])];
+
 const FROM_2: &str = "
 CREATE TABLE subjects (
   subject text NOT NULL, kind text NOT NULL, name text NOT NULL, PRIMARY KEY (subject, kind, name)
@@ -192,9 +198,9 @@ impl Session {
     /// Connects, makes the schema where there is none, and refuses a server that would lose what it has confirmed.
     pub(super) fn open(
         connections: Connections,
-        schema: &'static str,
+        schema: Parts,
         version: i32,
-        earlier: Option<(i32, &'static str)>,
+        earlier: &'static [(i32, Parts)],
     ) -> Work<Self> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).thread_name("ledger").enable_all().build();
@@ -244,7 +250,7 @@ impl Postgres {
     /// # Errors
     /// A server that cannot be reached, or must not be trusted with a ledger; a schema of another program.
     pub fn open(connections: Connections) -> Work<Self> {
-        Session::open(connections, SCHEMA, SCHEMA_VERSION, Some((2, FROM_2))).map(Self)
+        Session::open(connections, &[SCHEMA, totals::POSTGRES], SCHEMA_VERSION, EARLIER).map(Self)
     }
 }
 
@@ -276,25 +282,32 @@ async fn sound(client: &Client) -> Work<()> {
     Ok(())
 }
 
-/// `earlier` is the version that can be brought up to this one, and how.
-async fn make(client: &mut Client, schema: &str, version: i32, earlier: Option<(i32, &str)>) -> Work<()> {
+/// `earlier` are the versions that can be brought up to the next one, and how, in order.
+async fn make(client: &mut Client, schema: Parts, version: i32, earlier: &[(i32, Parts)]) -> Work<()> {
     let tx = client.transaction().await?;
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&SEQUENCER]).await?;
     let there: bool =
         tx.query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[]).await?.try_get(0)?;
     if !there {
-        tx.batch_execute(schema).await?;
+        for part in schema {
+            tx.batch_execute(part).await?;
+        }
     }
     let version_of = "SELECT version FROM schema_version";
     let mut found: i32 = tx.query_one(version_of, &[]).await?.try_get(0)?;
-    if let Some((_, changes)) = earlier.filter(|(earlier, _)| *earlier == found) {
+    for (earlier, changes) in earlier {
+        if *earlier != found {
+            continue;
+        }
         let living = format!("SELECT count(*) FROM nodes WHERE until > {NOW}");
         if tx.query_one(&living, &[]).await?.try_get::<_, i64>(0)? > 0 {
             // They would go on writing as the earlier program does.
             let problem = "a node of an earlier program works on this ledger; stop all of them before the first of this one";
             return Err(LedgerError::Store(problem.to_owned()));
         }
-        tx.batch_execute(changes).await?;
+        for part in *changes {
+            tx.batch_execute(part).await?;
+        }
         found = tx.query_one(version_of, &[]).await?.try_get(0)?;
     }
     if found != version {
@@ -439,6 +452,15 @@ impl Store for Postgres {
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
 
+    fn totals(&self, scopes: Vec<String>, at: Timestamp) -> Work<Vec<Total>> {
+        let rows = self.0.rows(totals::postgres_sums(at), values![scopes])?;
+        rows.iter().map(totals::postgres_total).collect()
+    }
+
+    fn reserved(&self, call: &str) -> Work<Option<Vec<Total>>> {
+        totals::postgres_found(&self.0.rows(totals::OF_CALL.to_owned(), values![call.to_owned()])?)
+    }
+
     fn streams_of(&self, kind: StreamKind, subject: &str) -> Work<Vec<String>> {
         let sql = "SELECT name FROM subjects WHERE subject = $1 AND kind = $2 ORDER BY name COLLATE \"C\"";
         let rows = self.0.rows(sql.to_owned(), values![subject.to_owned(), kind.as_str()])?;
@@ -469,6 +491,7 @@ impl Store for Postgres {
         for stream in streams {
             let sql = "DELETE FROM subjects WHERE kind = $1 AND name = $2";
             self.0.rows(sql.to_owned(), values![stream.kind.as_str(), stream.name.clone()])?;
+            self.0.rows("DELETE FROM reserved WHERE stream = $1".to_owned(), values![stream.to_string()])?;
         }
         Ok(())
     }
@@ -651,6 +674,12 @@ async fn write(tx: &Transaction<'_>, batch: &Batch) -> Work<Option<Claim>> {
         return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: 1 });
     }
     insert(tx, &batch.entries).await?;
+    for call in &batch.free {
+        totals::postgres_free(tx, call).await?;
+    }
+    for reserved in &batch.reserve {
+        totals::postgres_reserve(tx, &batch.stream, reserved).await?;
+    }
     note_subjects(tx, &batch.stream, &batch.subjects).await?;
     Ok(given.map(|(epoch, attempts)| Claim {
         stream: batch.stream.clone(),

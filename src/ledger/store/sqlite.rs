@@ -1,17 +1,17 @@
 //! The embedded store: SQLite in WAL mode with full synchronisation, one thread that writes.
 
-use super::super::entry::{Leaf, Once};
+use super::super::entry::{Leaf, Once, Total};
 use super::super::{Keys, LedgerError, Tile};
 use super::keys::truncate_wal;
 use super::thread::Writer;
-use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, migrate};
+use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, migrate, totals};
 use crate::base::{Clock, Timestamp};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// `position` counts from 1.
 pub(super) const SCHEMA: &str = "
@@ -104,10 +104,12 @@ impl Sqlite {
         let writer = connect(&path)?;
         let version: i64 = writer.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
-            0 => writer
-                .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            0 => writer.execute_batch(&format!(
+                "BEGIN; {SCHEMA} {} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+                totals::SQLITE
+            ))?,
             1 => migrate::from_1(&writer, keys)?,
-            2 => migrate::from_2(&writer)?,
+            2 | 3 => migrate::from_2(&writer, version)?,
             SCHEMA_VERSION => {}
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
@@ -177,6 +179,9 @@ impl Store for Sqlite {
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
             batch.once.iter().try_for_each(|once| claim_one(connection, once))?;
             note_subjects(connection, &batch.stream, &batch.subjects)?;
+            batch.free.iter().try_for_each(|call| totals::sqlite_free(connection, call))?;
+            let reserve = |reserved| totals::sqlite_reserve(connection, &batch.stream, reserved);
+            batch.reserve.iter().try_for_each(reserve)?;
             let length = hold.length + batch.entries.len() as u64;
             let hold = match (&batch.by, &claim) {
                 (By::Holder { done: true, .. }, _) => Hold { node: None, attempts: 0, ..hold },
@@ -325,6 +330,14 @@ impl Store for Sqlite {
         claimed(&self.reader(), scope, key)
     }
 
+    fn totals(&self, scopes: Vec<String>, at: Timestamp) -> Result<Vec<Total>, LedgerError> {
+        totals::sqlite_totals(&self.reader(), &scopes, at)
+    }
+
+    fn reserved(&self, call: &str) -> Result<Option<Vec<Total>>, LedgerError> {
+        totals::sqlite_reserved(&self.reader(), call)
+    }
+
     fn streams_of(&self, kind: StreamKind, subject: &str) -> Result<Vec<String>, LedgerError> {
         let connection = self.reader();
         let mut statement = connection
@@ -357,7 +370,9 @@ impl Store for Sqlite {
         let streams = streams.to_vec();
         self.writer.write(move |connection| {
             let mut delete = connection.prepare("DELETE FROM subjects WHERE kind = ?1 AND name = ?2")?;
+            let mut forget = connection.prepare("DELETE FROM reserved WHERE stream = ?1")?;
             for stream in &streams {
+                forget.execute(params![stream.to_string()])?;
                 delete.execute(params![stream.kind.as_str(), stream.name])?;
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! What holds of every store: the same tests run on each.
 
-use super::super::entry::{Once, Stored, Stream, StreamKind};
+use super::super::entry::{Once, Reservation, Stored, Stream, StreamKind, Sum, Total};
 use super::super::{Keys, LedgerError, Secret};
 use super::{Batch, By, Claim, KeyTable, OPTIONS, Postgres, Sqlite, Store};
 use crate::base::outbound::Outbound;
@@ -64,6 +64,8 @@ on_every_store!(
     what_is_due_is_taken_once,
     checkpoints_follow_each_other,
     streams_are_found_by_their_subjects_until_these_are_forgotten,
+    reservations_at_once_see_those_before_them_and_no_others,
+    what_came_to_nothing_counts_no_longer_and_what_is_old_lapses,
 );
 
 fn stream(name: &str) -> Stream {
@@ -84,8 +86,87 @@ fn batch(name: &str, expected: u64, bodies: &[&str], by: By) -> Batch {
         once: vec![],
         due: None,
         subjects: vec![],
+        reserve: vec![],
+        free: vec![],
         by,
     }
+}
+
+const HOUR: i64 = 3_600_000;
+
+fn reserving(name: &str, scopes: &[&str], hour: i64, amount: i64) -> Batch {
+    let reserved = Reservation {
+        call: format!("{name}.c1"),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        at: Timestamp::from_millis(hour * HOUR + 1),
+        currency: "EUR".to_owned(),
+        amount,
+    };
+    Batch { reserve: vec![reserved], ..batch(name, 0, &["1"], By::Anybody) }
+}
+
+fn found(store: &dyn Store, name: &str, scope: &str) -> (Sum, Sum) {
+    let totals = store.reserved(&format!("{name}.c1")).unwrap().unwrap();
+    let total = totals.into_iter().find(|total| total.scope == scope).unwrap();
+    (total.day, total.month)
+}
+
+fn reservations_at_once_see_those_before_them_and_no_others(tried: &Tried) {
+    std::thread::scope(|threads| {
+        for n in 0..40_i64 {
+            let store = if n % 2 == 0 { &tried.one } else { &tried.two };
+            // Half of them just before a new hour begins: those of the hour before still count.
+            threads.spawn(move || {
+                let own = format!("own {n}");
+                let scopes = if n % 3 == 0 { ["all", own.as_str()] } else { [own.as_str(), "all"] };
+                store.append(reserving(&format!("c{n:02}"), &scopes, 1_000 + n % 2, 7)).unwrap();
+            });
+        }
+    });
+    let at = Timestamp::from_millis(1_001 * HOUR + 1);
+    let all = Total {
+        scope: "all".to_owned(),
+        currency: "EUR".to_owned(),
+        day: Sum { count: 40, amount: 280 },
+        month: Sum { count: 40, amount: 280 },
+    };
+    assert_eq!(tried.one.totals(vec!["all".to_owned(), "none".to_owned()], at).unwrap(), [all]);
+    let mut seen: Vec<i64> =
+        (0..40).map(|n| found(&*tried.two, &format!("c{n:02}"), "all").1.count).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=40).collect::<Vec<_>>());
+    assert_eq!(found(&*tried.one, "c07", "own 7").0, Sum { count: 1, amount: 7 });
+}
+
+fn what_came_to_nothing_counts_no_longer_and_what_is_old_lapses(tried: &Tried) {
+    let store = &*tried.one;
+    let day = |hour: i64| {
+        let totals = store.totals(vec!["s".to_owned()], Timestamp::from_millis(hour * HOUR)).unwrap();
+        totals.first().map(|total| (total.day.amount, total.month.amount, total.month.count))
+    };
+    store.append(reserving("a", &["s"], 100, 5)).unwrap();
+    store.append(reserving("b", &["s"], 110, 3)).unwrap();
+    assert_eq!((day(110), day(125), day(820)), (Some((8, 8, 2)), Some((3, 8, 2)), Some((0, 8, 2))));
+    assert_eq!((day(825), day(831)), (Some((0, 3, 1)), None));
+    let free = |call: &str, name: &str, expected| {
+        store
+            .append(Batch { free: vec![call.to_owned()], ..batch(name, expected, &["2"], By::Anybody) })
+            .unwrap();
+    };
+    free("a.c1", "a", 1);
+    // Once is all that it counted.
+    free("a.c1", "a", 2);
+    free("unknown", "a", 3);
+    assert_eq!(day(110), Some((3, 3, 1)));
+    assert!(store.reserved("a.c1").unwrap().is_none());
+    store.forget_subjects(&[stream("b")]).unwrap();
+    assert!(store.reserved("b.c1").unwrap().is_none());
+    // What is forgotten of a case is whose it was, not that something was done.
+    assert_eq!(day(110), Some((3, 3, 1)));
+    // An append that is refused reserves nothing.
+    store.append(batch("c", 0, &["1"], By::Anybody)).unwrap();
+    assert!(store.append(reserving("c", &["s"], 110, 50)).is_err());
+    assert_eq!(day(110), Some((3, 3, 1)));
 }
 
 fn bodies(store: &dyn Store, name: &str) -> Vec<String> {
