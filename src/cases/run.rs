@@ -676,9 +676,9 @@ impl Cases {
             _ => None,
         });
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner).extend(intended);
+        self.draw(state, events).await;
         // Nobody may be listening.
         let _ = self.changed.send(state.case.clone());
-        self.draw(state, events).await;
         Ok(())
     }
 

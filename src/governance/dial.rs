@@ -316,15 +316,19 @@ impl Book {
         last.is_some_and(|(_, known)| known == evaluation)
     }
 
-    /// What has come of the evidence and is not told yet: a breach that demotes, a level or threshold that moved.
+    /// What has come of the evidence and is not told yet: a breach that demotes, a level or threshold that moved. What the
+    /// same model had earned and the evidence does not carry any more is a breach, too.
     pub fn news(&self, autonomy: &Autonomy, model: &Digest) -> Vec<DialEvent> {
         let mut news: Vec<DialEvent> = Vec::new();
         for (place, row) in self.dials(autonomy, model).rows {
             let setting = self.settings.get(&place);
-            if row.demoted && setting.is_none_or(|setting| setting.demoted.is_none()) {
+            let told = setting.and_then(|setting| setting.moved.as_ref());
+            let earned = told.is_some_and(|told| told.0 == Level::Auto && told.2 == *model);
+            let lost = earned && row.level == Level::Auto && row.max_error.is_some() && row.missing > 0;
+            let why = row.breach.clone().or_else(|| lost.then(|| row.why.clone()));
+            if let Some(why) = why.filter(|_| setting.is_none_or(|setting| setting.demoted.is_none())) {
                 let leaves = if row.pool.is_empty() { vec![row.leaf] } else { row.pool };
-                let demoted =
-                    DialEvent::Demoted { leaves, tool: row.tool, why: row.breach.unwrap_or_default() };
+                let demoted = DialEvent::Demoted { leaves, tool: row.tool, why };
                 if !news.contains(&demoted) {
                     news.push(demoted);
                 }
@@ -333,7 +337,6 @@ impl Book {
             if row.level < Level::Auto || row.max_error.is_none() {
                 continue;
             }
-            let told = setting.and_then(|setting| setting.moved.as_ref());
             let now = (row.effective, row.threshold, model.clone());
             let same = told.map_or(row.effective < Level::Auto, |told| {
                 *told == now || (told.0 == now.0 && now.0 < Level::Auto)

@@ -147,6 +147,25 @@ fn reviews_carry_it_to_auto_and_errors_take_it_back_until_two_people_raise_it() 
 }
 
 #[test]
+fn what_was_earned_and_is_not_carried_any_more_stays_back_too() {
+    let autonomy = autonomy("auto", "");
+    let mut desk = Desk::default();
+    desk.others("rita", "fee");
+    desk.reviewed("rita", Source::Review, 34, 0);
+    desk.settle(&autonomy);
+    desk.reviewed("rita", Source::Quality, 0, 2);
+    assert_eq!(desk.row(&autonomy).effective, Level::Suggest, "at once");
+    let told = desk.settle(&autonomy);
+    assert!(matches!(&told[0], DialEvent::Demoted { why, .. } if why.contains("2 of 36 among")), "{told:?}");
+    assert!(matches!(&told[1], DialEvent::Moved { level: Level::Suggest, .. }) && told.len() == 2);
+    desk.reviewed("rita", Source::Review, 100, 0);
+    assert_eq!(desk.row(&autonomy).effective, Level::Suggest, "two people first");
+    // A model that nobody has measured earned nothing that could be taken back.
+    let other = Digest::of(b"another model");
+    assert!(desk.book.news(&autonomy, &other).is_empty());
+}
+
+#[test]
 fn who_agrees_with_everything_raises_nothing() {
     let autonomy = autonomy("auto", "");
     // Says the same leaf of everything.
