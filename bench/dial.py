@@ -173,12 +173,12 @@ def main():
 
 
 def wait(url, process, log):
-    for _ in range(1200):
+    for _ in range(6000):
         assert process.poll() is None, log.read_text()
         try:
             if call(url)[0] == 200:
                 return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             pass
         time.sleep(0.1)
     raise AssertionError(log.read_text())
