@@ -113,6 +113,26 @@ fn blocks(served: &Served) -> usize {
     served.stage.effects().iter().filter(|effect| effect.to_string().contains("block")).count()
 }
 
+/// Everything is told, is there after a restart, and a case of before is decided again as it was.
+async fn is_told(served: &Served, case: &CaseId) {
+    let cases = &served.stage.cases;
+    let ledger = &cases.parts().ledger;
+    let entries = ledger.stream(&Stream::new(StreamKind::Autonomy, "dial"), 0).unwrap();
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
+    for kind in ["drawn", "reviewed", "moved", "demoted", "raise_asked", "raised"] {
+        assert!(kinds.contains(&kind), "{kind}");
+    }
+    let autonomy = &cases.pack().governance.autonomy;
+    let anew = dial_book(ledger).unwrap().dials(autonomy, cases.parts().models.current().digest());
+    assert_eq!(anew, **cases.dials().as_ref().unwrap());
+    let entries = cases.entries(case).await.unwrap();
+    let key = ledger.key_of(&Stream::new(StreamKind::Case, case.as_str())).unwrap();
+    let replayed = replay(case, &entries, &cases.parts().packs, &key.secret).unwrap();
+    assert_eq!(replayed.differences, []);
+    let decided = entries.iter().find(|entry| entry.kind == "decided").unwrap();
+    assert_eq!(decided.body["dial"]["level"], "suggest", "{}", decided.body);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dial_is_earned_by_reviews_and_lost_by_errors() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,24 +196,7 @@ async fn the_dial_is_earned_by_reviews_and_lost_by_errors() {
     assert_eq!((&raised["demoted"], &raised["effective"]), (&json!(false), &json!("suggest")), "{raised}");
     assert!(raised["missing"].as_u64().unwrap() > 0);
 
-    // Everything is told, is there after a restart, and a case of before is decided again as it was.
-    let cases = &served.stage.cases;
-    let ledger = &cases.parts().ledger;
-    let entries = ledger.stream(&Stream::new(StreamKind::Autonomy, "dial"), 0).unwrap();
-    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
-    for kind in ["drawn", "reviewed", "moved", "demoted", "raise_asked", "raised"] {
-        assert!(kinds.contains(&kind), "{kind}");
-    }
-    let autonomy = &cases.pack().governance.autonomy;
-    let anew = dial_book(ledger).unwrap().dials(autonomy, cases.parts().models.current().digest());
-    assert_eq!(anew, **cases.dials().as_ref().unwrap());
-    let case = first.unwrap();
-    let entries = cases.entries(&case).await.unwrap();
-    let key = ledger.key_of(&Stream::new(StreamKind::Case, case.as_str())).unwrap();
-    let replayed = replay(&case, &entries, &cases.parts().packs, &key.secret).unwrap();
-    assert_eq!(replayed.differences, []);
-    let decided = entries.iter().find(|entry| entry.kind == "decided").unwrap();
-    assert_eq!(decided.body["dial"]["level"], "suggest", "{}", decided.body);
+    is_told(&served, &first.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
