@@ -119,6 +119,7 @@ model: tools models/base/model.safetensors
 	cargo build --release --locked
 	$(TRAINING) ./target/release/prokura train --work "$${PROKURA_WORK:-/tmp/prokura-train}" --threads $(THREADS) --out models/default
 	./target/release/prokura calibrate --bundle models/default --out models/default --mix models/data/mix.json
+	./target/release/prokura evaluate --bundle models/default --evidence models/default/evidence.json
 
 # From the shipped trunk: what a bank does with its own tickets.
 .PHONY: model-quick

@@ -315,6 +315,8 @@ fn look_at_models(cases: &Cases, recorded: &Mutex<Vec<Change>>) -> Result<(), Ca
     }
     if let Some(swapped) = models.follow(&recorded) {
         tracing::info!(from = %swapped.from, to = %swapped.to, "another model bundle reads now");
+        // What was earned with the one before is void; this one may have been measured, too.
+        cases.note_evaluation()?;
     }
     Ok(())
 }

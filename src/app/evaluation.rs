@@ -5,6 +5,7 @@ use super::settings::Settings;
 use super::{Failure, output, wire};
 use crate::base::{Clock, SystemClock};
 use crate::cli::{Evaluate, Place};
+use crate::intake::BankCodes;
 use crate::learning::bar::Bar;
 use crate::learning::datasets::Split;
 use crate::learning::evaluate::{self as evaluation, Evaluation, Few, Figure, Lines, Scale};
@@ -12,11 +13,14 @@ use std::path::{Path, PathBuf};
 
 pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     let settings = Settings::read(&place.config)?;
-    let bundle = match options.bundle {
+    let bundle = match options.bundle.clone() {
         Some(bundle) => bundle,
         None => wire::bundle(place, &settings)?,
     };
     let (config, bank_codes) = (pack_folder(place), wire::bank_codes(&settings)?);
+    if let Some(out) = options.evidence.clone() {
+        return evidence(&out, &settings, (bundle, config, bank_codes), options);
+    }
     let own_tickets = options.tickets.is_some();
     // Development lines are held to nothing.
     let named = options.bar.clone().filter(|_| own_tickets || options.split != "dev");
@@ -74,6 +78,44 @@ pub fn evaluate(place: &Place, options: Evaluate) -> Result<(), Failure> {
     } else {
         Err(Failure::Check(format!("below the bar: {}", below.join("; "))))
     }
+}
+
+/// What the autonomy dial begins with.
+fn evidence(
+    out: &Path,
+    settings: &Settings,
+    (bundle, config, bank_codes): (PathBuf, PathBuf, BankCodes),
+    options: Evaluate,
+) -> Result<(), Failure> {
+    let progress = &mut |note: &str| eprintln!("{note}");
+    let measured = match options.tickets {
+        Some(file) => {
+            let lines = Lines::Tickets { file, usual: settings.intake.language };
+            let few = Few { bundle, config, lines, bank_codes, bar: Bar::default() };
+            evaluation::evidence_of_tickets(&few, progress)
+        }
+        None => {
+            let asked = evaluation::Options {
+                bundle,
+                data: options.data,
+                own: options.own,
+                config,
+                base: options.base,
+                split: Split::Test,
+                explanations: false,
+                full: None,
+                log: options.log,
+                at: SystemClock.now(),
+                bank_codes,
+                marks: Default::default(),
+            };
+            evaluation::evidence(&asked, progress)
+        }
+    };
+    let text = serde_json::to_string(&measured.map_err(Failure::input)?).map_err(Failure::input)?;
+    std::fs::write(out, text + "\n").map_err(|error| {
+        Failure::Input(format!("{}: {error}; name a file that can be written with --evidence", out.display()))
+    })
 }
 
 /// A bar was named that none of the figures is held to.

@@ -4,6 +4,7 @@
 //! a customer.
 
 mod audit;
+mod autonomy;
 mod background;
 mod drift;
 mod erase;
@@ -84,6 +85,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Models(crate::cli::Models::Installed(asked)) => installed::run(&place, asked),
         Command::Audit(asked) => audit::run(&place, &asked),
         Command::Stop(asked) => stop::run(&place, &asked),
+        Command::Autonomy(shown) => autonomy::show(&place, &shown),
         Command::Erase(asked) => erase::erase(&place, &asked),
         Command::RotateKeys(asked) => erase::rotate(&place, &asked),
         Command::Replay(replay) => replay::replay(&place, &replay),

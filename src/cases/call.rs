@@ -195,13 +195,16 @@ impl Cases {
             _ => Vec::new(),
         };
         let request = call_request(&fresh, call, &votes).ok_or_else(|| refused("the record has changed"))?;
-        // The rules that the case began with, and those in force now.
-        let began_with = pinned.governance.decide(&request);
+        // The rules that the case began with, and those in force now; how far the evidence carries is always of now.
+        let dials =
+            self.dials_for(state).await.map_err(|_| refused("the ledger does not say how far it may go"))?;
+        let dial = dials.of(&request.circumstances.leaf, &call.tool);
+        let began_with = pinned.governance.decide(&request, Some(&dial));
         if began_with.verdict != Verdict::Permit {
             return Err(began_with);
         }
         self.check_stops(state, call).await?;
         let digest = Digest::of_json(&call.arguments).map_err(|_| refused("the arguments are not JSON"))?;
-        governance.permit(&request, &call.id, &digest)
+        governance.permit(&request, Some(&dial), (&call.id, &digest))
     }
 }

@@ -1,7 +1,8 @@
 //! What can go wrong for a caller of the engine.
 
+use super::ReviewRefused;
 use crate::base::{ApprovalId, CaseId};
-use crate::governance::ApprovalRefused;
+use crate::governance::{ApprovalRefused, DialRefused};
 use crate::ledger::LedgerError;
 use crate::policy::PolicyError;
 use crate::understanding::UnderstandingError;
@@ -14,6 +15,10 @@ pub enum CaseError {
     NoApproval(ApprovalId),
     #[error(transparent)]
     Approval(#[from] ApprovalRefused),
+    #[error(transparent)]
+    Dial(#[from] DialRefused),
+    #[error(transparent)]
+    Review(#[from] ReviewRefused),
     /// The same key came with another request.
     #[error("the Idempotency-Key was used before with another request; use a new key for a new request")]
     KeyReused,

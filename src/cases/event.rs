@@ -2,7 +2,7 @@
 
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, RecordId, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Evaluation, Principal, Totals, Vote};
+use crate::governance::{ApprovalRequest, Decision, Dialled, Evaluation, Principal, Totals, Vote};
 use crate::intake::Message;
 use crate::planning::{Cursor, Next, Undo};
 use crate::policy::Grounds;
@@ -58,6 +58,9 @@ pub enum Event {
         /// The call that this one is to undo.
         #[serde(default)]
         undoes: Option<CallId>,
+        /// What the dial said; nothing where the last check stopped the call.
+        #[serde(default)]
+        dial: Option<Dialled>,
     },
     ApprovalAsked {
         approval: ApprovalRequest,

@@ -6,6 +6,7 @@
 
 mod access;
 mod call;
+mod dials;
 mod erase;
 mod error;
 mod event;
@@ -20,6 +21,7 @@ mod perform;
 mod policies;
 mod proofs;
 mod replay;
+mod reviews;
 mod run;
 mod search;
 mod state;
@@ -28,6 +30,7 @@ mod stops;
 mod totals;
 mod view;
 
+pub use dials::{dial_book, measured};
 pub use erase::{Erasure, Kept, Retention, erase, erased, unfinished};
 pub use error::CaseError;
 pub use event::{Event, ReplyKind};
@@ -39,8 +42,9 @@ pub use packs::{Packs, record as record_pack};
 pub use policies::{CitedChange, PolicyDifference, difference, lost};
 pub use proofs::{is_proven, note_proof, note_shipped, proof_name};
 pub use replay::{Comparison, Difference, Replayed, Reread, Searched, replay, reread, search_again};
+pub use reviews::{Answer, ReviewRefused};
 pub use run::{Cases, Decide, Incoming, Notice, Parts};
 pub use state::{CallState, Effect, Stage, State, Status};
-pub use step::{Deed, Input, Now, step};
+pub use step::{Deed, Dial, Input, Now, step};
 pub use stops::{ALL, Stop, Who, start_again, stop, stops};
 pub use view::{PendingApproval, customer_view, staff_view, trace};

@@ -388,15 +388,8 @@ fn govern(
         .collect();
     let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
     let leaves: BTreeSet<String> = schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect();
-    let names: BTreeSet<String> = tools.by_name.keys().cloned().collect();
-    let money: BTreeSet<String> = tools
-        .by_name
-        .values()
-        .filter(|tool| tool.risk == Risk::Money)
-        .map(|tool| tool.name.clone())
-        .collect();
     let text = files.text("autonomy.toml", findings)?.to_owned();
-    let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &names, &money);
+    let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &risks);
     let autonomy = collect(findings, autonomy);
     let administration = collect(findings, Administration::parse(&files.under(ADMINISTRATION_FOLDER)));
     Some(Governance { rules: rules?, autonomy: autonomy?, administration: Arc::new(administration?) })

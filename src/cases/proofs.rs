@@ -10,7 +10,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:7f37cb9e5be8382b5b94bcd4204cf48880a970956dea067d2de1c6d063751a2f";
+const SHIPPED: &str = "sha256:350662b3ebb6f70ca0dbc7b0441b3a022120913e201ffcf0d7b1bc56a9dc15d2";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

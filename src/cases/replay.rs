@@ -5,7 +5,7 @@ use super::event::Event;
 use super::packs::Packs;
 use super::search::{answered, questions};
 use super::state::State;
-use super::step::{Deed, Input, Now, step};
+use super::step::{Deed, Dial, Input, Now, step};
 use super::{CaseError, run::event_of};
 use crate::base::{CaseId, Digest};
 use crate::intake::{BankCodes, recognise_with};
@@ -186,7 +186,10 @@ pub fn replay(case: &CaseId, entries: &[Entry], packs: &Packs, key: &Secret) -> 
         same_pack &= pinned.is_some();
         let pack = pinned.unwrap_or_else(|| packs.current());
         let decided = match recorded.first().and_then(|event| input_of(event, recorded.get(1))) {
-            Some(input) => step(&state, input, &Now { at: first.at, pack: &pack, key }),
+            Some(input) => {
+                let dial = Dial::Recorded(&recorded);
+                step(&state, input, &Now { at: first.at, pack: &pack, key, dial })
+            }
             // A failure of a room leaves no input behind, only what followed from it: a hand-over, or a stuck case.
             None => recorded.iter().take(1).filter(|event| follows_a_failure(event)).cloned().collect(),
         };

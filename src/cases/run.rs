@@ -2,13 +2,14 @@
 
 use super::CaseError;
 use super::access::{LOOKS, Looks};
+use super::dials::Followed;
 use super::erase::subjects;
 use super::event::Event;
 use super::node::Node;
 use super::pack::Pack;
 use super::packs::Packs;
 use super::state::{Effect, State, Status};
-use super::step::{Input, Now, step};
+use super::step::{Dial, Input, Now, step};
 use super::stops::Stop;
 use super::totals::{freed_by, reserved_by};
 use crate::acting::Acting;
@@ -71,6 +72,8 @@ pub struct Cases {
     drivers: Arc<Mutex<HashMap<CaseId, Arc<tokio::sync::Mutex<()>>>>>,
     /// What was stopped when somebody last looked.
     pub(super) stopped: Arc<RwLock<Vec<Stop>>>,
+    /// How the dials stood when somebody last looked.
+    pub(super) dial: Arc<Mutex<Followed>>,
     /// What staff has looked at lately.
     pub(super) looked: Arc<Mutex<Looks>>,
     /// Told when another node leaves something that is due.
@@ -140,7 +143,7 @@ impl Cases {
             }
         }));
         let node = Arc::new(Node::join(&parts.ledger)?);
-        Ok(Self {
+        let cases = Self {
             parts: Arc::new(parts),
             node,
             claims: Arc::default(),
@@ -148,11 +151,14 @@ impl Cases {
             unheard: Arc::default(),
             drivers: Arc::default(),
             stopped: Arc::default(),
+            dial: Arc::default(),
             looked: Arc::new(Mutex::new(Looks::new(LOOKS))),
             wake,
             changed,
             unsent: Arc::default(),
-        })
+        };
+        cases.note_evaluation()?;
+        Ok(cases)
     }
 
     pub fn pack(&self) -> &Pack {
@@ -235,7 +241,9 @@ impl Cases {
             }
             let input = input(&state, at)?;
             let (key, pack) = (self.key_of(case).await?, self.pack_of(&state).await?);
-            let events = step(&state, input, &Now { at, pack: &pack, key: &key.secret });
+            let dials = self.dials_for(&state).await?;
+            let dial = Dial::InForce(&dials);
+            let events = step(&state, input, &Now { at, pack: &pack, key: &key.secret, dial });
             if events.is_empty() {
                 return Ok(());
             }
@@ -387,8 +395,9 @@ impl Cases {
                 },
                 (None, None) => return Ok(state),
             };
-            let pack = self.pack_of(&state).await?;
-            let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret });
+            let (pack, dials) = (self.pack_of(&state).await?, self.dials_for(&state).await?);
+            let dial = Dial::InForce(&dials);
+            let events = step(&state, input.clone(), &Now { at, pack: &pack, key: &key.secret, dial });
             let stands = events.is_empty();
             take(&mut state, events, at, &mut unwritten);
             if begins && !stands && only_read(&input, state.due()) {
@@ -608,6 +617,7 @@ impl Cases {
             _ => None,
         });
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner).extend(intended);
+        self.draw(state, events).await;
         // Nobody may be listening.
         let _ = self.changed.send(state.case.clone());
         Ok(())

@@ -341,7 +341,7 @@ impl State {
 
     fn apply_to_calls(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Decided { call, step, record, arguments, decision, undoes } => {
+            Event::Decided { call, step, record, arguments, decision, undoes, .. } => {
                 let proposed = CallState {
                     id: call.clone(),
                     tool: decision.tool.clone(),

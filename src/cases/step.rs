@@ -19,9 +19,11 @@ use crate::reply::Reply;
 use crate::understanding::Reading;
 use serde_json::Value;
 
+mod dial;
 mod people;
 mod undo;
 
+pub use dial::Dial;
 pub use people::Deed;
 
 /// Something that happened and that a case must answer.
@@ -92,6 +94,8 @@ pub struct Now<'a> {
     pub pack: &'a Pack,
     /// The case's key: digests of what is personal are keyed with it, and worth nothing once it is destroyed.
     pub key: &'a Secret,
+    /// How far the evidence carries.
+    pub dial: Dial<'a>,
 }
 
 /// The template that everybody gets who is not verified, whatever the records say.
@@ -285,10 +289,12 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
 fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec<Event> {
     let request = call_request(state, call, votes);
+    let leaf = request.as_ref().map_or("", |request| request.circumstances.leaf.as_str());
+    let dial = now.dial.of(leaf, call);
     let decision = match &request {
         Some(_) if !within_limit(now.pack, call) => Decision::refused(&call.tool, ABOVE_LIMIT),
         Some(request) => {
-            let decision = now.pack.governance.decide(request);
+            let decision = now.pack.governance.decide(request, dial.as_ref());
             match call.edited_by.is_some() && votes.is_empty() && decision.verdict == Verdict::Permit {
                 true => Decision {
                     verdict: Verdict::Ask,
@@ -308,6 +314,7 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
         arguments: call.arguments.clone(),
         decision: decision.clone(),
         undoes: call.undoes.clone(),
+        dial,
     }];
     let mut after = state.clone();
     for event in &events {
@@ -470,6 +477,7 @@ fn stopped(state: &State, id: CallId, decision: Decision, now: &Now<'_>) -> Vec<
         arguments: call.arguments.clone(),
         decision,
         undoes: call.undoes.clone(),
+        dial: None,
     };
     let mut after = state.clone();
     after.apply(&decided, now.at);

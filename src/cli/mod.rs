@@ -89,6 +89,9 @@ pub enum Command {
     Audit(Audit),
     /// Stop every new call of a tool, for a leaf, or at all; without a name: tell what is stopped.
     Stop(Stop),
+    /// How far the machine goes by itself, for each leaf and tool: what the bank lets it do, what the evidence carries, and
+    /// how many reviews are missing. Figures are of the model that reads.
+    Autonomy(Shown),
     /// Destroy the keys of every case that holds data of somebody, unless it must be kept; the log's proofs still hold.
     #[command(
         after_help = "A case is kept while it is open, while a rule of [[retention]] in cases.toml holds it, and while it \
@@ -517,6 +520,10 @@ pub struct Evaluate {
     /// Write everything as one page of HTML, too.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Measure nothing but how often each leaf is read right at which confidence, and write that: evidence.json beside a
+    /// bundle is what the autonomy dial begins with. With --tickets of those, else of the test lines.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["html", "full", "explanations", "task", "bar", "split"])]
+    pub evidence: Option<PathBuf>,
     /// What figures are held to; default: bars.toml beside the settings.
     #[arg(long, value_name = "FILE")]
     pub bar: Option<PathBuf>,
@@ -669,6 +676,13 @@ pub struct Stop {
     /// The file of your API key, which says who you are; the key is one of prokura.toml, of a supervisor or operator.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Shown {
+    /// The same as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -24,6 +24,10 @@ pub enum Act {
     Approve,
     /// Taking a case over, answering in it, giving it back.
     TakeCase,
+    /// Blind reviews.
+    Review,
+    /// Lowering the autonomy dial, and raising it again.
+    TurnDial,
     /// Events of other systems.
     TellEvent,
     /// Letting a stuck case go on.
@@ -43,13 +47,15 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::OpenCase,
         Self::KnowCase,
         Self::SeeCase,
         Self::SeeApprovals,
         Self::Approve,
         Self::TakeCase,
+        Self::Review,
+        Self::TurnDial,
         Self::TellEvent,
         Self::RetryCase,
         Self::Stop,
@@ -70,6 +76,8 @@ impl Act {
             Self::SeeApprovals => "see_approvals",
             Self::Approve => "approve",
             Self::TakeCase => "take_case",
+            Self::Review => "review",
+            Self::TurnDial => "turn_dial",
             Self::TellEvent => "tell_event",
             Self::RetryCase => "retry_case",
             Self::Stop => "stop",
@@ -84,7 +92,16 @@ impl Act {
 
     /// Whether it changes what the service does.
     const fn changes(self) -> bool {
-        matches!(self, Self::Approve | Self::TakeCase | Self::RetryCase | Self::Stop | Self::ChangePolicies)
+        matches!(
+            self,
+            Self::Approve
+                | Self::TakeCase
+                | Self::Review
+                | Self::TurnDial
+                | Self::RetryCase
+                | Self::Stop
+                | Self::ChangePolicies
+        )
     }
 }
 
@@ -209,6 +226,8 @@ mod tests {
         assert_eq!(roles(Act::SeeApprovals), ["agent", "supervisor", "auditor", "security"]);
         assert_eq!(roles(Act::Approve), ["agent", "supervisor", "security"]);
         assert_eq!(roles(Act::TakeCase), ["agent", "supervisor", "security"]);
+        assert_eq!(roles(Act::Review), ["agent", "supervisor"]);
+        assert_eq!(roles(Act::TurnDial), ["supervisor", "operator"]);
         assert_eq!(roles(Act::TellEvent), ["system"]);
         assert_eq!(roles(Act::RetryCase), ["supervisor", "operator"]);
         assert_eq!(roles(Act::Stop), ["supervisor", "operator", "security"]);

@@ -2,7 +2,7 @@
 
 use super::request::{Approver, Circumstances, Subject};
 use super::rules::{Evaluation, Rules};
-use super::{Administration, Autonomy, Level};
+use super::{Administration, Autonomy, Dialled, Level};
 use crate::base::grants::{DiscloseGrant, Permit, ReadGrant};
 use crate::base::{CallId, CustomerId, Digest, RecordId};
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,9 @@ impl Decision {
 }
 
 impl Governance {
-    /// Decides a call. The people in `circumstances.approvers` have approved exactly this call.
-    pub fn decide(&self, request: &Request) -> Decision {
+    /// Decides a call. The people in `circumstances.approvers` have approved exactly this call. `dial` is how far the
+    /// evidence carries; `None` for what was decided before there was any.
+    pub fn decide(&self, request: &Request, dial: Option<&Dialled>) -> Decision {
         let decision = |verdict, policies, reason: &str, approvals_needed| Decision {
             tool: request.tool.clone(),
             verdict,
@@ -93,8 +94,7 @@ impl Governance {
                 None => decision(Verdict::Refuse, now.policies, "no rule permits it", 0),
             };
         }
-        let circumstances = &request.circumstances;
-        match self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount) {
+        match self.level(request, dial) {
             Level::Off => decision(Verdict::Refuse, now.policies, "the dial is off for this tool", 0),
             Level::Suggest if given == 0 => {
                 decision(Verdict::Ask, now.policies, "the dial lets this be suggested only", 1)
@@ -102,6 +102,16 @@ impl Governance {
             Level::Suggest => decision(Verdict::Permit, now.policies, "approved", 0),
             Level::Auto => decision(Verdict::Permit, now.policies, "within rules and dial", 0),
         }
+    }
+
+    /// The lower one of what the bank lets the call be and what is in force now.
+    fn level(&self, request: &Request, dial: Option<&Dialled>) -> Level {
+        let circumstances = &request.circumstances;
+        let let_be = self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount);
+        let Some(dial) = dial else { return let_be };
+        let unsure = dial.threshold.is_some_and(|least| circumstances.confidence.basis_points() < least);
+        let carried = if unsure { dial.level.min(Level::Suggest) } else { dial.level };
+        let_be.min(carried)
     }
 
     fn evaluate(&self, request: &Request, approvers: Vec<Approver>) -> Evaluation {
@@ -126,8 +136,13 @@ impl Governance {
     }
 
     /// The permission to perform a call, when it is decided so. The arguments' digest binds it.
-    pub fn permit(&self, request: &Request, call: &CallId, arguments: &Digest) -> Result<Permit, Decision> {
-        let decision = self.decide(request);
+    pub fn permit(
+        &self,
+        request: &Request,
+        dial: Option<&Dialled>,
+        (call, arguments): (&CallId, &Digest),
+    ) -> Result<Permit, Decision> {
+        let decision = self.decide(request, dial);
         match decision.verdict {
             Verdict::Permit => Ok(Permit::seal(call.clone(), request.tool.clone(), arguments.clone())),
             Verdict::Ask | Verdict::Refuse => Err(decision),
@@ -195,13 +210,12 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
 
     fn governance(dial: &str) -> Governance {
         let tools = [ToolRisk { name: "refund".into(), risk: Risk::Money, restores_access: false }];
-        let names = ["refund".to_owned()].into();
         let text = format!(
             "[[dial]]\nleaf = '*'\ntool = 'refund'\nlevel = '{dial}'\nlimit = {{ minor = 10000, currency = 'EUR' }}\n"
         );
         Governance {
             rules: Rules::parse(&[("r.cedar".into(), RULES.into())], &tools).unwrap(),
-            autonomy: Autonomy::parse("a.toml", &text, &Default::default(), &names, &names).unwrap(),
+            autonomy: Autonomy::parse("a.toml", &text, &Default::default(), &tools).unwrap(),
             administration: Arc::new(Administration::parse(&[]).unwrap()),
         }
     }
@@ -241,7 +255,7 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
             subject: subject(),
             circumstances: circumstances(customer, minor, approvers),
         };
-        let decision = governance(dial).decide(&request);
+        let decision = governance(dial).decide(&request, None);
         (decision.verdict, decision.approvals_needed)
     }
 
@@ -252,6 +266,24 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
         assert_eq!(verdict("suggest", "cus_1", 1, &[]), (Verdict::Ask, 1));
         assert_eq!(verdict("suggest", "cus_1", 1, &["sara"]), (Verdict::Permit, 0));
         assert_eq!(verdict("off", "cus_1", 1, &["sara"]), (Verdict::Refuse, 0));
+    }
+
+    #[test]
+    fn what_the_evidence_carries_can_only_ask_more() {
+        let verdict = |configured: &str, level, threshold, sure: f64| {
+            let mut circumstances = circumstances("cus_1", 100, &[]);
+            circumstances.confidence = Probability::new(sure);
+            let request = Request { tool: "refund".into(), subject: subject(), circumstances };
+            let dial = Dialled { level, threshold, evidence: Digest::of(b"e") };
+            governance(configured).decide(&request, Some(&dial)).verdict
+        };
+        assert_eq!(verdict("auto", Level::Auto, None, 0.5), Verdict::Permit);
+        assert_eq!(verdict("auto", Level::Auto, Some(9_000), 0.9), Verdict::Permit);
+        assert_eq!(verdict("auto", Level::Auto, Some(9_000), 0.8999), Verdict::Ask);
+        assert_eq!(verdict("auto", Level::Suggest, None, 1.0), Verdict::Ask);
+        assert_eq!(verdict("auto", Level::Off, None, 1.0), Verdict::Refuse);
+        assert_eq!(verdict("suggest", Level::Auto, None, 1.0), Verdict::Ask);
+        assert_eq!(verdict("off", Level::Auto, None, 1.0), Verdict::Refuse);
     }
 
     #[test]
@@ -276,9 +308,9 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
             circumstances: circumstances("cus_1", 9_000, &[]),
         };
         request.circumstances.spent.customer.day.amount = 20_000;
-        assert_eq!(governance("auto").decide(&request).verdict, Verdict::Permit);
+        assert_eq!(governance("auto").decide(&request, None).verdict, Verdict::Permit);
         request.circumstances.spent.customer.day.amount = 20_001;
-        let decision = governance("auto").decide(&request);
+        let decision = governance("auto").decide(&request, None);
         assert_eq!((decision.verdict, decision.approvals_needed), (Verdict::Ask, 2));
     }
 
@@ -287,7 +319,7 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
         let decide = |approvers: &[&str]| {
             let circumstances = circumstances("cus_1", 50_000, approvers);
             let request = Request { tool: "refund".into(), subject: record(true), circumstances };
-            let decision = governance("auto").decide(&request);
+            let decision = governance("auto").decide(&request, None);
             (decision.verdict, decision.approvals_needed, decision.security)
         };
         assert_eq!(decide(&[]), (Verdict::Ask, 2, true));

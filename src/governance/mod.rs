@@ -10,6 +10,8 @@ mod approval;
 mod autonomy;
 mod bound;
 mod decide;
+mod dial;
+mod evidence;
 mod invariants;
 pub mod prove;
 mod request;
@@ -23,9 +25,11 @@ pub use administration::{
     ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Act, Administration,
 };
 pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
-pub use autonomy::{Autonomy, Level};
+pub use autonomy::{Autonomy, EvidenceSettings, Level};
 pub use bound::upper_error;
 pub use decide::{Decision, Governance, Request, Verdict};
+pub use dial::{Asked, Book, DialEvent, DialRefused, Dialled, Dials, Draw, Measured, Review, Row, Said};
+pub use evidence::{Demand, Detector, Observation, Source, Standing, THRESHOLDS};
 pub use invariants::{BROKEN_FOLDER, INVARIANTS_FOLDER, Invariants};
 pub use request::{Approver, Circumstances, Subject, ToolRisk};
 pub use rules::{Evaluation, RULES_FOLDER, Rules};

@@ -1,10 +1,10 @@
-//! What is in force: tools, rules, dial, models; and whether the log is what was written.
+//! What is in force: tools, rules, models; and whether the log is what was written.
 
 use super::api::Api;
 use super::auth::Access;
 use super::error::Refusal;
 use super::routes::Route;
-use super::shapes::{InForce, ModelsInForce, RulesInForce, ToolList, Verified};
+use super::shapes::{ModelsInForce, RulesInForce, ToolList, Verified};
 use crate::acting::Condition;
 use crate::governance::Act;
 use crate::planning::{Compensation, ToolDeclaration};
@@ -22,8 +22,6 @@ pub fn routes() -> Vec<Route> {
             .gives::<ToolList>(200, "their declarations"),
         Route::get("/v1/rules", everyone, "The rules in force.", rules)
             .gives::<RulesInForce>(200, "their digest"),
-        Route::get("/v1/autonomy", everyone, "The autonomy dial in force.", autonomy)
-            .gives::<InForce>(200, "its digest"),
         Route::get(
             "/v1/models",
             everyone,
@@ -84,10 +82,6 @@ fn tool(tool: &ToolDeclaration, now: Condition) -> Value {
 async fn rules(State(api): State<Arc<Api>>) -> Json<Value> {
     let rules = &api.cases.pack().governance.rules;
     Json(json!({"digest": rules.digest(), "policies": rules.len()}))
-}
-
-async fn autonomy(State(api): State<Arc<Api>>) -> Json<Value> {
-    Json(json!({"digest": api.cases.pack().governance.autonomy.digest()}))
 }
 
 async fn models(State(api): State<Arc<Api>>) -> Result<Json<Value>, Refusal> {

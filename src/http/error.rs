@@ -1,7 +1,7 @@
 //! What a caller is told when a request is not served: one shape, and never more than they may know.
 
-use crate::cases::CaseError;
-use crate::governance::ApprovalRefused;
+use crate::cases::{CaseError, ReviewRefused};
+use crate::governance::{ApprovalRefused, DialRefused};
 use crate::intake::{IdentityError, IntakeError};
 use crate::ledger::LedgerError;
 use crate::policy::bar::Tested;
@@ -307,6 +307,8 @@ impl From<CaseError> for Refusal {
                 "see GET /v1/approvals",
             ),
             CaseError::Approval(refused) => approval(&refused, &text),
+            CaseError::Dial(refused) => dial(&refused, text),
+            CaseError::Review(refused) => review(&refused, text),
             CaseError::KeyReused => Self::told(StatusCode::CONFLICT, "key_reused", &text),
             CaseError::TokenReplayed => {
                 tracing::info!(reason = %text, "an identity token was refused");
@@ -388,6 +390,45 @@ impl From<PolicyError> for Refusal {
             error => Self::internal(&error),
         }
     }
+}
+
+fn dial(refused: &DialRefused, text: String) -> Refusal {
+    let (status, code, remedy) = match refused {
+        DialRefused::Unknown { .. } => {
+            (StatusCode::NOT_FOUND, "no_dial", "GET /v1/autonomy names those that are")
+        }
+        DialRefused::NotLet(_) => {
+            (StatusCode::CONFLICT, "not_let", "change config/autonomy.toml, and start the service with it")
+        }
+        DialRefused::Unchanged(_) => {
+            (StatusCode::CONFLICT, "unchanged", "GET /v1/autonomy tells how it stands")
+        }
+        DialRefused::Alone(_) => {
+            (StatusCode::FORBIDDEN, "same_person", "ask a colleague whose role allows it")
+        }
+    };
+    Refusal::new(status, code, text, remedy)
+}
+
+fn review(refused: &ReviewRefused, text: String) -> Refusal {
+    let (status, code, remedy) = match refused {
+        ReviewRefused::Unknown(_) => {
+            (StatusCode::NOT_FOUND, "no_review", "GET /v1/reviews names those that are open")
+        }
+        ReviewRefused::Answered => {
+            (StatusCode::CONFLICT, "answered", "GET /v1/reviews names those that are open")
+        }
+        ReviewRefused::TookPart => (StatusCode::FORBIDDEN, "took_part", "leave it to a colleague"),
+        ReviewRefused::Seen => (
+            StatusCode::FORBIDDEN,
+            "not_blind",
+            "leave it to a colleague who has not looked at the case or its approval",
+        ),
+        ReviewRefused::NoLeaf(_) => {
+            (StatusCode::BAD_REQUEST, "bad_body", "send the id of a leaf of config/intents.toml")
+        }
+    };
+    Refusal::new(status, code, text, remedy)
 }
 
 /// So many flaws are told at once.

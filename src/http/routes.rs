@@ -3,8 +3,8 @@
 use super::api::Api;
 use super::auth::Access;
 use super::{
-    admin, approvals, cases, events, generations, health, metrics, notices, people, policies, stateless,
-    stops,
+    admin, approvals, autonomy, cases, events, generations, health, metrics, notices, people, policies,
+    reviews, stateless, stops,
 };
 use axum::handler::Handler;
 use axum::http::Method;
@@ -147,6 +147,8 @@ pub fn table() -> Vec<Route> {
         events::routes(),
         approvals::routes(),
         people::routes(),
+        reviews::routes(),
+        autonomy::routes(),
         stops::routes(),
         notices::routes(),
         stateless::routes(),

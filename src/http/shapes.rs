@@ -2,6 +2,7 @@
 //! below hold these descriptions to what is really sent.
 #![expect(dead_code, reason = "descriptions of JSON that other rooms make are read by the derive alone")]
 
+pub mod autonomy;
 pub mod policies;
 
 use serde::{Deserialize, Serialize};
@@ -600,11 +601,6 @@ pub struct RulesInForce {
     digest: String,
     /// How many there are.
     policies: usize,
-}
-
-#[derive(ToSchema)]
-pub struct InForce {
-    digest: String,
 }
 
 #[derive(ToSchema)]

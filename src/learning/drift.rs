@@ -5,7 +5,7 @@
 //! numbers made of them.
 
 use crate::base::{Digest, Timestamp};
-use crate::cases::{Cases, Event};
+use crate::cases::{CaseError, Cases, Event};
 use crate::ledger::{Append, By, Entry, Ledger, LedgerError, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -139,7 +139,7 @@ impl Watch {
 
     /// Measures, and appends an event where other figures are beyond their threshold than at the last event.
     /// Blocks.
-    pub fn look(&mut self, cases: &Cases, thresholds: &Thresholds) -> Result<Option<Drift>, LedgerError> {
+    pub fn look(&mut self, cases: &Cases, thresholds: &Thresholds) -> Result<Option<Drift>, CaseError> {
         let parts = cases.parts();
         let now = parts.clock.now();
         let Some(found) = self.measured(&parts.ledger, now, thresholds)? else { return Ok(None) };
@@ -157,6 +157,11 @@ impl Watch {
         match crossed.is_empty() {
             true => tracing::info!("messages and readings are again what they were"),
             false => tracing::warn!(figures = ?crossed, "messages or readings are not what they were"),
+        }
+        // What was earned before does not count any more. Should this fail, the event below is not written either, and both
+        // are done at the next look.
+        if crossed.difference(&before).next().is_some() {
+            cases.demote_for_drift(&crossed)?;
         }
         let body = json!({"crossed": crossed, "model": parts.models.current().digest(), "drift": found});
         let event = NewEvent { at: now, kind, body };

@@ -20,6 +20,9 @@ pub const FILES: [&str; 6] =
 /// size.
 pub const MOST_SHIPPED: u64 = 25 * 1024 * 1024;
 const MANIFEST: &str = "manifest.json";
+/// What the bundle was measured at on lines that it was not made with. It names the bundle by digest and is no part of it:
+/// it comes after the bundle, and another one may take its place.
+pub const EVIDENCE: &str = "evidence.json";
 const FORMAT: u32 = 1;
 /// Pieces that a bundle must be able to read at once: a short message.
 const LEAST_REACH: usize = 16;
@@ -118,10 +121,16 @@ pub fn verified_digest(folder: &Path) -> Result<Digest, UnderstandingError> {
     Ok(verified(folder)?.0)
 }
 
-/// Copies a bundle whose files are those of its manifest; gives its digest.
+/// Copies a bundle whose files are those of its manifest, and its evidence; gives its digest.
 pub fn copy(from: &Path, to: &Path) -> Result<Digest, UnderstandingError> {
     let (_, files) = verified(from)?;
-    save(to, files)
+    let digest = save(to, files)?;
+    if let Ok(evidence) = std::fs::read(from.join(EVIDENCE)) {
+        let file = to.join(EVIDENCE);
+        durable::write(&file, &evidence)
+            .map_err(|error| fault(&file, error, "name a folder that can be written"))?;
+    }
+    Ok(digest)
 }
 
 /// Weights and tokenizer.json of a bundle, whatever pack it was trained for, to train on from. Without its search: that

@@ -1,6 +1,7 @@
 //! The bundle that reads now, changed without holding anybody up: the next one is loaded and warmed beside it,
 //! then takes its place; who is reading ends with the old one, which is freed behind the last of them.
 
+use super::bundle::EVIDENCE;
 use super::encoder::Compute;
 use super::error::UnderstandingError;
 use super::installed::{Change, Chosen, Installed, chosen};
@@ -130,6 +131,12 @@ impl Live {
             Some(found) => Arc::clone(pinned.insert(Arc::new(found))),
             None => current,
         }
+    }
+
+    /// What a bundle was measured at, as the file beside it says; `None` where there is no such file.
+    pub fn evidence(&self, model: &Digest) -> Option<String> {
+        let beside = |folder: &Path| std::fs::read_to_string(folder.join(EVIDENCE)).ok();
+        beside(&self.installed.folder(model)).or_else(|| beside(&self.shipped))
     }
 
     /// Follows the history of the installed bundles as its file has it.

@@ -2,6 +2,7 @@
 
 mod attachments;
 mod audit;
+mod autonomy;
 mod evaluate;
 mod lookup;
 mod models;

@@ -1,5 +1,6 @@
 //! The API over real connections, with the demonstration bank's login channel signing identities.
 
+mod autonomy;
 mod cases;
 mod identity;
 mod inference;

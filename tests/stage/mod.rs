@@ -76,15 +76,20 @@ impl Stage {
     }
 
     pub async fn with_models(switches: &[&str], models: Arc<Live>) -> Self {
-        Self::with(switches, models, false).await
+        Self::with(switches, models, false, &root().join("config")).await
     }
 
     /// With policies that nobody else has, so that they can be changed.
     pub async fn with_own_policies() -> Self {
-        Self::with(&[], models(), true).await
+        Self::with(&[], models(), true, &root().join("config")).await
     }
 
-    async fn with(switches: &[&str], models: Arc<Live>, own_policies: bool) -> Self {
+    /// With another pack.
+    pub async fn with_pack(models: Arc<Live>, pack: &Path) -> Self {
+        Self::with(&[], models, false, pack).await
+    }
+
+    async fn with(switches: &[&str], models: Arc<Live>, own_policies: bool, config: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = demo::Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -103,7 +108,7 @@ impl Stage {
             index()
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let cases = engine_of((bank, ledger), models, (&root().join("config"), policies), &clock);
+        let cases = engine_of((bank, ledger), models, (config, policies), &clock);
         Self { bank, directory, cases }
     }
 

@@ -35,7 +35,7 @@ impl Message {
         Self { channel: ticket.channel.clone(), ..Self::of(ticket.id.clone(), &ticket.line) }
     }
 
-    fn of(id: String, line: &Line) -> Self {
+    pub(super) fn of(id: String, line: &Line) -> Self {
         let drawn = draw::plain(line);
         Self {
             id,

@@ -8,6 +8,7 @@
 
 mod bench;
 pub mod documents;
+mod evidence;
 mod faithful;
 mod figure;
 mod judged;
@@ -24,6 +25,7 @@ mod several;
 mod tone;
 mod values;
 
+pub use evidence::{evidence, evidence_of_tickets};
 pub use figure::{Figure, Scale, below};
 pub use page::page;
 pub use run::{Evaluation, Few, Lines, Options, Sets, few, run, searched};

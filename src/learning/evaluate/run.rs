@@ -166,7 +166,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Evaluati
     })
 }
 
-fn pack(config: &Path) -> Result<Pack, LearningError> {
+pub(super) fn pack(config: &Path) -> Result<Pack, LearningError> {
     let checked = load_pack(config, None).map_err(|findings| {
         let first = findings.first().map(ToString::to_string).unwrap_or_default();
         LearningError::file(config, first, "run `prokura check` for the rest")
@@ -175,7 +175,7 @@ fn pack(config: &Path) -> Result<Pack, LearningError> {
 }
 
 /// Before the first test line is measured on, so that a run that fails is counted too.
-fn open(options: &Options, bar: &Bar, bundle: &Digest) -> Result<usize, LearningError> {
+pub(super) fn open(options: &Options, bar: &Bar, bundle: &Digest) -> Result<usize, LearningError> {
     let there = bar.sets.iter().filter(|set| bar.file(&set.name, options.data.as_deref()).is_some());
     let sets: Vec<String> = there.map(|set| set.name.clone()).collect();
     openings::append(&options.log, options.at, bundle, &sets)
