@@ -19,7 +19,10 @@ pub fn run(place: &Place, asked: &Asked) -> Result<(), Failure> {
             let report = proven(&pack, asked)?;
             let ledger = wire::ledger(&settings, &wire::state(place, &settings))?;
             let digests = Digests::from([("program".to_owned(), wire::program_digest()?)]);
-            cases::note_proof(&ledger, &digests, &pack, &report).map_err(Failure::input)
+            let proven: Vec<&str> =
+                report.invariants.iter().map(|judged| judged.invariant.as_str()).collect();
+            let told = (report.solver.as_str(), report.solver_digest.as_ref(), proven.as_slice());
+            cases::note_proof(&ledger, &digests, &pack, told).map_err(Failure::input)
         }
     }
 }

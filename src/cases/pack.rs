@@ -288,12 +288,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
             findings.push(Finding::new(&outcome.plan.file, outcome.trial.line, message));
         }
     }
-    let invariants = governance.as_ref().and_then(|governance| {
-        let (rules, of_administration) = (&governance.rules, governance.administration.rules());
-        let folders = (ADMINISTRATION_INVARIANTS, ADMINISTRATION_BROKEN);
-        let calls = never(&files, rules, (INVARIANTS_FOLDER, BROKEN_FOLDER), &mut findings);
-        calls.zip(never(&files, of_administration, folders, &mut findings))
-    });
+    let invariants = governance.as_ref().and_then(|governance| never(&files, governance, &mut findings));
     let Some((governance, invariants)) = governance.zip(invariants).filter(|_| findings.is_empty()) else {
         findings.sort();
         return Err(findings);
@@ -406,11 +401,15 @@ pub fn administration(folder: &Path) -> Result<Administration, Vec<Finding>> {
 /// What the rules must never permit.
 fn never(
     files: &PackFiles,
-    rules: &Rules,
-    (own, broken): (&str, &str),
+    governance: &Governance,
     findings: &mut Vec<Finding>,
-) -> Option<Invariants> {
-    collect(findings, Invariants::parse(&files.under(own), &files.under(broken), rules))
+) -> Option<(Invariants, Invariants)> {
+    let mut of = |own, broken, rules| {
+        collect(findings, Invariants::parse(&files.under(own), &files.under(broken), rules))
+    };
+    let calls = of(INVARIANTS_FOLDER, BROKEN_FOLDER, &governance.rules);
+    let administration = governance.administration.rules();
+    calls.zip(of(ADMINISTRATION_INVARIANTS, ADMINISTRATION_BROKEN, administration))
 }
 
 fn of_risk(tools: &Tools, is: impl Fn(Risk) -> bool) -> BTreeSet<String> {

@@ -2,7 +2,6 @@
 
 use super::pack::Pack;
 use crate::base::Digest;
-use crate::governance::prove::Report;
 use crate::ledger::{Digests, Ledger, LedgerError, NewEvent, Stream, StreamKind};
 use serde_json::{Value, json};
 
@@ -44,7 +43,8 @@ fn is_told(ledger: &Ledger, pack: &Pack) -> Result<bool, LedgerError> {
     }))
 }
 
-/// Writes a proof down: from now on the service starts with these rules. Blocks.
+/// Writes a proof down, with the solver's name, the digest of its program, and what is proven: from now on the service
+/// starts with these rules. Blocks.
 ///
 /// # Errors
 /// A ledger that cannot be written.
@@ -52,10 +52,9 @@ pub fn note_proof(
     ledger: &Ledger,
     digests: &Digests,
     pack: &Pack,
-    report: &Report,
+    (name, program, proven): (&str, Option<&Digest>, &[&str]),
 ) -> Result<(), LedgerError> {
-    let proven: Vec<&str> = report.invariants.iter().map(|judged| judged.invariant.as_str()).collect();
-    let solver = json!({"name": report.solver, "program": report.solver_digest, "proven": proven});
+    let solver = json!({"name": name, "program": program, "proven": proven});
     note(ledger, digests, pack, "solver", solver)
 }
 

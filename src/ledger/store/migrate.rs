@@ -4,11 +4,19 @@ use super::super::entry::{Stored, Stream, StreamKind};
 use super::super::secret::Secret;
 use super::super::{Keys, LedgerError};
 use super::NOT_LOOKED;
-use super::sqlite::{SCHEMA, SCHEMA_VERSION, insert};
+use super::sqlite::{SCHEMA, SCHEMA_VERSION, connect, insert};
 use super::totals::SQLITE;
 use crate::base::{Digest, Timestamp};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
+use std::path::Path;
+
+/// Whether there is a ledger of a form that is encrypted.
+pub fn has_keys(path: &Path) -> bool {
+    let version =
+        || connect(path)?.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(LedgerError::from);
+    path.exists() && version().is_ok_and(|version: i64| version >= 2)
+}
 
 /// Schema 1 had plain bodies in a chain of hashes. Every entry gets its place in the tree, in the same order, and what
 /// is about customers is encrypted; then nothing of the plain text is left in the file.

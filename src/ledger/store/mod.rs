@@ -11,8 +11,9 @@ use super::entry::{Once, Reservation, Stored, Stream, StreamKind, Total};
 use super::{LedgerError, Tile};
 use crate::base::Timestamp;
 pub use keys::KeyTable;
+pub use migrate::has_keys;
 pub use postgres::{OPTIONS, Postgres};
-pub use sqlite::{Sqlite, has_keys};
+pub use sqlite::Sqlite;
 
 /// The last known of one stream.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -674,12 +674,7 @@ async fn write(tx: &Transaction<'_>, batch: &Batch) -> Work<Option<Claim>> {
         return Err(LedgerError::Conflict { stream, expected: batch.expected, actual: 1 });
     }
     insert(tx, &batch.entries).await?;
-    for call in &batch.free {
-        totals::postgres_free(tx, call).await?;
-    }
-    for reserved in &batch.reserve {
-        totals::postgres_reserve(tx, &batch.stream, reserved).await?;
-    }
+    totals::postgres_count(tx, batch).await?;
     note_subjects(tx, &batch.stream, &batch.subjects).await?;
     Ok(given.map(|(epoch, attempts)| Claim {
         stream: batch.stream.clone(),

@@ -134,13 +134,6 @@ impl Sqlite {
     }
 }
 
-/// Whether there is a ledger of a form that is encrypted.
-pub fn has_keys(path: &Path) -> bool {
-    let version =
-        || connect(path)?.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(LedgerError::from);
-    path.exists() && version().is_ok_and(|version: i64| version >= 2)
-}
-
 pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(path)
         .map_err(|error| LedgerError::Directory { path: path.to_path_buf(), reason: error.to_string() })?;
@@ -179,9 +172,7 @@ impl Store for Sqlite {
             batch.entries.iter().try_for_each(|entry| insert(connection, entry))?;
             batch.once.iter().try_for_each(|once| claim_one(connection, once))?;
             note_subjects(connection, &batch.stream, &batch.subjects)?;
-            batch.free.iter().try_for_each(|call| totals::sqlite_free(connection, call))?;
-            let reserve = |reserved| totals::sqlite_reserve(connection, &batch.stream, reserved);
-            batch.reserve.iter().try_for_each(reserve)?;
+            totals::sqlite_count(connection, &batch)?;
             let length = hold.length + batch.entries.len() as u64;
             let hold = match (&batch.by, &claim) {
                 (By::Holder { done: true, .. }, _) => Hold { node: None, attempts: 0, ..hold },

@@ -4,6 +4,7 @@
 
 use super::super::LedgerError;
 use super::super::entry::{Reservation, Stream, Sum, Total};
+use super::Batch;
 use crate::base::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use tokio_postgres::{Row, Transaction};
@@ -95,7 +96,13 @@ pub fn sqlite_totals(
     rows.map(|row| Ok(row?)).collect()
 }
 
-pub fn sqlite_reserve(
+/// What comes to nothing first: its place may be taken in the same batch.
+pub fn sqlite_count(connection: &Connection, batch: &Batch) -> Result<(), LedgerError> {
+    batch.free.iter().try_for_each(|call| sqlite_free(connection, call))?;
+    batch.reserve.iter().try_for_each(|reserved| sqlite_reserve(connection, &batch.stream, reserved))
+}
+
+fn sqlite_reserve(
     connection: &Connection,
     stream: &Stream,
     reservation: &Reservation,
@@ -122,7 +129,7 @@ pub fn sqlite_reserve(
     Ok(())
 }
 
-pub fn sqlite_free(connection: &Connection, call: &str) -> Result<(), LedgerError> {
+fn sqlite_free(connection: &Connection, call: &str) -> Result<(), LedgerError> {
     let mut known = connection
         .prepare_cached("DELETE FROM reserved WHERE call = ?1 RETURNING scopes, hour, currency, amount")?;
     let freed = known.query_row(params![call], |row| {
@@ -175,7 +182,17 @@ async fn alone(tx: &Transaction<'_>, scopes: &[String]) -> Result<(), LedgerErro
     Ok(())
 }
 
-pub async fn postgres_reserve(
+pub async fn postgres_count(tx: &Transaction<'_>, batch: &Batch) -> Result<(), LedgerError> {
+    for call in &batch.free {
+        postgres_free(tx, call).await?;
+    }
+    for reserved in &batch.reserve {
+        postgres_reserve(tx, &batch.stream, reserved).await?;
+    }
+    Ok(())
+}
+
+async fn postgres_reserve(
     tx: &Transaction<'_>,
     stream: &Stream,
     reservation: &Reservation,
@@ -199,7 +216,7 @@ pub async fn postgres_reserve(
     Ok(())
 }
 
-pub async fn postgres_free(tx: &Transaction<'_>, call: &str) -> Result<(), LedgerError> {
+async fn postgres_free(tx: &Transaction<'_>, call: &str) -> Result<(), LedgerError> {
     let known = "DELETE FROM reserved WHERE call = $1 RETURNING scopes, hour, currency, amount";
     let Some(row) = tx.query_opt(known, &[&call]).await? else { return Ok(()) };
     let scopes: Vec<String> = parsed(row.try_get(0)?)?;
