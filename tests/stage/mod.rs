@@ -166,7 +166,7 @@ fn copy(from: &Path, to: &Path) {
 /// A copy of the shipped pack with these files in the place of its own.
 pub fn pack_with(into: &Path, files: &[(&str, String)]) -> PathBuf {
     let shipped = root().join("config");
-    for part in ["", "plans", "templates", "rules"] {
+    for part in ["", "plans", "templates", "rules", "administration"] {
         std::fs::create_dir_all(into.join(part)).unwrap();
         for entry in std::fs::read_dir(shipped.join(part)).unwrap() {
             let path = entry.unwrap().path();
