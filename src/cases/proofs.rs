@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:350662b3ebb6f70ca0dbc7b0441b3a022120913e201ffcf0d7b1bc56a9dc15d2";
+const SHIPPED: &str = "sha256:3f78c662f60cc5a0f581a6d03c9359cd048f9abef3f2cabf96e30611a3f4f70a";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)
