@@ -150,17 +150,14 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
         return None;
     };
     let reading = state.reading.as_ref();
+    let read_as = || reading.map(|reading| leaf_of(reading).to_owned());
+    let leaf = state.plan.as_ref().map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default();
     Some(Circumstances {
         customer: customer.clone(),
         assurance: assurance.as_str(),
         identity_age_seconds: message.received_at.since(*verified_at).max(0) / 1000,
-        confidence: reading.map_or(Probability::ZERO, probability),
-        leaf: state
-            .plan
-            .as_ref()
-            .map(|plan| plan.leaf.clone())
-            .or_else(|| reading.map(|reading| leaf_of(reading).to_owned()))
-            .unwrap_or_default(),
+        confidence: reading.map_or(Probability::ZERO, |reading| probability_of(reading, &leaf)),
+        leaf,
         initiator: state.opened_by.as_ref().map_or_else(String::new, |by| by.name.clone()),
         ..Circumstances::unknown()
     })
@@ -340,6 +337,12 @@ pub fn trace(entries: &[Entry]) -> Vec<Value> {
 /// The leaf that chooses the plan.
 pub(super) fn leaf_of(reading: &Reading) -> &str {
     reading.leaf().unwrap_or("other")
+}
+
+/// How sure the reading is of a leaf; a person may have named another one than it did.
+fn probability_of(reading: &Reading, leaf: &str) -> Probability {
+    let known = reading.intents.iter().find(|intent| intent.leaf == leaf);
+    known.map_or(Probability::ZERO, |intent| intent.probability)
 }
 
 pub(super) fn probability(reading: &Reading) -> Probability {
