@@ -105,6 +105,8 @@ pub struct CaseView {
     approval: Option<Value>,
     /// The step of the plan that waits, until when, and for what event.
     waiting: Option<Value>,
+    /// The person who took the case over.
+    held_by: Option<String>,
     /// Why the case is stuck.
     stuck: Option<String>,
     escalation: Option<Escalation>,

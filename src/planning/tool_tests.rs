@@ -9,6 +9,8 @@ fn the_shipped_tools_are_sound_and_undo_each_other() {
     assert_eq!(
         risks,
         [
+            ("account_lock", Risk::Protective),
+            ("account_unlock", Risk::Reversible),
             ("card_block", Risk::Protective),
             ("card_replacement", Risk::Irreversible),
             ("refund", Risk::Money),
@@ -47,12 +49,12 @@ fn each_fault_is_found_with_its_line_and_what_is_allowed() {
         ("[breaker]", "[auth]\ncore = { bearer = \"file:t\" }\n[breaker]", "core_bank"),
         ("[breaker]", "[auth]\ncore_bank = { bearer = \"t0p\" }\n[breaker]", "file:PATH"),
         (
-            "limit = { minor = 100000, currency = \"EUR\" }",
+            "limit = { minor = 500000, currency = \"EUR\" }",
             "limit = [{ minor = 1, currency = \"EUR\" }, { minor = 2, currency = \"EUR\" }]",
             "two amounts",
         ),
-        ("limit = { minor = 100000, currency = \"EUR\" }", "limit = []", "one amount for each"),
-        ("limit = { minor = 100000, currency", "limit = { minor = 0, currency", "from 1 on"),
+        ("limit = { minor = 500000, currency = \"EUR\" }", "limit = []", "one amount for each"),
+        ("limit = { minor = 500000, currency", "limit = { minor = 0, currency", "from 1 on"),
         ("on_ambiguous = \"query\"\nquery = ", "on_ambiguous = \"query\"\n#", "`query`"),
         ("path = \"/effects/{key}\"", "path = \"/effects/{id}\"", "{key}"),
         ("compensation = \"reverse_refund\"", "compensation = \"reverse_refnd\"", "reverse_refund"),
@@ -62,7 +64,7 @@ fn each_fault_is_found_with_its_line_and_what_is_allowed() {
         ("name = \"refund\"", "name = \"card_block\"", "no other tool"),
         ("{ type = \"string\", pattern = \"^[A-Za-z", "{ type = \"strong\", pattern = \"^[A-Za-z", "schema"),
         (
-            "limit = { minor = 100000, currency = \"EUR\" }",
+            "limit = { minor = 500000, currency = \"EUR\" }",
             "limit = { minor = 1.5, currency = \"EUR\" }",
             "1.5",
         ),
@@ -115,12 +117,12 @@ fn a_limit_is_one_amount_or_one_for_each_currency() {
     let money = |minor, code| Some(Money::new(minor, crate::base::Currency::parse(code).unwrap()));
     let tools = Tools::parse("tools.toml", SHIPPED).unwrap();
     let refund = &tools.by_name["refund"];
-    assert!(refund.within_limit(money(100_000, "EUR")) && !refund.within_limit(money(100_001, "EUR")));
+    assert!(refund.within_limit(money(500_000, "EUR")) && !refund.within_limit(money(500_001, "EUR")));
     assert!(!refund.within_limit(money(1, "CHF")) && !refund.within_limit(None));
     assert!(tools.by_name["card_block"].within_limit(None) && !refund.restores_access);
     let two = SHIPPED.replacen(
-        "limit = { minor = 100000, currency = \"EUR\" }",
-        "limit = [{ minor = 100000, currency = \"EUR\" }, { minor = 500, currency = \"CHF\" }]\nrestores_access = true",
+        "limit = { minor = 500000, currency = \"EUR\" }",
+        "limit = [{ minor = 500000, currency = \"EUR\" }, { minor = 500, currency = \"CHF\" }]\nrestores_access = true",
         1,
     );
     let tools = Tools::parse("tools.toml", &two).unwrap();

@@ -49,13 +49,13 @@ const MUTATIONS: [(&str, &str, &str); 25] = [
         "much-money-needs-two-people",
     ),
     (
-        "context has amount && context.amount <= 500000 &&\n    context has currency && context.currency == \"EUR\"",
-        "context has amount && context.amount <= 500000",
+        "    context.totals.account.month.amount <= 1000000 &&\n    context has currency && context.currency == \"EUR\"",
+        "    context.totals.account.month.amount <= 1000000",
         "money-is-bounded",
     ),
     (
-        "context has amount && context.amount <= 500000 &&\n    context has currency",
-        "context has amount && context.amount <= 500000 ||\n    context has currency",
+        "context has amount && context.amount <= 500000 &&\n    context.totals.customer",
+        "context has amount && context.amount <= 500000 ||\n    context.totals.customer",
         "money-is-bounded",
     ),
     ("context.currency == \"EUR\"", "[\"EUR\", \"USD\"].contains(context.currency)", "money-is-bounded"),
@@ -125,8 +125,8 @@ const MUTATIONS: [(&str, &str, &str); 25] = [
         "nobody-unknown",
     ),
     (
-        "    resource.owner == context.customer &&\n    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n",
-        "    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n",
+        "    resource.owner == context.customer &&\n    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n    context has amount",
+        "    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n    context has amount",
         "money-needs-two-factors",
     ),
     (
@@ -211,8 +211,8 @@ fn no_other_rules_than_proven_ones_are_in_force() {
     // What is refuted does not come into force.
     changed(
         &rules,
-        "context.amount > 0 && context.amount <= 14000\n",
-        "context.amount > 0 && context.amount <= 20000\n",
+        "context.amount > 0 && context.amount <= 14000 &&\n",
+        "context.amount > 0 && context.amount <= 20000 &&\n",
     );
     assert_eq!(failing(&activate).0, 1);
     assert_eq!(failing(&resolve).0, 2);

@@ -37,7 +37,7 @@ fn tools_are_listed_for_people_and_for_programs() {
     let table = stdout(&["tools", "list"]);
     let refund = table.lines().find(|line| line.starts_with("refund ")).unwrap();
     assert!(
-        refund.contains("money") && refund.contains("core_bank") && refund.contains("€1,000.00"),
+        refund.contains("money") && refund.contains("core_bank") && refund.contains("€5,000.00"),
         "{table}"
     );
     let listed: Value = serde_json::from_str(&stdout(&["tools", "list", "--json"])).unwrap();
