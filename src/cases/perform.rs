@@ -6,6 +6,7 @@ use super::search::{answered, cited, questions};
 use super::state::{Effect, State};
 use super::step::Input;
 use super::view::{circumstances, subject};
+use crate::acting::Outcome;
 use crate::base::Language;
 use crate::governance::Totals;
 use crate::intake::Recognised;
@@ -144,6 +145,15 @@ impl Cases {
         if let ([record], Value::Object(members)) = (records, &mut context) {
             let mut fields = record.fields.clone();
             fields.insert("id".to_owned(), json!(record.id));
+            // What was done on it may be told as well: a person may have changed an amount before.
+            let on_it = |call: &&CallState| call.record.as_ref() == Some(&record.id);
+            let done = state
+                .calls
+                .iter()
+                .filter(on_it)
+                .filter(|call| matches!(call.outcome, Some(Outcome::Done { .. })));
+            let done: Vec<&Value> = done.map(|call| &call.arguments).collect();
+            fields.insert("done".to_owned(), json!(done));
             members.insert("record".to_owned(), Value::Object(fields));
         }
         let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;

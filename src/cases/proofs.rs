@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:3f78c662f60cc5a0f581a6d03c9359cd048f9abef3f2cabf96e30611a3f4f70a";
+const SHIPPED: &str = "sha256:4f2f22d6684b4df2c801629a7104b8445803c8afa5b72754abbb1009ff8b10cc";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

@@ -84,7 +84,8 @@ async fn no_text_has_a_place_for_an_error_and_no_plan_gives_it_one() {
             for condition in with.values() {
                 // What was asked of a tool may be told: an amount that a person has changed. Not how it went.
                 let told = condition.source().split("calls.").skip(1);
-                let asked = |rest: &str| rest.split_once('.').is_some_and(|(_, of)| of.starts_with("arguments."));
+                let asked =
+                    |rest: &str| rest.split_once('.').is_some_and(|(_, of)| of.starts_with("arguments."));
                 let roots = condition.roots();
                 assert!(!roots.contains("reading"), "{}: {name}", plan.file);
                 assert!(!roots.contains("calls") || told.clone().count() > 0, "{}: {name}", plan.file);

@@ -70,7 +70,8 @@ const RULE: &str = r#"
 permit (principal, action in Action::"read", resource is Record);
 "#;
 
-const DIAL: &str = "\n[[dial]]\nleaf = \"balance\"\ntool = \"account_tell\"\nlevel = \"auto\"\n";
+const DIAL: &str = "\n[[dial]]\nleaf = \"balance\"\ntool = \"account_tell\"\nlevel = \"auto\"\nevidence = \"none\"\n\
+    reason = \"it only reads\"\n";
 
 #[tokio::test]
 async fn the_same_may_be_read_in_every_case() {

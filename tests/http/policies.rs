@@ -86,7 +86,7 @@ async fn what_is_uploaded_answers_at_once_and_can_be_taken_back() {
     let source = Digest::of(SAFE_BOX.as_bytes()).to_string();
     let named = json!([{"id": "safe-box-en", "version": "1", "source": source}]);
     let asked = json!({
-        "by": {"name": "policy_admin", "role": "policy_admin"}, "what": "upload", "documents": named,
+        "by": {"name": "policy_admin", "role": "policy_admin", "policies": ["policy-administrators-publish"]}, "what": "upload", "documents": named,
         "source": source, "forced": false,
     });
     let changes = served.changes();
