@@ -3,7 +3,7 @@
 use super::CaseError;
 use super::run::Cases;
 use super::search::{answered, cited, questions};
-use super::state::{Effect, State};
+use super::state::{CallState, Effect, State};
 use super::step::Input;
 use super::view::{circumstances, subject};
 use crate::acting::Outcome;
