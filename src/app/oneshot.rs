@@ -4,6 +4,7 @@ use super::serve::fresh_key;
 use super::settings::Settings;
 use super::{Failure, models, nearest, output, wire};
 use crate::base::{CaseId, Clock, Digest, Language, SystemClock};
+use crate::cases::Checked;
 use crate::cli::{Key, Place, Search, Understand};
 use crate::governance::Role;
 use crate::intake::{BankCodes, Envelope, Identity, Limits, Message, RawMessage, accept, recognise_with};
@@ -266,17 +267,20 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     let counts = json!({
         "pack": pack.digest,
         "leaves": pack.schema.intents.leaves.len(),
-        "plans": pack.plans.by_leaf.len(),
+        "plans": pack.plans.by_name.len(),
         "tools": pack.tools.by_name.len(),
         "rules": pack.governance.rules.len(),
         "templates": pack.templates.names().count(),
         "tests": checked.trials,
-        "branches": checked.branches,
-        "branches_covered": checked.branches_covered,
+        "branches": checked.coverage.branches,
+        "branches_covered": checked.coverage.taken,
+        "branches_tested": pack.service.branches_tested,
+        "branches_missed": checked.coverage.missed.iter().map(|(plan, step, to)| format!("{plan}: {step} > {to}")).collect::<Vec<_>>(),
         "citations_checked": documents.is_some(),
     });
     if as_json {
-        return output::json_pretty(&counts);
+        output::json_pretty(&counts)?;
+        return enough_tested(&checked);
     }
     if documents.is_none() {
         eprintln!(
@@ -286,14 +290,31 @@ pub fn check(place: &Place, as_json: bool) -> Result<(), Failure> {
     output::line_out(&format!(
         "the pack is sound: {} leaves, {} plans with {} tests ({} of {} branches taken), {} tools, {} rules, {} templates",
         pack.schema.intents.leaves.len(),
-        pack.plans.by_leaf.len(),
+        pack.plans.by_name.len(),
         checked.trials,
-        checked.branches_covered,
-        checked.branches,
+        checked.coverage.taken,
+        checked.coverage.branches,
         pack.tools.by_name.len(),
         pack.governance.rules.len(),
         pack.templates.names().count(),
-    ))
+    ))?;
+    enough_tested(&checked)
+}
+
+/// Whether the plans' own tests take as many of their branches as the pack asks for.
+fn enough_tested(checked: &Checked) -> Result<(), Failure> {
+    let (coverage, bar) = (&checked.coverage, checked.pack.service.branches_tested);
+    if coverage.taken as f64 >= bar * coverage.branches as f64 {
+        return Ok(());
+    }
+    let missed = coverage.missed.iter().map(|(plan, step, to)| format!("\n  {plan}: {step} > {to}"));
+    Err(Failure::Check(format!(
+        "the plans' tests take {} of {} branches, and cases.toml asks for {:.0} % (`branches_tested`); no test takes{}",
+        coverage.taken,
+        coverage.branches,
+        bar * 100.0,
+        missed.collect::<String>()
+    )))
 }
 
 pub fn key(options: &Key) -> Result<(), Failure> {

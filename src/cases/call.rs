@@ -186,7 +186,14 @@ impl Cases {
                 call.edited_by.is_some()
                     && schema.is_some_and(|schema| check_edit(arguments, schema, &call.arguments).is_ok())
             };
-            if !matches!(&again.next, Next::Call { arguments, .. } if same(arguments) || edited(arguments)) {
+            let follows = match &again.next {
+                Next::Call { arguments, .. } => same(arguments) || edited(arguments),
+                Next::Parallel { calls, .. } => {
+                    calls.iter().any(|look| look.name == call.step && same(&look.arguments))
+                }
+                _ => false,
+            };
+            if !follows {
                 return Err(refused("the record has changed since the call was proposed"));
             }
         }

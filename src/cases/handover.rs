@@ -94,7 +94,7 @@ fn stopped(state: &State) -> Value {
 /// The steps of the case's plan, at any of which it can be given back.
 fn goes_on_at(state: &State, pack: &Pack) -> Vec<String> {
     let plan = state.plan.as_ref().and_then(|known| {
-        let plans = &pack.plans.by_leaf;
+        let plans = &pack.plans.by_name;
         plans.get(&known.cursor.plan).or_else(|| plans.get(&known.leaf))
     });
     plan.map_or_else(Vec::new, |plan| plan.steps.keys().cloned().collect())

@@ -9,7 +9,7 @@ use crate::governance::{
     ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Administration, Autonomy,
     BROKEN_FOLDER, Governance, INVARIANTS_FOLDER, Invariants, RULES_FOLDER, Rules, ToolRisk,
 };
-use crate::planning::{self, Names, Plan, Plans, Risk, Shape, Tools};
+use crate::planning::{self, Coverage, Names, Plan, Plans, Risk, Shape, Tools};
 use crate::records::{LookupSettings, SourceDeclarations};
 use crate::reply::Templates;
 use crate::understanding::Schema;
@@ -71,6 +71,13 @@ pub struct CaseSettings {
     pub open_days: i64,
     #[serde(default)]
     pub retention: Vec<Retention>,
+    /// The share of the plans' branches that their own tests must take for `prokura check` to pass; 0 to 1.
+    #[serde(default = "nearly_all")]
+    pub branches_tested: f64,
+}
+
+const fn nearly_all() -> f64 {
+    0.95
 }
 
 const fn a_month() -> i64 {
@@ -83,6 +90,7 @@ impl CaseSettings {
             ("hand_over_below", self.hand_over_below),
             ("person_from", self.person_from),
             ("interrupt_from", self.interrupt_from),
+            ("branches_tested", self.branches_tested),
         ];
         let mut fault = |name: &str, value: String, allowed: &str| {
             let offset = text.find(&format!("\n{name}")).map_or(0, |at| at + 1);
@@ -120,8 +128,7 @@ pub struct Checked {
     pub pack: Pack,
     pub files: PackFiles,
     pub trials: usize,
-    pub branches_covered: usize,
-    pub branches: usize,
+    pub coverage: Coverage,
 }
 
 /// The files beside the folders. What else lies there decides nothing.
@@ -280,7 +287,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         &plans,
         &names(&schema, &tools, &templates, &service, &sources, documents, &plans),
     ));
-    let (outcomes, branches_covered, branches) = planning::run_trials(&plans);
+    let (outcomes, coverage) = planning::run_trials(&plans);
     let trials = outcomes.len();
     for outcome in outcomes {
         if let Some(failure) = outcome.failure {
@@ -307,7 +314,7 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
         service,
         digest,
     };
-    Ok(Checked { pack, files, trials, branches_covered, branches })
+    Ok(Checked { pack, files, trials, coverage })
 }
 
 fn finding(folder: &Path, error: &dyn std::fmt::Display) -> Vec<Finding> {
@@ -322,12 +329,12 @@ fn parse_plans(files: &PackFiles, findings: &mut Vec<Finding>) -> Plans {
     let mut plans = Plans::default();
     for (file, text) in files.under("plans") {
         let Some(plan) = collect(findings, Plan::parse(&file, &text)) else { continue };
-        if let Some(other) = plans.by_leaf.get(&plan.leaf) {
-            let message = format!("leaf `{}` has a plan already, in {}", plan.leaf, other.file);
+        if let Some(other) = plans.by_name.get(&plan.name) {
+            let message = format!("`{}` has a plan already, in {}", plan.name, other.file);
             findings.push(Finding::new(&file, 1, message));
             continue;
         }
-        plans.by_leaf.insert(plan.leaf.clone(), plan);
+        plans.by_name.insert(plan.name.clone(), plan);
     }
     plans
 }
@@ -425,7 +432,7 @@ fn names(
     documents: Option<&BTreeSet<String>>,
     plans: &Plans,
 ) -> Names {
-    let cited = || plans.by_leaf.values().flat_map(|plan| plan.documents.iter().cloned()).collect();
+    let cited = || plans.by_name.values().flat_map(|plan| plan.documents.iter().cloned()).collect();
     Names {
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),

@@ -150,10 +150,12 @@ impl Cases {
             }
             let known = state.plan.as_ref();
             let leaf = leaf.or(known.map(|known| known.leaf.as_str())).ok_or("name the leaf of a plan")?;
-            let plans = &self.pack().plans.by_leaf;
-            let plan = plans.get(leaf).ok_or("there is no plan for this leaf; name another `leaf`")?;
-            let cursor = known.filter(|known| known.leaf == leaf).map(|known| &known.cursor);
-            let of = cursor.and_then(|cursor| plans.get(&cursor.plan)).unwrap_or(plan);
+            let plans = &self.pack().plans;
+            let own = known.filter(|known| known.leaf == leaf);
+            let plan = plans.of_leaf(leaf).or_else(|| own.and_then(|own| plans.of_event(&own.leaf)));
+            let plan = plan.ok_or("there is no plan for this leaf; name another `leaf`")?;
+            let cursor = own.map(|known| &known.cursor);
+            let of = cursor.and_then(|cursor| plans.by_name.get(&cursor.plan)).unwrap_or(plan);
             let stood = cursor.map(|cursor| &cursor.step).filter(|step| of.steps.contains_key(*step));
             let step = step.map_or_else(|| stood.unwrap_or(&plan.start).clone(), str::to_owned);
             if !of.steps.contains_key(&step) && !plan.steps.contains_key(&step) {

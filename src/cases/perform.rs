@@ -14,6 +14,7 @@ use crate::ledger::Claim;
 use crate::planning::Next;
 use crate::records::Facts;
 use crate::understanding::{Known, Order, Reading, Shadow, Urgency};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -38,6 +39,11 @@ impl Cases {
                 Some(call) => Ok(self.call(state, call, claim).await?),
                 None => Err(("acting", "the call is not recorded".to_owned())),
             },
+            Effect::Calls(ids) => {
+                let calls = state.calls.iter().filter(|call| ids.contains(&call.id));
+                let made = try_join_all(calls.map(|call| self.call(state, call, claim))).await?;
+                Ok(Input::Several(made))
+            }
         };
         Ok(done.unwrap_or_else(|(room, reason)| Input::Failed { room, reason }))
     }
@@ -135,9 +141,13 @@ impl Cases {
             Some(Next::Ask { template, with, .. }) => (template, with.clone(), Vec::new()),
             Some(Next::Reply { template, with, cite, .. }) => (template, with.clone(), cite.clone()),
             Some(Next::Escalate { template, .. }) => (template, json!({}), Vec::new()),
-            Some(Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. }) => {
-                (&working, json!({}), Vec::new())
-            }
+            Some(
+                Next::Call { .. }
+                | Next::Parallel { .. }
+                | Next::Wait { .. }
+                | Next::Undo { .. }
+                | Next::Resolve { .. },
+            ) => (&working, json!({}), Vec::new()),
         };
         let language = state.message().map_or(Language::De, |message| message.language);
         let records = state.facts.as_ref().map_or(&[][..], |facts| facts.records.as_slice());

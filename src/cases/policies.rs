@@ -275,7 +275,7 @@ mod tests {
             "leaf = \"l\"\nsummary = \"s\"\nstart = \"end\"\n[policy]\ndocuments = [\"fees\"]\n\
              [steps.end]\nescalate = \"support\"\nreason = \"r\"\n",
         );
-        let plans = Plans { by_leaf: [("l".to_owned(), plan.unwrap())].into() };
+        let plans = Plans { by_name: [("l".to_owned(), plan.unwrap())].into() };
         let line = |id: &str, more: &str| {
             format!("{{\"id\": \"{id}\", \"title\": \"T\", \"content\": \"Text of {id}.\"{more}}}")
         };

@@ -417,7 +417,9 @@ impl Cases {
                     unwritten.clear();
                     begins = false;
                     done = Some(input)
-                        .filter(|input| matches!(input, Input::Returned { .. } | Input::Stopped { .. }));
+                        .filter(|input| {
+                            matches!(input, Input::Returned { .. } | Input::Stopped { .. } | Input::Several(_))
+                        });
                 }
                 Err(error) => return Err(error),
             }
@@ -680,7 +682,7 @@ fn room_of(effect: &Effect) -> &'static str {
         Effect::Understand => "understanding",
         Effect::LookUp => "records",
         Effect::Search => "policy",
-        Effect::Call(_) => "acting",
+        Effect::Call(_) | Effect::Calls(_) => "acting",
         Effect::Compose => "reply",
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn questions(state: &State, pack: &Pack) -> Option<Vec<Question>> {
     let message = state.message()?;
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
     let leaf = leaf.or_else(|| state.reading.as_ref().map(leaf_of));
-    let plan = leaf.and_then(|leaf| pack.plans.by_leaf.get(leaf));
+    let plan = leaf.and_then(|leaf| pack.plans.by_name.get(leaf));
     let base = Question {
         id: message.id.to_string(),
         text: without_values(state, pack, message),

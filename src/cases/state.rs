@@ -57,6 +57,8 @@ pub struct State {
     pub replied_to: Option<CustomerId>,
     /// How many calls belong to earlier messages.
     pub earlier_calls: usize,
+    /// How many there were before those that the plan makes side by side.
+    pub side_by_side: usize,
     /// Everybody who sent a message of this case.
     pub senders: BTreeSet<String>,
     /// Whether the message at hand got a reply.
@@ -191,6 +193,8 @@ pub enum Effect {
     LookUp,
     Search,
     Call(CallId),
+    /// Side by side.
+    Calls(Vec<CallId>),
     Compose,
 }
 
@@ -226,6 +230,7 @@ impl State {
             replies: Vec::new(),
             replied_to: None,
             earlier_calls: 0,
+            side_by_side: 0,
             senders: BTreeSet::new(),
             answered: false,
             escalation: None,
@@ -252,7 +257,16 @@ impl State {
             Stage::LookingUp => Some(Effect::LookUp),
             Stage::Searching => Some(Effect::Search),
             Stage::Composing => Some(Effect::Compose),
-            Stage::Calling => self.call().map(|call| Effect::Call(call.id.clone())),
+            Stage::Calling => {
+                let under_way = |call: &&CallState| call.intended_at.is_some() && call.outcome.is_none();
+                let mut calls = self.calls.iter().filter(under_way).map(|call| call.id.clone());
+                let first = calls.next()?;
+                let others: Vec<CallId> = calls.collect();
+                Some(match others.is_empty() {
+                    true => Effect::Call(first),
+                    false => Effect::Calls(std::iter::once(first).chain(others).collect()),
+                })
+            }
             Stage::Waiting => None,
         }
     }
@@ -397,13 +411,17 @@ impl State {
                 });
             }
             Event::GivenBack { leaf, plan, step, digest, pack, .. } => {
-                let path = self.plan.take().filter(|known| known.leaf == *leaf).map(|known| known.path);
+                let known = self.plan.take().filter(|known| known.leaf == *leaf);
+                // Within a part it knows where to go back to.
+                let stood = known.as_ref().map(|known| &known.cursor).filter(|cursor| cursor.plan == *plan);
+                let cursor = stood.map_or_else(|| Cursor::new(plan, step), |cursor| cursor.at(step));
+                let path = known.map(|known| known.path);
                 self.plan = Some(PlanState {
                     leaf: leaf.clone(),
                     digest: digest.clone(),
                     pack: pack.clone(),
                     path: path.unwrap_or_default(),
-                    cursor: Cursor { plan: plan.clone(), step: step.clone() },
+                    cursor,
                 });
                 (self.held_by, self.escalation, self.next) = (None, None, None);
                 self.resumes = Some(step.clone());
@@ -612,13 +630,21 @@ impl State {
         if let Next::Ask { step, .. } = next {
             *self.asked.entry(step.clone()).or_default() += 1;
         }
+        if let Next::Parallel { .. } = next {
+            self.side_by_side = self.calls.len();
+        }
         self.next = Some(next.clone());
         (self.waiting, self.resumes, self.undoing) = (None, None, None);
         self.status = Status::Running;
         self.stage = match next {
-            Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. } => Stage::Waiting,
+            Next::Call { .. } | Next::Parallel { .. } | Next::Wait { .. } | Next::Undo { .. } => Stage::Waiting,
             Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Stage::Composing,
+            Next::Resolve { .. } => Stage::Waiting,
         };
+        if let Next::Resolve { .. } = next {
+            (self.answered, self.status) = (true, Status::Resolved);
+            self.work_on_what_came();
+        }
     }
 
     fn decided(&mut self, proposed: CallState, decision: &Decision) {
@@ -642,9 +668,15 @@ impl State {
             ReplyKind::Waits if self.waiting.is_some() => Status::WaitingEvent,
             ReplyKind::Waits => Status::WaitingApproval,
         };
-        // What came while a call was under way, or a person was asked, is next.
+        if matches!(kind, ReplyKind::Resolves | ReplyKind::Asks) {
+            self.work_on_what_came();
+        }
+    }
+
+    /// What came while a call was under way, or a person was asked, is next.
+    fn work_on_what_came(&mut self) {
         let next = self.working_on + 1;
-        if matches!(kind, ReplyKind::Resolves | ReplyKind::Asks) && next < self.messages.len() {
+        if next < self.messages.len() {
             self.work_on(next);
         }
     }

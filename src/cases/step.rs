@@ -20,6 +20,7 @@ use crate::understanding::Reading;
 use serde_json::Value;
 
 mod dial;
+mod parallel;
 mod people;
 mod undo;
 
@@ -72,6 +73,8 @@ pub enum Input {
     Retried {
         by: Principal,
     },
+    /// What came of several calls that were made side by side.
+    Several(Vec<Input>),
     /// A person did something in the case.
     Did {
         by: Principal,
@@ -137,12 +140,23 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
             vec![Event::Notified { by, id, kind, taken }]
         }
         Input::Retried { by } => retried(state, by, now),
+        Input::Several(inputs) => several(state, inputs, now),
         Input::Did { by, deed } => people::did(state, by, deed, now),
         Input::Parked { attempts } => vec![Event::Stuck {
             reason: format!("the work on it ended {attempts} times without a result; an operator must look"),
         }],
         Input::Failed { room, reason } => failed(state, room, &reason),
     }
+}
+
+fn several(state: &State, inputs: Vec<Input>, now: &Now<'_>) -> Vec<Event> {
+    let (mut events, mut after) = (Vec::new(), state.clone());
+    for input in inputs {
+        let new = step(&after, input, now);
+        new.iter().for_each(|event| after.apply(event, now.at));
+        events.extend(new);
+    }
+    events
 }
 
 /// Some concerns are heard also when the plan waits for an answer: the wish for a person, a lost card.
@@ -197,7 +211,7 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
         if plan_changed(known, now) {
             return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
         }
-        let cursor = Cursor { plan: known.cursor.plan.clone(), step: then.clone() };
+        let cursor = known.cursor.at(then);
         return walk(state, &known.leaf.clone(), cursor, now);
     }
     if takes_back(state, now) && state.calls.iter().any(|call| call.intended_at.is_some()) {
@@ -220,10 +234,10 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     if reading.tone.wants_human.get() >= service.person_from && !service.interrupting.contains(&leaf) {
         return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
     }
-    match now.pack.plans.by_leaf.get(&leaf) {
+    match now.pack.plans.of_leaf(&leaf) {
         None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),
         Some(plan) => {
-            let cursor = Cursor { plan: leaf.clone(), step: plan.start.clone() };
+            let cursor = Cursor::new(&leaf, &plan.start);
             walk(state, &leaf, cursor, now)
         }
     }
@@ -232,9 +246,11 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
 /// Walks from a cursor; a plan for verified customers gives everybody else the uniform answer.
 fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> {
     let plans = &now.pack.plans;
-    let plan = plans.by_leaf.get(&cursor.plan);
+    // Also those that run it as a part: it goes back to them.
+    let involved = |name: &str| plans.by_name.get(name).is_some_and(|plan| plan.audience == PlanFor::Verified);
+    let closed = cursor.plans().chain([leaf]).any(involved);
     let verified = matches!(state.message().map(|m| &m.identity), Some(Identity::Verified { .. }));
-    let advanced = if plan.is_some_and(|plan| plan.audience == PlanFor::Verified) && !verified {
+    let advanced = if closed && !verified {
         let start = cursor.step.clone();
         let next = Next::Ask {
             step: UNVERIFIED.to_owned(),
@@ -242,7 +258,7 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
             with: Value::Object(serde_json::Map::new()),
             then: start,
         };
-        Advanced { path: vec![UNVERIFIED.to_owned()], cursor, next }
+        Advanced { trail: vec![(cursor.plan.clone(), UNVERIFIED.to_owned())], cursor, next }
     } else {
         advance(plans, &cursor, &plan_view(state, now.at), &state.asked)
     };
@@ -250,13 +266,13 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
 }
 
 fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<Event> {
-    let digest = now.pack.plans.by_leaf.get(leaf).map(|plan| plan.digest.clone());
+    let digest = now.pack.plans.by_name.get(leaf).map(|plan| plan.digest.clone());
     let next = advanced.next.clone();
     let mut events = vec![Event::Planned {
         leaf: leaf.to_owned(),
         plan: digest,
         pack: Some(now.pack.digest.clone()),
-        path: advanced.path,
+        path: advanced.path(),
         cursor: advanced.cursor,
         next: advanced.next,
     }];
@@ -272,16 +288,17 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
         }
         // It came before anybody waited for it.
         Next::Wait { event: Some(event), then, arrived, .. } if state.early.contains(&event) => {
-            let plan = after.plan.as_ref().map_or_else(String::new, |plan| plan.cursor.plan.clone());
-            let cursor = Cursor { plan, step: arrived.unwrap_or(then) };
-            walk(&after, leaf, cursor, now)
+            let to = arrived.unwrap_or(then);
+            let cursor = after.plan.as_ref().map(|plan| plan.cursor.at(&to));
+            cursor.map_or_else(Vec::new, |cursor| walk(&after, leaf, cursor, now))
         }
         Next::Wait { step, milliseconds, event, .. } => {
             let until = now.at.plus_millis(milliseconds);
             vec![Event::Waiting { step, until, milliseconds, awaited: event }]
         }
         Next::Undo { calls, then, .. } => undo::begin(&after, calls.as_deref(), &then, now),
-        Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Vec::new(),
+        Next::Parallel { .. } => parallel::go_on(&after, now),
+        Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } | Next::Resolve { .. } => Vec::new(),
     });
     events
 }
@@ -394,7 +411,7 @@ pub(super) fn binding(state: &State, call: &CallState, now: &Now<'_>) -> Digest 
 /// Whether the plan is not the one that the case began with: its pack cannot be had.
 fn plan_changed(known: &PlanState, now: &Now<'_>) -> bool {
     known.pack.as_ref().is_some_and(|pack| *pack != now.pack.digest)
-        || known.digest.as_ref() != now.pack.plans.by_leaf.get(&known.leaf).map(|plan| &plan.digest)
+        || known.digest.as_ref() != now.pack.plans.by_name.get(&known.leaf).map(|plan| &plan.digest)
 }
 
 /// How a call ended, as far as the plan cares.
@@ -411,6 +428,9 @@ fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>)
     if call.undoes.is_some() {
         return undo::went(state, call, way, reason, now);
     }
+    if parallel::holds(state, call) {
+        return parallel::went(state, call, way, reason, now);
+    }
     let Some(known) = &state.plan else { return escalate_now(state, reason) };
     if plan_changed(known, now) {
         return escalation(state, &known.leaf.clone(), GENERAL_QUEUE, PLAN_CHANGED);
@@ -418,7 +438,7 @@ fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>)
     let kind = now
         .pack
         .plans
-        .by_leaf
+        .by_name
         .get(&known.cursor.plan)
         .and_then(|plan| plan.steps.get(&call.step))
         .map(|step| &step.kind);
@@ -431,8 +451,7 @@ fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>)
     };
     match target {
         Some(step) => {
-            let cursor = Cursor { plan: known.cursor.plan.clone(), step: step.clone() };
-            walk(state, &known.leaf.clone(), cursor, now)
+            walk(state, &known.leaf.clone(), known.cursor.at(step), now)
         }
         None => escalation(state, &known.leaf.clone(), GENERAL_QUEUE, &format!("`{}`: {reason}", call.tool)),
     }
@@ -455,6 +474,10 @@ fn returned(state: &State, id: CallId, outcome: Outcome, now: &Now<'_>) -> Vec<E
         // It is settled by its own rule once more when an operator lets the case go on.
         Outcome::Ambiguous { reason } if call.undoes.is_some() => {
             undo::went(&after, &call, Way::Failed, &format!("ambiguous: {reason}"), now)
+        }
+        // It only read.
+        Outcome::Ambiguous { reason } if parallel::holds(&after, &call) => {
+            go_on(&after, &call, Way::Failed, &reason, now)
         }
         // Nobody knows whether it happened: no plan may guess, a human looks.
         Outcome::Ambiguous { reason } => {
@@ -547,7 +570,7 @@ fn composed(state: &State, (reply, disclosed): (Reply, Option<Evaluation>), now:
             let Some(known) = state.plan.clone() else { return events };
             let mut after = state.clone();
             events.iter().for_each(|event| after.apply(event, now.at));
-            let cursor = Cursor { plan: known.cursor.plan, step: step.clone() };
+            let cursor = known.cursor.at(step);
             events.extend(walk(&after, &known.leaf, cursor, now));
             events
         }
@@ -558,7 +581,14 @@ fn composed(state: &State, (reply, disclosed): (Reply, Option<Evaluation>), now:
         _ if matches!(state.status, Status::WaitingApproval | Status::WaitingEvent) => {
             vec![replied(ReplyKind::Waits)]
         }
-        Some(Next::Call { .. } | Next::Wait { .. } | Next::Undo { .. }) | None => Vec::new(),
+        Some(
+            Next::Call { .. }
+            | Next::Parallel { .. }
+            | Next::Wait { .. }
+            | Next::Undo { .. }
+            | Next::Resolve { .. },
+        )
+        | None => Vec::new(),
     }
 }
 
@@ -599,7 +629,7 @@ fn escalation(state: &State, leaf: &str, queue: &str, reason: &str) -> Vec<Event
     let cursor = state
         .plan
         .as_ref()
-        .map_or_else(|| Cursor { plan: leaf.to_owned(), step: String::new() }, |plan| plan.cursor.clone());
+        .map_or_else(|| Cursor::new(leaf, ""), |plan| plan.cursor.clone());
     vec![Event::Planned {
         leaf: leaf.to_owned(),
         plan: state.plan.as_ref().and_then(|plan| plan.digest.clone()),

@@ -2,7 +2,7 @@
 //! arguments of a call that do not come from a record.
 
 use super::Condition;
-use super::plan::{Plan, PlanFor, Plans, StepKind};
+use super::plan::{Look, Plan, PlanFor, PlanKind, Plans, StepKind};
 use super::provenance::{Flow, Flows, OWNED};
 use super::shape::Shape;
 use crate::base::Finding;
@@ -37,7 +37,7 @@ const MESSAGE: &str = "message";
 /// Every fault of every plan, in order of file and line.
 pub fn check(plans: &Plans, names: &Names) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
-        plans.by_leaf.values().flat_map(|plan| Checker::new(plan, plans, names).run()).collect();
+        plans.by_name.values().flat_map(|plan| Checker::new(plan, plans, names).run()).collect();
     findings.sort();
     findings
 }
@@ -99,7 +99,17 @@ impl<'a> Checker<'a> {
     fn run(mut self) -> Vec<Finding> {
         let plan = self.plan;
         let names = self.names;
-        self.known(1, "leaf", &plan.leaf, names.leaves.iter().map(String::as_str));
+        match plan.kind {
+            PlanKind::Leaf => self.known(1, "leaf", &plan.name, names.leaves.iter().map(String::as_str)),
+            kind if names.leaves.contains(&plan.name) => {
+                let (name, kind) = (&plan.name, kind.as_str());
+                self.fault(1, format!("`{name}` is a leaf of intents.toml; give the {kind} another name"));
+            }
+            PlanKind::Event if plan.audience == PlanFor::Anyone => {
+                self.fault(1, "an event is about one customer; remove `for = \"anyone\"`".to_owned());
+            }
+            _ => {}
+        }
         self.known(1, "`start` step", &plan.start, plan.steps.keys().map(String::as_str));
         for document in &plan.documents {
             self.known(1, "policy document", document, names.documents.iter().map(String::as_str));
@@ -125,9 +135,7 @@ impl<'a> Checker<'a> {
         for (name, step) in &plan.steps {
             self.step(name, step.line, &step.kind);
         }
-        self.reachable();
-        self.no_circle();
-        self.irreversible_last();
+        self.findings.extend(super::structure::check(plan, self.plans, names));
         if plan.trials.is_empty() {
             self.fault(1, "the plan has no `[[test]]`; add at least one for each end".to_owned());
         }
@@ -185,17 +193,41 @@ impl<'a> Checker<'a> {
                     }
                 }
             }
-            StepKind::Plan(leaf) => {
-                let target = self.plans.by_leaf.get(leaf);
+            StepKind::Plan { name: other, .. } => {
+                let target = self.plans.by_name.get(other);
                 if target.is_some_and(|to| to.audience != plan.audience && plan.audience == PlanFor::Anyone) {
                     self.fault(
                         line,
-                        format!("plan `{leaf}` is for verified customers; this one is `for = \"anyone\"`"),
+                        format!("plan `{other}` is for verified customers; this one is `for = \"anyone\"`"),
                     );
                 }
                 let plans = self.plans;
-                self.known(line, "plan", leaf, plans.by_leaf.keys().map(String::as_str));
+                self.known(line, "plan", other, plans.by_name.keys().map(String::as_str));
             }
+            StepKind::Parallel { calls, .. } => self.parallel(name, line, calls),
+            StepKind::Repeat { condition, .. } => drop(self.expression(line, condition)),
+            StepKind::Resolve(_) => {}
+        }
+    }
+
+    /// Side by side is for tools that only read: what changes something is done one after the other, so that the rules see
+    /// what was done before.
+    fn parallel(&mut self, name: &str, line: usize, calls: &[Look]) {
+        let mut seen = BTreeSet::new();
+        for look in calls {
+            if !seen.insert(&look.name) || self.plan.steps.contains_key(&look.name) {
+                let taken = format!("step `{name}`: there are two calls or steps `{}`; give each its own name", look.name);
+                self.fault(line, taken);
+            }
+            if self.names.changing.contains(&look.tool) {
+                let message = format!(
+                    "step `{name}`: `{}` changes something; only tools of risk `read` are called side by side, others one \
+                     after the other",
+                    look.tool
+                );
+                self.fault(line, message);
+            }
+            self.call(&look.name, line, &look.tool, &look.arguments);
         }
     }
 
@@ -264,80 +296,6 @@ impl<'a> Checker<'a> {
             }
         }
     }
-
-    /// What fails after an act that cannot be undone would leave half of the whole done for good.
-    fn irreversible_last(&mut self) {
-        let (plan, names) = (self.plan, self.names);
-        for (name, step) in &plan.steps {
-            let StepKind::Call { tool, done, .. } = &step.kind else { continue };
-            if !names.irreversible.contains(tool) {
-                continue;
-            }
-            let first = step.line;
-            let (mut seen, mut open) = (BTreeSet::new(), vec![(plan, done.as_str())]);
-            while let Some((of, next)) = open.pop() {
-                let Some(step) = of.steps.get(next).filter(|_| seen.insert((&of.leaf, next))) else {
-                    continue;
-                };
-                match &step.kind {
-                    StepKind::Call { tool: later, .. } if names.changing.contains(later) => {
-                        let message = format!(
-                            "step `{name}`: `{tool}` cannot be undone and `{later}` in step `{next}` comes after it; what \
-                             cannot be undone comes last"
-                        );
-                        self.fault(first, message);
-                    }
-                    StepKind::Plan(leaf) => {
-                        open.extend(self.plans.by_leaf.get(leaf).map(|to| (to, to.start.as_str())));
-                    }
-                    _ => {}
-                }
-                open.extend(step.kind.targets().into_iter().map(|target| (of, target)));
-            }
-        }
-    }
-
-    /// A way back to a step is allowed only through a question, which is asked a limited number of times.
-    fn no_circle(&mut self) {
-        let plan = self.plan;
-        for (name, step) in &plan.steps {
-            let mut seen = BTreeSet::new();
-            let mut open = onward(&step.kind);
-            while let Some(next) = open.pop() {
-                if next == name {
-                    self.fault(step.line, format!("step `{name}` leads back to itself without a question"));
-                    break;
-                }
-                if seen.insert(next)
-                    && let Some(step) = plan.steps.get(next)
-                {
-                    open.extend(onward(&step.kind));
-                }
-            }
-        }
-    }
-
-    fn reachable(&mut self) {
-        let mut reached = BTreeSet::new();
-        let mut open = vec![self.plan.start.as_str()];
-        while let Some(name) = open.pop() {
-            if reached.insert(name)
-                && let Some(step) = self.plan.steps.get(name)
-            {
-                open.extend(step.kind.targets());
-            }
-        }
-        for (name, step) in &self.plan.steps {
-            if !reached.contains(name.as_str()) {
-                let message = format!("step `{name}` is never reached; remove it or lead a step to it");
-                self.fault(step.line, message);
-            }
-        }
-    }
-}
-
-fn onward(kind: &StepKind) -> Vec<&str> {
-    if matches!(kind, StepKind::Ask { .. }) { Vec::new() } else { kind.targets() }
 }
 
 #[cfg(test)]
@@ -391,7 +349,7 @@ expect = { escalate = "locksmith" }
                 ("calls", Shape::Any),
             ]),
         };
-        check(&Plans { by_leaf: [("door".to_owned(), plan)].into() }, &names)
+        check(&Plans { by_name: [("door".to_owned(), plan)].into() }, &names)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A plan's own tests: given a view, which path, which effect.
 
 use super::plan::{Plan, Plans, StepKind};
-use super::walk::{Cursor, Next, advance};
+use super::walk::{Cursor, LookUp, Next, advance};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,9 @@ struct Expect {
     wait: Option<i64>,
     event: Option<String>,
     undo: Option<Vec<String>>,
+    /// The names of the calls that are made side by side.
+    parallel: Option<Vec<String>>,
+    resolve: Option<String>,
 }
 
 /// How one test went: `None` when it passed.
@@ -62,38 +65,45 @@ impl Trial {
     }
 }
 
-/// Runs every plan's tests. Beside the outcomes: branches taken by some test, and branches there are.
-pub fn run(plans: &Plans) -> (Vec<TrialOutcome<'_>>, usize, usize) {
+/// What the tests of all plans show.
+pub struct Coverage {
+    /// Branches that some test takes, and branches that there are. A loop has two: once more, and on.
+    pub taken: usize,
+    pub branches: usize,
+    /// Those that no test takes: plan, step, and the step that it would go to.
+    pub missed: Vec<(String, String, String)>,
+}
+
+/// Runs every plan's tests.
+pub fn run(plans: &Plans) -> (Vec<TrialOutcome<'_>>, Coverage) {
     let mut outcomes = Vec::new();
     let mut taken: BTreeSet<(String, String, String)> = BTreeSet::new();
-    for plan in plans.by_leaf.values() {
+    for plan in plans.by_name.values() {
         for trial in &plan.trials {
-            let step = trial.from.clone().unwrap_or_else(|| plan.start.clone());
-            let cursor = Cursor { plan: plan.leaf.clone(), step };
+            let step = trial.from.as_ref().unwrap_or(&plan.start);
+            let cursor = Cursor::new(&plan.name, step);
             let advanced = advance(plans, &cursor, &trial.given, &BTreeMap::new());
-            for pair in advanced.path.windows(2) {
-                if let [from, to] = pair {
-                    taken.insert((plan.leaf.clone(), from.clone(), to.clone()));
+            for pair in advanced.trail.windows(2) {
+                if let [(of, from), (_, to)] = pair {
+                    taken.insert((of.clone(), from.clone(), to.clone()));
                 }
             }
-            let failure = trial.expect.differs(&advanced.path, &advanced.next);
+            let failure = trial.expect.differs(&advanced.path(), &advanced.next);
             outcomes.push(TrialOutcome { plan, trial, failure });
         }
     }
-    let branches: BTreeSet<(String, String, String)> = plans
-        .by_leaf
-        .values()
-        .flat_map(|plan| plan.steps.iter().map(move |(name, step)| (plan, name, step)))
-        .filter_map(|(plan, name, step)| match &step.kind {
-            StepKind::Branch(branches) => Some((plan, name, branches)),
-            _ => None,
-        })
-        .flat_map(|(plan, name, branches)| {
-            branches.iter().map(move |branch| (plan.leaf.clone(), name.clone(), branch.to.clone()))
-        })
-        .collect();
-    let covered = branches.intersection(&taken).count();
-    (outcomes, covered, branches.len())
+    let mut branches: BTreeSet<(String, String, String)> = BTreeSet::new();
+    for plan in plans.by_name.values() {
+        for (name, step) in &plan.steps {
+            if matches!(step.kind, StepKind::Branch(_) | StepKind::Repeat { .. }) {
+                let to = step.kind.targets().into_iter();
+                branches.extend(to.map(|to| (plan.name.clone(), name.clone(), to.to_owned())));
+            }
+        }
+    }
+    let missed: Vec<_> = branches.difference(&taken).cloned().collect();
+    let coverage = Coverage { taken: branches.len() - missed.len(), branches: branches.len(), missed };
+    (outcomes, coverage)
 }
 
 impl Expect {
@@ -110,6 +120,11 @@ impl Expect {
             Next::Escalate { queue, reason, .. } => json!({"escalate": queue, "reason": reason}),
             Next::Wait { milliseconds, event, .. } => json!({"wait": milliseconds, "event": event}),
             Next::Undo { calls, .. } => json!({"undo": calls.clone().unwrap_or_default()}),
+            Next::Parallel { calls, .. } => {
+                let named = |of: fn(&LookUp) -> Value| calls.iter().map(of).collect::<Vec<_>>();
+                json!({"parallel": named(|look| json!(look.name)), "arguments": named(|look| look.arguments.clone())})
+            }
+            Next::Resolve { outcome, .. } => json!({"resolve": outcome}),
         };
         let expected = [
             ("call", self.call.clone().map(Value::String)),
@@ -121,6 +136,8 @@ impl Expect {
             ("wait", self.wait.map(Value::from)),
             ("event", self.event.clone().map(Value::String)),
             ("undo", self.undo.clone().map(Value::from)),
+            ("parallel", self.parallel.clone().map(Value::from)),
+            ("resolve", self.resolve.clone().map(Value::from)),
         ];
         expected.into_iter().find_map(|(name, value)| {
             let value = value?;

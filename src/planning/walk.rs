@@ -12,6 +12,45 @@ use std::collections::BTreeMap;
 pub struct Cursor {
     pub plan: String,
     pub step: String,
+    /// Where those plans go on that run this one as a part, the innermost last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<Back>,
+    /// How often each loop was taken that has not ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub turns: BTreeMap<String, u32>,
+}
+
+/// A step that is gone back to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Back {
+    pub plan: String,
+    pub step: String,
+}
+
+impl Cursor {
+    /// At a step of a plan that nothing runs as a part.
+    pub fn new(plan: &str, step: &str) -> Self {
+        Self { plan: plan.to_owned(), step: step.to_owned(), back: Vec::new(), turns: BTreeMap::new() }
+    }
+
+    /// At another step of the same plan.
+    #[must_use]
+    pub fn at(&self, step: &str) -> Self {
+        Self { step: step.to_owned(), ..self.clone() }
+    }
+
+    /// Every plan that has a part in where it stands.
+    pub fn plans(&self) -> impl Iterator<Item = &str> {
+        self.back.iter().map(|back| back.plan.as_str()).chain([self.plan.as_str()])
+    }
+}
+
+/// One of the calls that only read and are made side by side.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LookUp {
+    pub name: String,
+    pub tool: String,
+    pub arguments: Value,
 }
 
 /// The one thing to do next. `step` names where it came from.
@@ -23,6 +62,14 @@ pub enum Next {
         tool: String,
         record: Option<RecordId>,
         arguments: Value,
+    },
+    /// See [`StepKind::Parallel`].
+    Parallel {
+        step: String,
+        record: Option<RecordId>,
+        calls: Vec<LookUp>,
+        then: String,
+        failed: Option<String>,
     },
     Ask {
         step: String,
@@ -57,83 +104,143 @@ pub enum Next {
         calls: Option<Vec<String>>,
         then: String,
     },
+    /// See [`StepKind::Resolve`].
+    Resolve {
+        step: String,
+        outcome: String,
+    },
 }
 
 /// What a walk gives: the steps taken, in order, and what to do.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Advanced {
-    pub path: Vec<String>,
+    /// Each with the plan that it is of.
+    pub trail: Vec<(String, String)>,
     pub cursor: Cursor,
     pub next: Next,
 }
 
+impl Advanced {
+    /// The names of the steps.
+    pub fn path(&self) -> Vec<String> {
+        self.trail.iter().map(|(_, step)| step.clone()).collect()
+    }
+}
+
 /// More steps between two effects than any sane plan has: the plan runs in a circle.
 const MOST_STEPS: usize = 64;
+
+/// More plans within each other than any sane plan has.
+const DEEPEST: usize = 8;
 
 /// Where an undecided case goes.
 pub const GENERAL_QUEUE: &str = "support";
 
 /// Walks from `cursor` until a step has an effect. `asked` says how often each ask step was asked.
 pub fn advance(plans: &Plans, cursor: &Cursor, view: &Value, asked: &BTreeMap<String, u32>) -> Advanced {
-    let mut path = Vec::new();
+    let mut trail = Vec::new();
     let mut cursor = cursor.clone();
-    let mut view = view.clone();
-    let mut bound_for = None;
+    // The view with the bindings of one plan.
+    let mut bound: Option<(String, Value)> = None;
     for _ in 0..MOST_STEPS {
-        let Some(plan) = plans.by_leaf.get(&cursor.plan) else {
-            return give_up(path, cursor, "plan_missing".to_owned());
+        let Some(plan) = plans.by_name.get(&cursor.plan) else {
+            return give_up(trail, cursor, "plan_missing".to_owned());
         };
         let Some(step) = plan.steps.get(&cursor.step) else {
-            return give_up(path, cursor, "step_missing".to_owned());
+            return give_up(trail, cursor, "step_missing".to_owned());
         };
-        if bound_for.as_ref() != Some(&cursor.plan) {
-            bind(plan, &mut view);
-            bound_for = Some(cursor.plan.clone());
-        }
-        path.push(cursor.step.clone());
-        let next = match &step.kind {
-            StepKind::Branch(branches) => match choose(branches, &view) {
-                Ok(to) => {
-                    cursor.step = to;
-                    continue;
-                }
-                Err(reason) => return give_up(path, cursor, format!("unknown: {reason}")),
-            },
-            StepKind::Plan(leaf) => {
-                let Some(target) = plans.by_leaf.get(leaf) else {
-                    return give_up(path, cursor, "plan_missing".to_owned());
+        let (_, view) = match bound.take() {
+            Some(known) if known.0 == cursor.plan => bound.insert(known),
+            _ => bound.insert((cursor.plan.clone(), with_bindings(plan, view))),
+        };
+        trail.push((cursor.plan.clone(), cursor.step.clone()));
+        match onward(plans, &mut cursor, &step.kind, view) {
+            Onward::At(step) => cursor.step = step,
+            Onward::Moved => {}
+            Onward::Lost(reason) => return give_up(trail, cursor, reason),
+            Onward::Effect => {
+                return match effect(&cursor.step, &step.kind, view, asked) {
+                    Ok(next) => Advanced { trail, cursor, next },
+                    Err(reason) => give_up(trail, cursor, reason),
                 };
-                cursor = Cursor { plan: leaf.clone(), step: target.start.clone() };
-                continue;
             }
-            kind => effect(&cursor.step, kind, &view, asked),
-        };
-        return match next {
-            Ok(next) => Advanced { path, cursor, next },
-            Err(reason) => give_up(path, cursor, reason),
-        };
+        }
     }
-    give_up(path, cursor, "plan_runs_in_a_circle".to_owned())
+    give_up(trail, cursor, "plan_runs_in_a_circle".to_owned())
 }
 
-fn give_up(path: Vec<String>, cursor: Cursor, reason: String) -> Advanced {
+/// Where a step leads that has no effect of its own.
+enum Onward {
+    At(String),
+    /// The cursor stands in another plan.
+    Moved,
+    Effect,
+    Lost(String),
+}
+
+fn onward(plans: &Plans, cursor: &mut Cursor, kind: &StepKind, view: &Value) -> Onward {
+    match kind {
+        StepKind::Branch(branches) => match choose(branches, view) {
+            Ok(to) => Onward::At(to),
+            Err(reason) => Onward::Lost(format!("unknown: {reason}")),
+        },
+        StepKind::Repeat { body, condition, most, then } => {
+            let turns = cursor.turns.get(&cursor.step).copied().unwrap_or(0);
+            let again = if turns < *most { condition.decide(view) } else { Truth::False };
+            match again {
+                Truth::True => {
+                    cursor.turns.insert(cursor.step.clone(), turns + 1);
+                    Onward::At(body.clone())
+                }
+                Truth::False => {
+                    cursor.turns.remove(&cursor.step);
+                    Onward::At(then.clone())
+                }
+                Truth::Unknown(reason) => Onward::Lost(format!("unknown: {reason}")),
+            }
+        }
+        StepKind::Plan { name, then } => {
+            let Some(target) = plans.by_name.get(name) else { return Onward::Lost("plan_missing".to_owned()) };
+            if cursor.back.len() >= DEEPEST {
+                return Onward::Lost("plan_runs_in_a_circle".to_owned());
+            }
+            if let Some(then) = then {
+                cursor.back.push(Back { plan: cursor.plan.clone(), step: then.clone() });
+            }
+            (cursor.plan, cursor.step) = (name.clone(), target.start.clone());
+            Onward::Moved
+        }
+        StepKind::Resolve(_) => match cursor.back.pop() {
+            Some(back) => {
+                (cursor.plan, cursor.step) = (back.plan, back.step);
+                Onward::Moved
+            }
+            None => Onward::Effect,
+        },
+        _ => Onward::Effect,
+    }
+}
+
+fn give_up(trail: Vec<(String, String)>, cursor: Cursor, reason: String) -> Advanced {
     let next = Next::Escalate {
         step: cursor.step.clone(),
         queue: GENERAL_QUEUE.to_owned(),
         reason,
         template: HANDOVER.to_owned(),
     };
-    Advanced { path, cursor, next }
+    Advanced { trail, cursor, next }
 }
 
 /// A binding that cannot be evaluated stays away, so that whoever uses it gets unknown.
-fn bind(plan: &Plan, view: &mut Value) {
+fn with_bindings(plan: &Plan, view: &Value) -> Value {
+    let mut view = view.clone();
     for (name, condition, _) in &plan.bindings {
-        let value = condition.evaluate(view);
-        if let (Ok(value), Value::Object(members)) = (value, &mut *view) {
+        let value = condition.evaluate(&view);
+        if let (Ok(value), Value::Object(members)) = (value, &mut view) {
             members.insert(name.clone(), value);
         }
     }
+    view
 }
 
 fn choose(branches: &[super::Branch], view: &Value) -> Result<String, String> {
@@ -162,9 +269,18 @@ fn effect(step: &str, kind: &StepKind, view: &Value, asked: &BTreeMap<String, u3
         StepKind::Call { tool, arguments, .. } => Ok(Next::Call {
             step,
             tool: tool.clone(),
-            record: view.pointer("/record/id").and_then(Value::as_str).map(RecordId::new),
+            record: record_of(view),
             arguments: evaluate_all(arguments, view)?,
         }),
+        StepKind::Parallel { calls, then, failed } => {
+            let look = |look: &super::plan::Look| {
+                let arguments = evaluate_all(&look.arguments, view)?;
+                Ok(LookUp { name: look.name.clone(), tool: look.tool.clone(), arguments })
+            };
+            let calls = calls.iter().map(look).collect::<Result<_, String>>()?;
+            let (then, failed, record) = (then.clone(), failed.clone(), record_of(view));
+            Ok(Next::Parallel { step, record, calls, then, failed })
+        }
         StepKind::Ask { template, with, then, limit } => {
             if asked.get(&step).copied().unwrap_or(0) >= *limit {
                 return Err(format!("asked {limit} times without an answer that helps"));
@@ -193,8 +309,15 @@ fn effect(step: &str, kind: &StepKind, view: &Value, asked: &BTreeMap<String, u3
             arrived: arrived.clone(),
         }),
         StepKind::Undo { calls, then } => Ok(Next::Undo { step, calls: calls.clone(), then: then.clone() }),
-        StepKind::Branch(_) | StepKind::Plan(_) => Err("step_has_no_effect".to_owned()),
+        StepKind::Resolve(outcome) => Ok(Next::Resolve { step, outcome: outcome.clone() }),
+        StepKind::Branch(_) | StepKind::Plan { .. } | StepKind::Repeat { .. } => {
+            Err("step_has_no_effect".to_owned())
+        }
     }
+}
+
+fn record_of(view: &Value) -> Option<RecordId> {
+    view.pointer("/record/id").and_then(Value::as_str).map(RecordId::new)
 }
 
 #[cfg(test)]
@@ -229,16 +352,15 @@ reason = "no_key"
 
     fn walk(view: Value, asked: u32) -> Advanced {
         let plan = Plan::parse("door.toml", DOOR).unwrap();
-        let plans = Plans { by_leaf: [("door".to_owned(), plan)].into() };
-        let cursor = Cursor { plan: "door".into(), step: "known".into() };
-        advance(&plans, &cursor, &view, &[("ask".to_owned(), asked)].into())
+        let plans = Plans { by_name: [("door".to_owned(), plan)].into() };
+        advance(&plans, &Cursor::new("door", "known"), &view, &[("ask".to_owned(), asked)].into())
     }
 
     #[test]
     fn a_call_gets_its_arguments_from_the_record() {
         let view = json!({"records": [1], "record": {"id": "r1", "keys": [{"id": "k1", "fits": true}, {"id": "k2", "fits": false}]}});
         let advanced = walk(view, 0);
-        assert_eq!(advanced.path, ["known", "key", "open"]);
+        assert_eq!(advanced.path(), ["known", "key", "open"]);
         assert_eq!(
             advanced.next,
             Next::Call {
@@ -267,10 +389,98 @@ reason = "no_key"
     #[test]
     fn a_plan_in_a_circle_ends_with_a_human() {
         let text = "leaf = 'c'\nsummary = ''\nstart = 'a'\n[steps.a]\nbranch = [{ to = 'b' }]\n[steps.b]\nbranch = [{ to = 'a' }]\n";
-        let plans = Plans { by_leaf: [("c".to_owned(), Plan::parse("c.toml", text).unwrap())].into() };
+        let plans = Plans { by_name: [("c".to_owned(), Plan::parse("c.toml", text).unwrap())].into() };
         let advanced =
-            advance(&plans, &Cursor { plan: "c".into(), step: "a".into() }, &json!({}), &BTreeMap::new());
+            advance(&plans, &Cursor::new("c", "a"), &json!({}), &BTreeMap::new());
         assert!(matches!(advanced.next, Next::Escalate { reason, .. } if reason.contains("circle")));
+    }
+
+    const HALL: &str = r#"
+leaf = "hall"
+summary = "goes in by the door"
+start = "first"
+[[let]]
+name = "wide"
+value = "size(records) > 1"
+[steps.first]
+plan = "lock"
+then = "in"
+[steps.in]
+branch = [{ when = "wide", to = "ring" }, { to = "end" }]
+[steps.ring]
+repeat = "bell"
+while = "!calls_answered"
+most = 2
+then = "end"
+[steps.bell]
+wait = "1m"
+then = "ring"
+[steps.end]
+resolve = "inside"
+"#;
+
+    const LOCK: &str = r#"
+part = "lock"
+summary = "unlocks"
+start = "turn"
+[[let]]
+name = "wide"
+value = "false"
+[steps.turn]
+branch = [{ when = "wide", to = "stuck" }, { when = "size(records) > 0", to = "open" }, { to = "key" }]
+[steps.stuck]
+escalate = "locksmith"
+reason = "stuck"
+[steps.key]
+ask = "which_key"
+then = "turn"
+[steps.open]
+resolve = "open"
+"#;
+
+    fn hall() -> Plans {
+        let named = |text: &str| {
+            let plan = Plan::parse("a.toml", text).unwrap();
+            (plan.name.clone(), plan)
+        };
+        Plans { by_name: [named(HALL), named(LOCK)].into() }
+    }
+
+    #[test]
+    fn a_part_is_gone_into_and_come_back_from_with_bindings_of_its_own() {
+        let (plans, begin) = (hall(), Cursor::new("hall", "first"));
+        let view = json!({"records": [1]});
+        let advanced = advance(&plans, &begin, &view, &BTreeMap::new());
+        assert_eq!(advanced.path(), ["first", "turn", "open", "in", "end"]);
+        assert_eq!(advanced.next, Next::Resolve { step: "end".into(), outcome: "inside".into() });
+        // A question within the part knows the way back, also after it was written down.
+        let asked = advance(&plans, &begin, &json!({"records": []}), &BTreeMap::new());
+        assert!(matches!(&asked.next, Next::Ask { then, .. } if then == "turn"));
+        assert_eq!(asked.cursor.plans().collect::<Vec<_>>(), ["hall", "lock"]);
+        let kept: Cursor = serde_json::from_value(serde_json::to_value(&asked.cursor).unwrap()).unwrap();
+        let advanced = advance(&plans, &kept.at("turn"), &view, &BTreeMap::new());
+        assert_eq!(advanced.path(), ["turn", "open", "in", "end"]);
+        // What was written down before there were parts is read as it was.
+        let old: Cursor = serde_json::from_value(json!({"plan": "hall", "step": "in"})).unwrap();
+        assert_eq!((old.clone(), json!(old)), (Cursor::new("hall", "in"), json!({"plan": "hall", "step": "in"})));
+    }
+
+    #[test]
+    fn a_loop_ends_when_it_need_not_go_on_and_after_so_many_turns() {
+        let (plans, begin) = (hall(), Cursor::new("hall", "in"));
+        let ringing = json!({"records": [1, 2], "calls_answered": false});
+        let mut advanced = advance(&plans, &begin, &ringing, &BTreeMap::new());
+        for turn in 1..=2 {
+            assert_eq!(advanced.cursor.turns.get("ring"), Some(&turn));
+            let Next::Wait { then, .. } = &advanced.next else { panic!("{advanced:?}") };
+            advanced = advance(&plans, &advanced.cursor.at(then), &ringing, &BTreeMap::new());
+        }
+        assert_eq!(advanced.path(), ["ring", "end"]);
+        assert!(advanced.cursor.turns.is_empty());
+        let answered = json!({"records": [1, 2], "calls_answered": true});
+        assert_eq!(advance(&plans, &begin, &answered, &BTreeMap::new()).path(), ["in", "ring", "end"]);
+        let unknown = advance(&plans, &begin, &json!({"records": [1, 2]}), &BTreeMap::new());
+        assert!(matches!(unknown.next, Next::Escalate { reason, .. } if reason.starts_with("unknown: ")));
     }
 
     #[test]

@@ -70,7 +70,7 @@ async fn no_text_has_a_place_for_an_error_and_no_plan_gives_it_one() {
     let stage = Stage::new().await;
     let pack = stage.cases.pack();
     let mut ways = 0;
-    for plan in pack.plans.by_leaf.values() {
+    for plan in pack.plans.by_name.values() {
         for (name, step) in &plan.steps {
             let with = match &step.kind {
                 StepKind::Call { refused, failed, declined, .. } => {

@@ -40,7 +40,7 @@ const NOBODYS: &str = "DE89370400440532013000";
 #[tokio::test]
 async fn who_names_somebody_elses_account_gets_what_nobodys_account_gets() {
     let stage = Stage::new().await;
-    let plans = stage.cases.pack().plans.by_leaf.values();
+    let plans = stage.cases.pack().plans.by_name.values();
     let looking: BTreeSet<&str> =
         plans.filter(|plan| plan.audience == PlanFor::Verified).map(|plan| plan.leaf.as_str()).collect();
     let tried: BTreeSet<&str> = PLANS.iter().map(|(leaf, ..)| *leaf).collect();

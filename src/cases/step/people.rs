@@ -30,10 +30,10 @@ pub(super) fn did(state: &State, by: Principal, deed: Deed, now: &Now<'_>) -> Ve
             // A step of a plan that this one goes on in keeps that plan.
             let of = state.plan.as_ref().filter(|known| known.leaf == leaf).map(|known| &known.cursor.plan);
             let has = |leaf: &str| {
-                now.pack.plans.by_leaf.get(leaf).is_some_and(|plan| plan.steps.contains_key(&step))
+                now.pack.plans.by_name.get(leaf).is_some_and(|plan| plan.steps.contains_key(&step))
             };
             let plan = of.filter(|of| has(of)).cloned().unwrap_or_else(|| leaf.clone());
-            let digest = now.pack.plans.by_leaf.get(&leaf).map(|plan| plan.digest.clone());
+            let digest = now.pack.plans.by_name.get(&leaf).map(|plan| plan.digest.clone());
             let pack = Some(now.pack.digest.clone());
             vec![Event::GivenBack { by, leaf, plan, step, digest, pack, note }]
         }

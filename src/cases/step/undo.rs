@@ -119,17 +119,16 @@ fn finished(state: &State, then: Option<&str>, now: &Now<'_>) -> Vec<Event> {
             escalation(state, &known.leaf.clone(), GENERAL_QUEUE, super::PLAN_CHANGED)
         }
         (Some(step), Some(known)) => {
-            let cursor = Cursor { plan: known.cursor.plan.clone(), step: step.to_owned() };
-            walk(state, &known.leaf.clone(), cursor, now)
+            walk(state, &known.leaf.clone(), known.cursor.at(step), now)
         }
         _ => {
             let leaf = leaf.or_else(|| state.reading.as_ref()?.leaf().map(str::to_owned));
             let leaf = leaf.unwrap_or_else(|| "other".to_owned());
             vec![Event::Planned {
-                plan: now.pack.plans.by_leaf.get(&leaf).map(|plan| plan.digest.clone()),
+                plan: now.pack.plans.by_name.get(&leaf).map(|plan| plan.digest.clone()),
                 pack: Some(now.pack.digest.clone()),
                 path: vec![UNDONE.to_owned()],
-                cursor: Cursor { plan: leaf.clone(), step: UNDONE.to_owned() },
+                cursor: Cursor::new(&leaf, UNDONE),
                 next: Next::Reply {
                     step: UNDONE.to_owned(),
                     template: UNDONE.to_owned(),

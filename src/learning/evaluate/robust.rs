@@ -143,7 +143,7 @@ fn acting(plans: &Plans, tools: &Tools) -> BTreeSet<String> {
     let acts = |leaf: &str| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![leaf.to_owned()]);
         while let Some(leaf) = open.pop() {
-            let Some(plan) = plans.by_leaf.get(&leaf).filter(|_| seen.insert(leaf.clone())) else { continue };
+            let Some(plan) = plans.by_name.get(&leaf).filter(|_| seen.insert(leaf.clone())) else { continue };
             for step in plan.steps.values() {
                 match &step.kind {
                     StepKind::Call { tool, .. }
@@ -151,14 +151,14 @@ fn acting(plans: &Plans, tools: &Tools) -> BTreeSet<String> {
                     {
                         return true;
                     }
-                    StepKind::Plan(other) => open.push(other.clone()),
+                    StepKind::Plan { name, .. } => open.push(name.clone()),
                     _ => {}
                 }
             }
         }
         false
     };
-    plans.by_leaf.keys().filter(|leaf| acts(leaf)).cloned().collect()
+    plans.by_name.keys().filter(|leaf| acts(leaf)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
         let file = "plans/balance.toml";
         let text = "leaf = \"balance\"\nsummary = \"x\"\nstart = \"on\"\n[steps.on]\nplan = \"lost_or_stolen_card\"\n";
         let plan = crate::planning::Plan::parse(file, text).unwrap();
-        pack.plans.by_leaf.insert("balance".to_owned(), plan);
+        pack.plans.by_name.insert("balance".to_owned(), plan);
         assert!(acting(&pack.plans, &pack.tools).contains("balance"));
     }
 
