@@ -47,6 +47,8 @@ pub enum CaseError {
     NotNow { case: CaseId, why: &'static str },
     #[error("{0}")]
     BadEdit(String),
+    #[error("no plan is for the event `{0}`")]
+    NoEvent(String),
     #[error("an event of this id was told before, and it was another one")]
     EventReused,
     #[error("`{0}` is not stopped")]

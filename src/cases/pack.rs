@@ -9,7 +9,7 @@ use crate::governance::{
     ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Administration, Autonomy,
     BROKEN_FOLDER, Governance, INVARIANTS_FOLDER, Invariants, RULES_FOLDER, Rules, ToolRisk,
 };
-use crate::planning::{self, Coverage, Names, Plan, Plans, Risk, Shape, Tools};
+use crate::planning::{self, Coverage, Names, Plan, PlanKind, Plans, Risk, Shape, Tools};
 use crate::records::{LookupSettings, SourceDeclarations};
 use crate::reply::Templates;
 use crate::understanding::Schema;
@@ -71,9 +71,23 @@ pub struct CaseSettings {
     pub open_days: i64,
     #[serde(default)]
     pub retention: Vec<Retention>,
+    /// From this probability of a negative tone and of great urgency, both, a person has the case; 0 to 1.
+    #[serde(default = "surely")]
+    pub upset_from: f64,
+    /// So many calls for one concern may fail; the next one is for a person.
+    #[serde(default = "twice")]
+    pub attempts: usize,
     /// The share of the plans' branches that their own tests must take for `prokura check` to pass; 0 to 1.
     #[serde(default = "nearly_all")]
     pub branches_tested: f64,
+}
+
+const fn surely() -> f64 {
+    0.9
+}
+
+const fn twice() -> usize {
+    2
 }
 
 const fn nearly_all() -> f64 {
@@ -91,6 +105,7 @@ impl CaseSettings {
             ("person_from", self.person_from),
             ("interrupt_from", self.interrupt_from),
             ("branches_tested", self.branches_tested),
+            ("upset_from", self.upset_from),
         ];
         let mut fault = |name: &str, value: String, allowed: &str| {
             let offset = text.find(&format!("\n{name}")).map_or(0, |at| at + 1);
@@ -282,11 +297,10 @@ pub fn load(folder: &Path, documents: Option<&BTreeSet<String>>) -> Result<Check
     };
     check_lookup(&files, &schema, &lookup, &mut findings);
     check_retention(&files, &schema, &tools, &service, &mut findings);
-    let governance = govern(&files, &schema, &tools, &mut findings);
-    findings.extend(planning::check(
-        &plans,
-        &names(&schema, &tools, &templates, &service, &sources, documents, &plans),
-    ));
+    let governance = govern(&files, &schema, (&tools, &plans), &mut findings);
+    let record = record_shape(&files, &sources, &mut findings);
+    let known = names((&schema, &tools, &templates), &service, record, documents, &plans);
+    findings.extend(planning::check(&plans, &known));
     let (outcomes, coverage) = planning::run_trials(&plans);
     let trials = outcomes.len();
     for outcome in outcomes {
@@ -376,7 +390,7 @@ fn check_retention(
 fn govern(
     files: &PackFiles,
     schema: &Schema,
-    tools: &Tools,
+    (tools, plans): (&Tools, &Plans),
     findings: &mut Vec<Finding>,
 ) -> Option<Governance> {
     let risks: Vec<ToolRisk> = tools
@@ -389,7 +403,9 @@ fn govern(
         })
         .collect();
     let rules = collect(findings, Rules::parse(&files.under(RULES_FOLDER), &risks));
-    let leaves: BTreeSet<String> = schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect();
+    // A dial may name the event of a plan as well.
+    let events = plans.by_name.values().filter(|plan| plan.kind == PlanKind::Event).map(|plan| &plan.name);
+    let leaves = schema.intents.leaves.iter().map(|leaf| &leaf.id).chain(events).cloned().collect();
     let text = files.text("autonomy.toml", findings)?.to_owned();
     let autonomy = Autonomy::parse(&files.shown("autonomy.toml"), &text, &leaves, &risks);
     let autonomy = collect(findings, autonomy);
@@ -423,12 +439,24 @@ fn of_risk(tools: &Tools, is: impl Fn(Risk) -> bool) -> BTreeSet<String> {
     tools.by_name.values().filter(|tool| is(tool.risk)).map(|tool| tool.name.clone()).collect()
 }
 
+/// What a record holds, as sources.toml says it.
+fn record_shape(files: &PackFiles, sources: &SourceDeclarations, findings: &mut Vec<Finding>) -> Shape {
+    let text = files.files.iter().find(|(name, _)| name == "sources.toml").map_or("", |(_, text)| text);
+    let shape = Shape::declared(sources.shape_paths()).unwrap_or_else(|faults| {
+        let file = files.shown("sources.toml");
+        findings.extend(faults.into_iter().map(|(declared, message)| {
+            let offset = text.find(&format!("\"{declared}\"")).unwrap_or(0);
+            Finding::at(&file, text, offset, message)
+        }));
+        Shape::Any
+    });
+    shape.with_free(sources.free_paths())
+}
+
 fn names(
-    schema: &Schema,
-    tools: &Tools,
-    templates: &Templates,
+    (schema, tools, templates): (&Schema, &Tools, &Templates),
     service: &CaseSettings,
-    sources: &SourceDeclarations,
+    record: Shape,
     documents: Option<&BTreeSet<String>>,
     plans: &Plans,
 ) -> Names {
@@ -437,6 +465,8 @@ fn names(
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
         free: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.free.clone())).collect(),
+        takes: tools.by_name.iter().map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.input))).collect(),
+        gives: tools.by_name.iter().map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.output))).collect(),
         changing: of_risk(tools, |risk| risk != Risk::Read),
         undoable: tools
             .by_name
@@ -457,6 +487,10 @@ fn names(
         queues: service.queues.clone(),
         documents: documents.cloned().unwrap_or_else(cited),
         languages: Language::ALL.iter().map(|language| language.code().to_owned()).collect(),
-        view: plan_shape(Shape::of_paths(sources.shape_paths()).with_free(sources.free_paths())),
+        view: plan_shape(
+            record,
+            schema.intents.leaves.iter().map(|leaf| leaf.id.as_str()),
+            tools.by_name.keys().map(String::as_str),
+        ),
     }
 }

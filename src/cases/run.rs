@@ -113,6 +113,8 @@ pub enum Notice {
     NotAwaited,
     /// It came before.
     Duplicate,
+    /// A case was opened for it.
+    Opened,
 }
 
 /// A case whose driver ended without getting on so many times in a row is put aside.
@@ -416,10 +418,9 @@ impl Cases {
                     state = self.state(case).await?;
                     unwritten.clear();
                     begins = false;
-                    done = Some(input)
-                        .filter(|input| {
-                            matches!(input, Input::Returned { .. } | Input::Stopped { .. } | Input::Several(_))
-                        });
+                    done = Some(input).filter(|input| {
+                        matches!(input, Input::Returned { .. } | Input::Stopped { .. } | Input::Several(_))
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -528,38 +529,6 @@ impl Cases {
         match waited.await {
             Ok(result) => result,
             Err(_) => self.existing(case).await,
-        }
-    }
-
-    /// Takes what another system tells about a case; `id` is that system's own, and the same one counts once. Says
-    /// whether it is what the case waited for. The caller then drives it.
-    pub async fn notify(
-        &self,
-        case: &CaseId,
-        by: &Principal,
-        told: (&str, &str),
-    ) -> Result<Notice, CaseError> {
-        let (id, kind) = told;
-        let once =
-            Once { scope: format!("event/{}", by.name), key: id.to_owned(), value: format!("{case} {kind}") };
-        let notified = |state: &State, _| match state.length {
-            0 => Err(CaseError::NoCase(case.clone())),
-            _ => Ok(Input::Notified { by: by.clone(), id: id.to_owned(), kind: kind.to_owned() }),
-        };
-        match self.bring(case, vec![once.clone()], notified).await {
-            Err(CaseError::Ledger(LedgerError::Used { value, .. })) => match value == once.value {
-                true => Ok(Notice::Duplicate),
-                false => Err(CaseError::EventReused),
-            },
-            Err(error) => Err(error),
-            Ok(()) => {
-                let entries = self.entries(case).await?;
-                let taken = entries.iter().rev().find_map(|entry| match event_of(case, entry) {
-                    Ok(Event::Notified { id: known, taken, .. }) if known == id => Some(taken),
-                    _ => None,
-                });
-                Ok(if taken == Some(true) { Notice::Taken } else { Notice::NotAwaited })
-            }
         }
     }
 

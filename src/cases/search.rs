@@ -2,7 +2,6 @@
 
 use super::pack::Pack;
 use super::state::State;
-use super::view::leaf_of;
 use crate::base::Language;
 use crate::intake::Message;
 use crate::policy::{Clearance, Grounds, Passage, PolicyError, Question, parse_date};
@@ -16,7 +15,7 @@ const PASSAGES: usize = 5;
 pub(super) fn questions(state: &State, pack: &Pack) -> Option<Vec<Question>> {
     let message = state.message()?;
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
-    let leaf = leaf.or_else(|| state.reading.as_ref().map(leaf_of));
+    let leaf = leaf.or_else(|| state.concern());
     let plan = leaf.and_then(|leaf| pack.plans.by_name.get(leaf));
     let base = Question {
         id: message.id.to_string(),

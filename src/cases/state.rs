@@ -4,7 +4,7 @@ use super::event::{Event, ReplyKind};
 use super::view::lookup_values;
 use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, CustomerId, Digest, Money, RecordId, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Vote};
+use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Verdict, Vote};
 use crate::intake::Message;
 use crate::planning::{Cursor, GENERAL_QUEUE, Next, Undo};
 use crate::policy::Grounds;
@@ -111,6 +111,8 @@ pub struct CallState {
     pub undoes: Option<CallId>,
     /// Who changed its arguments before it was approved.
     pub edited_by: Option<String>,
+    /// The rules, or a person, did not let it be made.
+    pub stopped: bool,
 }
 
 impl CallState {
@@ -133,6 +135,7 @@ impl CallState {
             undo: None,
             undoes: None,
             edited_by: None,
+            stopped: false,
         }
     }
 }
@@ -250,6 +253,16 @@ impl State {
         self.calls.last()
     }
 
+    /// How many calls for the concern at hand did not do what they should.
+    pub fn failed_attempts(&self) -> usize {
+        let failed = |call: &&CallState| {
+            call.undoes.is_none()
+                && matches!(call.outcome, Some(Outcome::Failed { .. } | Outcome::Ambiguous { .. }))
+                && !call.stopped
+        };
+        self.calls.iter().skip(self.earlier_calls).filter(failed).count()
+    }
+
     /// The effect that is due, if any. After a restart this is where the case goes on.
     pub fn due(&self) -> Option<Effect> {
         match self.stage {
@@ -309,12 +322,11 @@ impl State {
                 // The customer hears something before a human gets round to it.
                 self.stage = if self.answered { Stage::Waiting } else { Stage::Composing };
             }
-            Event::Voted { vote, .. } => {
-                if let Some((_, votes)) = &mut self.approval {
-                    votes.push(vote.clone());
-                }
+            Event::Voted { vote, .. } => self.voted(vote),
+            Event::Expired { .. } => {
+                self.stop_asked();
+                self.approval = None;
             }
-            Event::Expired { .. } => self.approval = None,
             Event::Decided { .. }
             | Event::Intended { .. }
             | Event::Doubted { .. }
@@ -332,15 +344,7 @@ impl State {
                 });
             }
             Event::Replied { kind, reply, .. } => self.replied(*kind, reply),
-            Event::Stuck { reason } => {
-                self.stuck = Some(reason.clone());
-                // A call that has an outcome is not due any more.
-                let settled =
-                    self.stage == Stage::Calling && self.call().is_some_and(|call| call.outcome.is_some());
-                self.stuck_at = (!settled).then_some((self.status, self.stage));
-                self.status = Status::Stuck;
-                self.stage = Stage::Waiting;
-            }
+            Event::Stuck { reason } => self.got_stuck(reason),
             Event::TakenOver { .. }
             | Event::GivenBack { .. }
             | Event::Edited { .. }
@@ -350,6 +354,31 @@ impl State {
                 self.status = Status::Closed;
                 self.stage = Stage::Waiting;
             }
+        }
+    }
+
+    fn got_stuck(&mut self, reason: &str) {
+        self.stuck = Some(reason.to_owned());
+        // A call that has an outcome is not due any more.
+        let settled = self.stage == Stage::Calling && self.call().is_some_and(|call| call.outcome.is_some());
+        self.stuck_at = (!settled).then_some((self.status, self.stage));
+        (self.status, self.stage) = (Status::Stuck, Stage::Waiting);
+    }
+
+    fn voted(&mut self, vote: &Vote) {
+        if !vote.approve {
+            self.stop_asked();
+        }
+        if let Some((_, votes)) = &mut self.approval {
+            votes.push(vote.clone());
+        }
+    }
+
+    /// The call that people were asked about is not made.
+    fn stop_asked(&mut self) {
+        let call = self.approval.as_ref().map(|(request, _)| request.call.clone());
+        if let Some(known) = call.and_then(|call| self.call_mut(&call)) {
+            known.stopped = true;
         }
     }
 
@@ -565,7 +594,15 @@ impl State {
             self.early.clear();
         }
         self.status = Status::Running;
-        self.stage = Stage::Reading;
+        // What a system told is no text.
+        let told = self.message().is_some_and(|message| message.event.is_some());
+        self.stage = if told { Stage::LookingUp } else { Stage::Reading };
+    }
+
+    /// The concern that the message was read as, or the event that was told.
+    pub fn concern(&self) -> Option<&str> {
+        let read = || self.reading.as_ref().map(super::view::leaf_of);
+        self.message().and_then(|message| message.event.as_deref()).or_else(read)
     }
 
     /// Forgets what earlier messages were about. What was done stays.
@@ -637,7 +674,9 @@ impl State {
         (self.waiting, self.resumes, self.undoing) = (None, None, None);
         self.status = Status::Running;
         self.stage = match next {
-            Next::Call { .. } | Next::Parallel { .. } | Next::Wait { .. } | Next::Undo { .. } => Stage::Waiting,
+            Next::Call { .. } | Next::Parallel { .. } | Next::Wait { .. } | Next::Undo { .. } => {
+                Stage::Waiting
+            }
             Next::Ask { .. } | Next::Reply { .. } | Next::Escalate { .. } => Stage::Composing,
             Next::Resolve { .. } => Stage::Waiting,
         };
@@ -650,8 +689,12 @@ impl State {
     fn decided(&mut self, proposed: CallState, decision: &Decision) {
         self.decisions.push((proposed.id.clone(), decision.clone()));
         self.approval = self.approval.take().filter(|(approval, _)| approval.call == proposed.id);
-        if self.calls.iter().all(|known| known.id != proposed.id) {
+        let id = proposed.id.clone();
+        if self.calls.iter().all(|known| known.id != id) {
             self.calls.push(proposed);
+        }
+        if let Some(known) = self.call_mut(&id) {
+            known.stopped = decision.verdict == Verdict::Refuse;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::planning::{Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, 
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
-use crate::understanding::Reading;
+use crate::understanding::{Labelled, Reading, Tone};
 use serde_json::Value;
 
 mod dial;
@@ -111,6 +111,8 @@ const WROTE: &str =
     "the customer wrote while the case waited; what it waited for does not happen by itself any more";
 const TOO_LATE: &str = "the customer takes something back for which it is too late";
 const ASKED: &str = "the customer wishes to speak with a person";
+const UPSET: &str = "the customer is upset";
+const TRIED: &str = "as many attempts have failed as cases.toml lets the service make (`attempts`)";
 const EDITED: &str = "a person changed it, and another one looks at that";
 const PLAN_CHANGED: &str = "the plan was changed while the case waited";
 
@@ -190,8 +192,9 @@ fn with_plan(state: &State, grounded: Event, now: &Now<'_>) -> Vec<Event> {
 }
 
 fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
-    let Some(reading) = &state.reading else { return escalate_now(state, "the message was not read") };
-    let leaf = leaf_of(reading).to_owned();
+    let Some(leaf) = state.concern().map(str::to_owned) else {
+        return escalate_now(state, "the message was not read");
+    };
     if takes_back(state, now)
         && let Some(events) = undo::regret(state, now)
     {
@@ -220,6 +223,11 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     if asks_for_person(state, now) {
         return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
     }
+    let Some(reading) =
+        state.reading.as_ref().filter(|_| state.message().is_some_and(|said| said.event.is_none()))
+    else {
+        return told(state, &leaf, now);
+    };
     if reading.truncated {
         return escalation(state, &leaf, GENERAL_QUEUE, "the message is longer than the models read");
     }
@@ -231,8 +239,14 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
         return escalation(state, &leaf, GENERAL_QUEUE, "the reading is too unsure to act on");
     }
     let service = &now.pack.service;
-    if reading.tone.wants_human.get() >= service.person_from && !service.interrupting.contains(&leaf) {
-        return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
+    // What must not wait is dealt with first.
+    if !service.interrupting.contains(&leaf) {
+        if reading.tone.wants_human.get() >= service.person_from {
+            return escalation(state, &leaf, GENERAL_QUEUE, ASKED);
+        }
+        if is_upset(&reading.tone, service.upset_from) {
+            return escalation(state, &leaf, GENERAL_QUEUE, UPSET);
+        }
     }
     match now.pack.plans.of_leaf(&leaf) {
         None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),
@@ -243,11 +257,26 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
     }
 }
 
+/// What another system told has a plan of its own; nothing was read.
+fn told(state: &State, leaf: &str, now: &Now<'_>) -> Vec<Event> {
+    match now.pack.plans.of_event(leaf) {
+        None => escalation(state, leaf, GENERAL_QUEUE, &format!("no plan for the event `{leaf}`")),
+        Some(plan) => walk(state, leaf, Cursor::new(leaf, &plan.start), now),
+    }
+}
+
+/// Both at once: a negative tone alone is what most concerns have, and haste alone is no feeling.
+fn is_upset(tone: &Tone, from: f64) -> bool {
+    let surely = |said: &Labelled, label: &str| said.label == label && said.probability.get() >= from;
+    surely(&tone.sentiment, "negative") && surely(&tone.urgency, "high")
+}
+
 /// Walks from a cursor; a plan for verified customers gives everybody else the uniform answer.
 fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> {
     let plans = &now.pack.plans;
     // Also those that run it as a part: it goes back to them.
-    let involved = |name: &str| plans.by_name.get(name).is_some_and(|plan| plan.audience == PlanFor::Verified);
+    let involved =
+        |name: &str| plans.by_name.get(name).is_some_and(|plan| plan.audience == PlanFor::Verified);
     let closed = cursor.plans().chain([leaf]).any(involved);
     let verified = matches!(state.message().map(|m| &m.identity), Some(Identity::Verified { .. }));
     let advanced = if closed && !verified {
@@ -262,6 +291,11 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
     } else {
         advance(plans, &cursor, &plan_view(state, now.at), &state.asked)
     };
+    let acts = matches!(advanced.next, Next::Call { .. } | Next::Parallel { .. });
+    if acts && state.failed_attempts() >= now.pack.service.attempts {
+        let reason = format!("{}; the next would be step `{}`", TRIED, advanced.cursor.step);
+        return escalation(state, leaf, GENERAL_QUEUE, &reason);
+    }
     planned(state, leaf, advanced, now)
 }
 
@@ -450,9 +484,7 @@ fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>)
         _ => None,
     };
     match target {
-        Some(step) => {
-            walk(state, &known.leaf.clone(), known.cursor.at(step), now)
-        }
+        Some(step) => walk(state, &known.leaf.clone(), known.cursor.at(step), now),
         None => escalation(state, &known.leaf.clone(), GENERAL_QUEUE, &format!("`{}`: {reason}", call.tool)),
     }
 }
@@ -626,10 +658,7 @@ fn escalate_now(state: &State, reason: &str) -> Vec<Event> {
 }
 
 fn escalation(state: &State, leaf: &str, queue: &str, reason: &str) -> Vec<Event> {
-    let cursor = state
-        .plan
-        .as_ref()
-        .map_or_else(|| Cursor::new(leaf, ""), |plan| plan.cursor.clone());
+    let cursor = state.plan.as_ref().map_or_else(|| Cursor::new(leaf, ""), |plan| plan.cursor.clone());
     vec![Event::Planned {
         leaf: leaf.to_owned(),
         plan: state.plan.as_ref().and_then(|plan| plan.digest.clone()),

@@ -42,6 +42,7 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         "identity": {"verified": assurance != "none", "assurance": assurance},
         "calls": calls,
         "message": {"text": state.message().map(|message| &message.text)},
+        "memory": memory(state),
     });
     if let Some(Value::Object(told)) = view.get_mut("facts")
         && let Some(conflicts) = conflicts(&facts)
@@ -59,32 +60,71 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
     view
 }
 
-/// The names in `plan_view`, for checking plans. `record` is the shape of one record's fields.
-pub fn plan_shape(record: Shape) -> Shape {
-    let record = record.with("id", Shape::Scalar).with("relation", Shape::Scalar);
+/// What was tried in this case, for any of its concerns, and what came of it.
+fn memory(state: &State) -> Value {
+    let tried = state.calls.iter().enumerate().filter(|(_, call)| call.undoes.is_none()).map(|(i, call)| {
+        let outcome = if call.stopped { "stopped" } else { outcome_name(call) };
+        json!({"tool": call.tool, "step": call.step, "outcome": outcome, "earlier": i < state.earlier_calls})
+    });
+    let asked = state.asked.iter().map(|(step, times)| json!({"step": step, "times": times}));
+    json!({
+        "tried": tried.collect::<Vec<_>>(),
+        "asked": asked.collect::<Vec<_>>(),
+        "failed": state.failed_attempts(),
+        "messages": state.messages.len(),
+    })
+}
+
+/// The names and types in `plan_view`, for checking plans. `record` is the shape of one record's fields; `calls` are of
+/// each plan.
+pub fn plan_shape<'a>(
+    record: Shape,
+    leaves: impl IntoIterator<Item = &'a str>,
+    tools: impl IntoIterator<Item = &'a str>,
+) -> Shape {
+    let record = record.with("id", Shape::Text).with("relation", Shape::one_of(["owner", "authorised"]));
+    let facts = [
+        ("selected", Shape::Int),
+        ("basis", Shape::one_of(["values", "identity"])),
+        ("complete", Shape::Bool),
+        ("cached", Shape::Bool),
+        ("conflicts", Shape::optional(Shape::list(Shape::Text))),
+        ("differs", Shape::object([("field", Shape::Text), ("count", Shape::Int)])),
+    ];
+    let reading = [
+        ("leaf", Shape::one_of(leaves)),
+        ("probability", Shape::Number),
+        ("urgency", Shape::one_of(["low", "normal", "high"])),
+        ("sentiment", Shape::one_of(["negative", "neutral", "positive"])),
+        ("wants_human", Shape::Number),
+        ("out_of_scope", Shape::Number),
+    ];
+    let outcomes = ["proposed", "stopped", "intended", "done", "failed", "ambiguous", "compensated"];
+    let tried = [
+        ("tool", Shape::one_of(tools)),
+        ("step", Shape::Text),
+        ("outcome", Shape::one_of(outcomes)),
+        ("earlier", Shape::Bool),
+    ];
+    let memory = [
+        ("tried", Shape::list(Shape::object(tried))),
+        ("asked", Shape::list(Shape::object([("step", Shape::Text), ("times", Shape::Int)]))),
+        ("failed", Shape::Int),
+        ("messages", Shape::Int),
+    ];
     Shape::object([
-        ("now", Shape::Scalar),
+        ("now", Shape::Time),
+        ("facts", Shape::object(facts)),
+        ("records", Shape::list(record.clone())),
+        ("record", Shape::optional(record)),
         (
-            "facts",
-            Shape::of_paths([
-                "selected",
-                "basis",
-                "complete",
-                "cached",
-                "conflicts",
-                "differs.field",
-                "differs.count",
-            ]),
+            "identity",
+            Shape::object([("verified", Shape::Bool), ("assurance", Shape::one_of(["none", "login", "sca"]))]),
         ),
-        ("records", Shape::List(Box::new(record.clone()))),
-        ("record", record),
-        ("identity", Shape::of_paths(["verified", "assurance"])),
-        (
-            "reading",
-            Shape::of_paths(["leaf", "probability", "urgency", "sentiment", "wants_human", "out_of_scope"]),
-        ),
+        ("reading", Shape::object(reading)),
         ("calls", Shape::Any),
-        ("message", Shape::of_paths(["text"])),
+        ("memory", Shape::object(memory)),
+        ("message", Shape::object([("text", Shape::Text)])),
     ])
 }
 
@@ -149,14 +189,17 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
     let Identity::Verified { customer, assurance, at: verified_at } = &message.identity else {
         return None;
     };
-    let reading = state.reading.as_ref();
-    let read_as = || reading.map(|reading| leaf_of(reading).to_owned());
+    let read_as = || state.concern().map(str::to_owned);
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default();
+    // What a system told was not read, so that there is nothing to be unsure of.
+    let told = state.messages.iter().any(|message| message.event.as_ref() == Some(&leaf));
+    let unread = if told { Probability::ONE } else { Probability::ZERO };
+    let confidence = state.reading.as_ref().map_or(unread, |reading| probability_of(reading, &leaf));
     Some(Circumstances {
         customer: customer.clone(),
         assurance: assurance.as_str(),
         identity_age_seconds: message.received_at.since(*verified_at).max(0) / 1000,
-        confidence: reading.map_or(Probability::ZERO, |reading| probability_of(reading, &leaf)),
+        confidence,
         leaf,
         initiator: state.opened_by.as_ref().map_or_else(String::new, |by| by.name.clone()),
         ..Circumstances::unknown()

@@ -272,15 +272,16 @@ impl From<CaseError> for Refusal {
                 text,
                 "only a stuck case is let go on".to_owned(),
             ),
-            CaseError::NotNow { why, .. } => Self::new(
-                StatusCode::CONFLICT,
-                "not_now",
-                format!("the case does not allow it as it is: {why}"),
-                "look at the case, GET /v1/cases/{id}/handover",
-            ),
+            CaseError::NotNow { why, .. } => not_now(why),
             CaseError::BadEdit(why) => {
                 Self::bad("bad_edit", why, "send all arguments, with only such changes")
             }
+            CaseError::NoEvent(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "no_event",
+                text,
+                "name as `kind` what a plan has as its `event`",
+            ),
             CaseError::EventReused => Self::new(
                 StatusCode::CONFLICT,
                 "event_reused",
@@ -331,6 +332,11 @@ impl From<CaseError> for Refusal {
             CaseError::Unreadable { .. } | CaseError::Models(_) => Self::internal(&text),
         }
     }
+}
+
+fn not_now(why: &str) -> Refusal {
+    let problem = format!("the case does not allow it as it is: {why}");
+    Refusal::new(StatusCode::CONFLICT, "not_now", problem, "look at the case, GET /v1/cases/{id}/handover")
 }
 
 impl From<PolicyError> for Refusal {

@@ -493,6 +493,8 @@ pub struct Noticed {
 enum NoticeOutcome {
     /// The case waited for it and goes on.
     Taken,
+    /// A case was opened for it.
+    Opened,
     /// The case does not wait for it, or not any more.
     NotAwaited,
     /// It came before.

@@ -27,9 +27,12 @@ pub async fn looked_at(
     Ok(state)
 }
 
-/// A channel knows only the cases that it opened itself.
+/// A channel knows only the cases that it opened itself, and those that a system opened for its customers.
 fn may_know(who: &Principal, state: &State) -> bool {
-    who.role != Role::Channel || state.opened_by.as_ref().is_some_and(|by| by.name == who.name)
+    let first = state.messages.first().filter(|message| message.event.is_some());
+    who.role != Role::Channel
+        || state.opened_by.as_ref().is_some_and(|by| by.name == who.name)
+        || first.is_some_and(|message| message.channel == who.name)
 }
 
 /// Whether they see all of a case.
@@ -60,6 +63,7 @@ mod tests {
             channel: "chat".into(),
             language: Language::De,
             text: "Hallo".into(),
+            event: None,
             attachments: Vec::new(),
             identity,
             received_at: Timestamp::from_millis(0),

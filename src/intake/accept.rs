@@ -86,7 +86,7 @@ pub fn accept(raw: &RawMessage<'_>, envelope: Envelope, limits: &Limits) -> Resu
     }
     let language = language::detect(&text, raw.language.unwrap_or(limits.language));
     let Envelope { id, case, channel, identity, received_at } = envelope;
-    Ok(Message { id, case, channel, language, text, attachments, identity, received_at })
+    Ok(Message { id, case, channel, language, text, event: None, attachments, identity, received_at })
 }
 
 fn clean(part: &'static str, bytes: &[u8], limit: usize) -> Result<String, IntakeError> {

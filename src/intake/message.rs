@@ -13,6 +13,9 @@ pub struct Message {
     pub channel: String,
     pub language: Language,
     pub text: String,
+    /// What another system told of the customer, who has written nothing: the text is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
     pub identity: Identity,

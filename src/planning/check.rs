@@ -3,8 +3,11 @@
 
 use super::Condition;
 use super::plan::{Look, Plan, PlanFor, PlanKind, Plans, StepKind};
+use super::flow::{at_steps, bindings};
+use super::known::{Bindings, Known, literal};
 use super::provenance::{Flow, Flows, OWNED};
 use super::shape::Shape;
+use super::types;
 use crate::base::Finding;
 use crate::base::finding::suggestion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +19,9 @@ pub struct Names {
     pub tools: BTreeMap<String, BTreeSet<String>>,
     /// Tool name to those of its arguments that are not of weight.
     pub free: BTreeMap<String, BTreeSet<String>>,
+    /// Tool name to what it takes and what it answers.
+    pub takes: BTreeMap<String, Shape>,
+    pub gives: BTreeMap<String, Shape>,
     /// Tools that change something, and those of them whose effect cannot be undone.
     pub changing: BTreeSet<String>,
     pub irreversible: BTreeSet<String>,
@@ -47,6 +53,12 @@ struct Checker<'a> {
     plans: &'a Plans,
     names: &'a Names,
     view: Shape,
+    bound: Bindings<'a>,
+    /// Bindings that are there when there is a record.
+    of_record: BTreeSet<String>,
+    /// What is known at each step, and at the one that is looked at.
+    at: BTreeMap<&'a str, Known>,
+    known: Known,
     /// Where the values of roots and bindings come from.
     flows: Flows,
     findings: Vec<Finding>,
@@ -55,14 +67,30 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     fn new(plan: &'a Plan, plans: &'a Plans, names: &'a Names) -> Self {
         let flows = Flows::of_view(&names.view);
-        Self { plan, plans, names, view: names.view.clone(), flows, findings: Vec::new() }
+        let mut view = names.view.clone().with("calls", calls(plan, plans, names));
+        if let (PlanKind::Event, Shape::Object(members)) = (plan.kind, &mut view) {
+            // Nothing was read.
+            members.remove("reading");
+        }
+        Self {
+            plan,
+            plans,
+            names,
+            view,
+            bound: bindings(plan),
+            of_record: BTreeSet::new(),
+            at: at_steps(plan, plans),
+            known: Known::default(),
+            flows,
+            findings: Vec::new(),
+        }
     }
 
     fn fault(&mut self, line: usize, message: String) {
         self.findings.push(Finding::new(&self.plan.file, line, message));
     }
 
-    fn known<'n>(
+    fn is_known<'n>(
         &mut self,
         line: usize,
         what: &str,
@@ -86,10 +114,19 @@ impl<'a> Checker<'a> {
         self.named(line, condition)
     }
 
+    fn condition(&mut self, line: usize, condition: &Condition) {
+        let shape = self.expression(line, condition);
+        if shape.kind().is_some_and(|kind| kind != "bool") {
+            let message = format!("`{}` is neither true nor false, but {}", condition.source(), shape.name());
+            self.fault(line, message);
+        }
+    }
+
     /// An expression that may hold the sender's words.
     fn named(&mut self, line: usize, condition: &Condition) -> Shape {
         self.for_anyone(line, condition);
-        let (faults, shape) = self.view.check(condition);
+        let scope = types::Scope { view: &self.view, bindings: &self.bound, of_record: &self.of_record };
+        let (faults, shape) = types::check(condition, &scope, &self.known);
         for fault in faults {
             self.fault(line, format!("in `{}`: {fault}", condition.source()));
         }
@@ -100,7 +137,7 @@ impl<'a> Checker<'a> {
         let plan = self.plan;
         let names = self.names;
         match plan.kind {
-            PlanKind::Leaf => self.known(1, "leaf", &plan.name, names.leaves.iter().map(String::as_str)),
+            PlanKind::Leaf => self.is_known(1, "leaf", &plan.name, names.leaves.iter().map(String::as_str)),
             kind if names.leaves.contains(&plan.name) => {
                 let (name, kind) = (&plan.name, kind.as_str());
                 self.fault(1, format!("`{name}` is a leaf of intents.toml; give the {kind} another name"));
@@ -110,9 +147,9 @@ impl<'a> Checker<'a> {
             }
             _ => {}
         }
-        self.known(1, "`start` step", &plan.start, plan.steps.keys().map(String::as_str));
+        self.is_known(1, "`start` step", &plan.start, plan.steps.keys().map(String::as_str));
         for document in &plan.documents {
-            self.known(1, "policy document", document, names.documents.iter().map(String::as_str));
+            self.is_known(1, "policy document", document, names.documents.iter().map(String::as_str));
         }
         for language in &names.languages {
             if !plan.documents.is_empty() && !plan.question.contains_key(language) {
@@ -120,6 +157,8 @@ impl<'a> Checker<'a> {
             }
         }
         let mut bound = BTreeSet::new();
+        // A binding of what is in a record is there when that is.
+        self.known = Known::default().with(["record".to_owned()]);
         for (name, condition, line) in &plan.bindings {
             if !bound.insert(name) {
                 self.fault(*line, format!("there are two bindings `{name}`; give each a name of its own"));
@@ -130,9 +169,16 @@ impl<'a> Checker<'a> {
             let shape = self.expression(*line, condition);
             let flow = self.flows.of(condition);
             self.flows.bind(name, flow);
+            let roots = condition.roots();
+            let of_record = roots.iter().any(|root| root == "record" || self.of_record.contains(root));
+            let shape = if of_record { Shape::optional(shape) } else { shape };
+            if of_record {
+                self.of_record.insert(name.clone());
+            }
             self.view = std::mem::replace(&mut self.view, Shape::Any).with(name, shape);
         }
         for (name, step) in &plan.steps {
+            self.known = self.at.get(name.as_str()).cloned().unwrap_or_default();
             self.step(name, step.line, &step.kind);
         }
         self.findings.extend(super::structure::check(plan, self.plans, names));
@@ -145,7 +191,7 @@ impl<'a> Checker<'a> {
     fn step(&mut self, name: &str, line: usize, kind: &StepKind) {
         let plan = self.plan;
         for target in kind.targets() {
-            self.known(
+            self.is_known(
                 line,
                 &format!("step `{name}` goes to"),
                 target,
@@ -156,7 +202,9 @@ impl<'a> Checker<'a> {
             StepKind::Branch(branches) => {
                 for branch in branches {
                     if let Some(condition) = &branch.when {
-                        self.expression(branch.line, condition);
+                        self.condition(branch.line, condition);
+                        let not = types::implied(condition, false, &self.bound);
+                        self.known = std::mem::take(&mut self.known).and(&not);
                     }
                 }
             }
@@ -165,20 +213,20 @@ impl<'a> Checker<'a> {
             StepKind::Reply { template, with, cite, .. } => {
                 self.text(line, template, with, !cite.is_empty());
                 for document in cite {
-                    self.known(line, "cited document", document, plan.documents.iter().map(String::as_str));
+                    self.is_known(line, "cited document", document, plan.documents.iter().map(String::as_str));
                 }
             }
             StepKind::Escalate { queue, template, .. } => {
                 let names = self.names;
-                self.known(line, "queue", queue, names.queues.iter().map(String::as_str));
-                self.known(line, "template", template, names.templates.keys().map(String::as_str));
+                self.is_known(line, "queue", queue, names.queues.iter().map(String::as_str));
+                self.is_known(line, "template", template, names.templates.keys().map(String::as_str));
             }
             StepKind::Wait { .. } => {}
             StepKind::Undo { calls, .. } => {
                 for call in calls.iter().flatten() {
                     let is_call = |step: &super::plan::Step| matches!(step.kind, StepKind::Call { .. });
                     let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
-                    self.known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+                    self.is_known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
                 }
                 let names = self.names;
                 for (call, step) in &plan.steps {
@@ -202,10 +250,10 @@ impl<'a> Checker<'a> {
                     );
                 }
                 let plans = self.plans;
-                self.known(line, "plan", other, plans.by_name.keys().map(String::as_str));
+                self.is_known(line, "plan", other, plans.by_name.keys().map(String::as_str));
             }
             StepKind::Parallel { calls, .. } => self.parallel(name, line, calls),
-            StepKind::Repeat { condition, .. } => drop(self.expression(line, condition)),
+            StepKind::Repeat { condition, .. } => self.condition(line, condition),
             StepKind::Resolve(_) => {}
         }
     }
@@ -216,7 +264,10 @@ impl<'a> Checker<'a> {
         let mut seen = BTreeSet::new();
         for look in calls {
             if !seen.insert(&look.name) || self.plan.steps.contains_key(&look.name) {
-                let taken = format!("step `{name}`: there are two calls or steps `{}`; give each its own name", look.name);
+                let taken = format!(
+                    "step `{name}`: there are two calls or steps `{}`; give each its own name",
+                    look.name
+                );
                 self.fault(line, taken);
             }
             if self.names.changing.contains(&look.tool) {
@@ -234,7 +285,7 @@ impl<'a> Checker<'a> {
     /// A text's template must exist and get what it needs.
     fn text(&mut self, line: usize, template: &str, with: &BTreeMap<String, Condition>, cites: bool) {
         let names = self.names;
-        self.known(line, "template", template, names.templates.keys().map(String::as_str));
+        self.is_known(line, "template", template, names.templates.keys().map(String::as_str));
         for condition in with.values() {
             self.expression(line, condition);
         }
@@ -269,15 +320,29 @@ impl<'a> Checker<'a> {
 
     fn call(&mut self, name: &str, line: usize, tool: &str, arguments: &BTreeMap<String, Condition>) {
         let names = self.names;
-        self.known(line, "tool", tool, names.tools.keys().map(String::as_str));
+        self.is_known(line, "tool", tool, names.tools.keys().map(String::as_str));
+        if let Some(Shape::Object(members)) = names.takes.get(tool) {
+            for (needed, shape) in members {
+                if !matches!(shape, Shape::Optional(_)) && !arguments.contains_key(needed) {
+                    self.fault(line, format!("step `{name}`: `{tool}` needs the argument `{needed}`"));
+                }
+            }
+        }
         for (argument, condition) in arguments {
             let is_free = names.free.get(tool).is_some_and(|free| free.contains(argument));
-            match is_free {
+            let shape = match is_free {
                 true => self.named(line, condition),
                 false => self.expression(line, condition),
             };
+            if let Some(Shape::Object(members)) = names.takes.get(tool)
+                && let Some(wanted) = members.get(argument)
+                && let Some(why) = shape.unfit(wanted, literal(condition.expression()))
+            {
+                let source = condition.source();
+                self.fault(line, format!("step `{name}`: argument `{argument}` = `{source}` does not fit `{tool}`: {why}"));
+            }
             if let Some(declared) = names.tools.get(tool) {
-                self.known(
+                self.is_known(
                     line,
                     &format!("argument of `{tool}`"),
                     argument,
@@ -296,6 +361,34 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+/// What a plan can know of its calls, and of those of the parts that it runs: each may not have been made.
+fn calls(plan: &Plan, plans: &Plans, names: &Names) -> Shape {
+    let outcomes = ["proposed", "intended", "done", "failed", "ambiguous", "compensated"];
+    let known = |shape: Option<&Shape>| Shape::optional(shape.cloned().unwrap_or(Shape::Any));
+    let of = |tool: &str| {
+        Shape::optional(Shape::object([
+            ("outcome", Shape::one_of(outcomes)),
+            ("result", known(names.gives.get(tool))),
+            ("arguments", known(names.takes.get(tool))),
+            ("stale", Shape::optional(Shape::Bool)),
+        ]))
+    };
+    let (mut seen, mut open, mut calls) = (BTreeSet::new(), vec![plan], BTreeMap::new());
+    while let Some(plan) = open.pop().filter(|plan| seen.insert(&plan.name)) {
+        for (name, step) in &plan.steps {
+            match &step.kind {
+                StepKind::Call { tool, .. } => drop(calls.insert(name.clone(), of(tool))),
+                StepKind::Parallel { calls: looks, .. } => {
+                    calls.extend(looks.iter().map(|look| (look.name.clone(), of(&look.tool))));
+                }
+                StepKind::Plan { name, then: Some(_) } => open.extend(plans.by_name.get(name)),
+                _ => {}
+            }
+        }
+    }
+    Shape::Object(calls)
 }
 
 #[cfg(test)]
@@ -334,6 +427,9 @@ expect = { escalate = "locksmith" }
             leaves: set(&["door", "window"]),
             tools: [("open_door".to_owned(), set(&["key", "note"]))].into(),
             free: [("open_door".to_owned(), set(&["note"]))].into(),
+            takes: [("open_door".to_owned(), Shape::object([("key", Shape::Scalar), ("note", Shape::optional(Shape::Text))]))]
+                .into(),
+            gives: [("open_door".to_owned(), Shape::of_paths(["key"]))].into(),
             changing: set(&["open_door"]),
             irreversible: set(&["open_door"]),
             undoable: set(&["open_door"]),

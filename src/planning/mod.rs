@@ -7,7 +7,9 @@
 
 mod check;
 mod condition;
+mod flow;
 mod import;
+mod known;
 mod parse;
 mod plan;
 mod provenance;
@@ -15,6 +17,7 @@ mod shape;
 mod structure;
 mod tool;
 mod trial;
+mod types;
 mod walk;
 
 pub use check::{Names, check};

@@ -295,7 +295,8 @@ impl Reader<'_> {
                 let condition = self.need(name, offset, kind, "while", raw.condition)?;
                 let most = self.need(name, offset, kind, "most", raw.most)?;
                 if !(1..=MOST_TURNS).contains(&most) {
-                    let message = format!("step `{name}`: `most` cannot be {most}; allowed: 1 to {MOST_TURNS}");
+                    let message =
+                        format!("step `{name}`: `most` cannot be {most}; allowed: 1 to {MOST_TURNS}");
                     self.fault(offset, message);
                 }
                 StepKind::Repeat {
@@ -312,7 +313,10 @@ impl Reader<'_> {
 
     fn looks(&mut self, step: &str, offset: usize, raw: Vec<RawLook>) -> Option<Vec<Look>> {
         if !(2..=MOST_LOOKS).contains(&raw.len()) {
-            let message = format!("step `{step}`: `parallel` must list 2 to {MOST_LOOKS} calls; it lists {}", raw.len());
+            let message = format!(
+                "step `{step}`: `parallel` must list 2 to {MOST_LOOKS} calls; it lists {}",
+                raw.len()
+            );
             self.fault(offset, message);
             return None;
         }
@@ -437,4 +441,3 @@ impl Reader<'_> {
         }
     }
 }
-

@@ -2,8 +2,9 @@
 //! record, from the verified identity, or is written in the plan; and whatever has a part in choosing it counts: the
 //! condition of a choice, the range of a list, what a text is put together from.
 
+use super::known::literal;
 use super::{Condition, Shape};
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 use std::collections::BTreeMap;
 
 /// Roots of the view that the bank's own systems own.
@@ -35,7 +36,7 @@ impl Flow {
 
     fn part_of(self, field: &str) -> Self {
         let shape = match &self.shape {
-            Shape::Object(members) => members.get(field).cloned().unwrap_or(Shape::Any),
+            Shape::Object(members) => members.get(field).cloned().map_or(Shape::Any, Shape::there_at_all),
             _ => Shape::Any,
         };
         let typed = (shape == Shape::Free)
@@ -58,7 +59,7 @@ impl Flows {
         let Shape::Object(members) = view else { return Self::default() };
         let flow = |name: &str, shape: &Shape| {
             let fault = (!OWNED.contains(&name)).then(|| reason(name));
-            Flow { shape: shape.clone(), fault }
+            Flow { shape: shape.clone().there_at_all(), fault }
         };
         Self(members.iter().map(|(name, shape)| (name.clone(), flow(name, shape))).collect())
     }
@@ -178,13 +179,6 @@ impl Walk<'_> {
 
 fn unclear() -> Flow {
     Flow { shape: Shape::Any, fault: Some("it cannot be followed".to_owned()) }
-}
-
-fn literal(node: &IdedExpr) -> Option<&str> {
-    match &node.expr {
-        Expr::Literal(LiteralValue::String(text)) => Some(text.as_ref()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ impl<'a> Checker<'a> {
         for (name, step) in &plan.steps {
             let StepKind::Repeat { body, .. } = &step.kind else { continue };
             if !follow(plan, vec![body], |kind| kind.targets()).contains(name.as_str()) {
-                let message = format!("step `{name}`: `{body}` does not lead back to it, so that nothing is repeated");
+                let message =
+                    format!("step `{name}`: `{body}` does not lead back to it, so that nothing is repeated");
                 self.fault(step.line, message);
             }
         }
@@ -86,7 +87,9 @@ impl<'a> Checker<'a> {
             let Some(target) = plans.by_name.get(other) else { continue };
             let message = match (target.kind, then) {
                 (PlanKind::Part, Some(_)) | (PlanKind::Leaf, None) => continue,
-                (PlanKind::Part, None) => format!("step `{name}`: `{other}` is a part; say where it goes on, with `then`"),
+                (PlanKind::Part, None) => {
+                    format!("step `{name}`: `{other}` is a part; say where it goes on, with `then`")
+                }
                 (kind, _) => format!(
                     "step `{name}`: `{other}` is the plan of {} {}, which does not come back; remove `then`, or make it a \
                      part",
@@ -100,7 +103,10 @@ impl<'a> Checker<'a> {
         for other in seen.values().filter(|other| other.kind == PlanKind::Part) {
             for (name, step) in &plan.steps {
                 if other.steps.contains_key(name) {
-                    let message = format!("part `{}` has a step `{name}` as well; give one of them another name", other.name);
+                    let message = format!(
+                        "part `{}` has a step `{name}` as well; give one of them another name",
+                        other.name
+                    );
                     self.fault(step.line, message);
                 }
             }
@@ -122,12 +128,19 @@ impl<'a> Checker<'a> {
         if plan.kind != PlanKind::Part {
             return;
         }
-        let resolves = |plan: &Plan| plan.steps.values().any(|step| matches!(step.kind, StepKind::Resolve(_)));
+        let resolves =
+            |plan: &Plan| plan.steps.values().any(|step| matches!(step.kind, StepKind::Resolve(_)));
         if !resolves(plan) {
-            self.fault(1, format!("part `{}` has no step `resolve`, so that nothing goes on after it", plan.name));
+            self.fault(
+                1,
+                format!("part `{}` has no step `resolve`, so that nothing goes on after it", plan.name),
+            );
         }
         let run = |other: &Plan| {
-            other.steps.values().any(|step| matches!(&step.kind, StepKind::Plan { name, .. } if *name == plan.name))
+            other
+                .steps
+                .values()
+                .any(|step| matches!(&step.kind, StepKind::Plan { name, .. } if *name == plan.name))
         };
         if !self.plans.by_name.values().any(run) {
             self.fault(1, format!("no plan runs the part `{}`; remove it", plan.name));
@@ -160,7 +173,9 @@ impl<'a> Checker<'a> {
         while let Some((of, next)) = open.pop() {
             let Some(step) = of.steps.get(next).filter(|_| seen.insert((&of.name, next))) else { continue };
             match &step.kind {
-                StepKind::Call { tool, .. } if self.names.changing.contains(tool) => return Some((tool, next)),
+                StepKind::Call { tool, .. } if self.names.changing.contains(tool) => {
+                    return Some((tool, next));
+                }
                 StepKind::Plan { name, .. } => {
                     open.extend(plans.by_name.get(name).map(|to| (to, to.start.as_str())));
                 }
@@ -185,8 +200,9 @@ impl<'a> Checker<'a> {
         let reached = follow(plan, vec![plan.start.as_str()], silent);
         for (name, step) in &plan.steps {
             if matches!(step.kind, StepKind::Resolve(_)) && reached.contains(name.as_str()) {
-                let message =
-                    format!("step `{name}` may end the case before the customer was told anything; lead a `reply` to it");
+                let message = format!(
+                    "step `{name}` may end the case before the customer was told anything; lead a `reply` to it"
+                );
                 self.fault(step.line, message);
             }
         }

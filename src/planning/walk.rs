@@ -200,7 +200,9 @@ fn onward(plans: &Plans, cursor: &mut Cursor, kind: &StepKind, view: &Value) -> 
             }
         }
         StepKind::Plan { name, then } => {
-            let Some(target) = plans.by_name.get(name) else { return Onward::Lost("plan_missing".to_owned()) };
+            let Some(target) = plans.by_name.get(name) else {
+                return Onward::Lost("plan_missing".to_owned());
+            };
             if cursor.back.len() >= DEEPEST {
                 return Onward::Lost("plan_runs_in_a_circle".to_owned());
             }
@@ -390,8 +392,7 @@ reason = "no_key"
     fn a_plan_in_a_circle_ends_with_a_human() {
         let text = "leaf = 'c'\nsummary = ''\nstart = 'a'\n[steps.a]\nbranch = [{ to = 'b' }]\n[steps.b]\nbranch = [{ to = 'a' }]\n";
         let plans = Plans { by_name: [("c".to_owned(), Plan::parse("c.toml", text).unwrap())].into() };
-        let advanced =
-            advance(&plans, &Cursor::new("c", "a"), &json!({}), &BTreeMap::new());
+        let advanced = advance(&plans, &Cursor::new("c", "a"), &json!({}), &BTreeMap::new());
         assert!(matches!(advanced.next, Next::Escalate { reason, .. } if reason.contains("circle")));
     }
 
@@ -462,7 +463,10 @@ resolve = "open"
         assert_eq!(advanced.path(), ["turn", "open", "in", "end"]);
         // What was written down before there were parts is read as it was.
         let old: Cursor = serde_json::from_value(json!({"plan": "hall", "step": "in"})).unwrap();
-        assert_eq!((old.clone(), json!(old)), (Cursor::new("hall", "in"), json!({"plan": "hall", "step": "in"})));
+        assert_eq!(
+            (old.clone(), json!(old)),
+            (Cursor::new("hall", "in"), json!({"plan": "hall", "step": "in"}))
+        );
     }
 
     #[test]

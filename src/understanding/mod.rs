@@ -47,5 +47,5 @@ pub use live::Live;
 pub use nearest::Nearest;
 pub use read::{Schema, Understanding};
 pub use readers::{Order, Readers, Unread, Urgency, Work};
-pub use reading::Reading;
+pub use reading::{Labelled, Reading, Tone};
 pub use shadow::Shadow;

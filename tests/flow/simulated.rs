@@ -3,7 +3,7 @@
 //! Whatever happens, every accepted case ends, every effect happens once, and the same seed gives the same history.
 
 use super::waits::waiting_pack;
-use crate::stage::{engine_over, incoming, shown, verified};
+use crate::stage::{engine_over, incoming, root, shown, verified};
 use prokura::base::{CaseId, Clock, FixedClock, Timestamp};
 use prokura::cases::{Cases, Status};
 use prokura::demo;
@@ -212,7 +212,12 @@ impl World {
         let bank = server.address();
         tokio::spawn(server.run(std::future::pending()));
         let text = "\n[complaint_text]\ntext = \"\"\"\nErledigt.\"\"\"\n";
-        let pack = waiting_pack(&folder.path().join("pack"), text, &[]);
+        // What is drawn for review depends on the ledger's key, which is new each time: here all of it is.
+        let autonomy = std::fs::read_to_string(root().join("config/autonomy.toml")).unwrap();
+        let all = autonomy.replace("review_share = 0.1", "review_share = 1.0");
+        let all = all.replace("control_share = 0.02", "control_share = 1.0");
+        assert_eq!(all.matches("_share = 1.0").count(), 2);
+        let pack = waiting_pack(&folder.path().join("pack"), text, &[("autonomy.toml", all)]);
         let draw = StdRng::seed_from_u64(seed);
         let mut world = Self {
             bank,

@@ -42,7 +42,7 @@ async fn who_names_somebody_elses_account_gets_what_nobodys_account_gets() {
     let stage = Stage::new().await;
     let plans = stage.cases.pack().plans.by_name.values();
     let looking: BTreeSet<&str> =
-        plans.filter(|plan| plan.audience == PlanFor::Verified).map(|plan| plan.leaf.as_str()).collect();
+        plans.filter(|plan| plan.audience == PlanFor::Verified).map(|plan| plan.name.as_str()).collect();
     let tried: BTreeSet<&str> = PLANS.iter().map(|(leaf, ..)| *leaf).collect();
     assert_eq!(looking, tried, "each plan that sees records is tried here: add a line for a new one");
     for (leaf, message, number) in PLANS {

@@ -50,7 +50,8 @@ pub(super) fn went(state: &State, call: &CallState, way: Way, reason: &str, now:
     if calls.iter().any(under_way) {
         return Vec::new();
     }
-    let not_done = |call: &CallState| call.outcome.is_some() && !matches!(call.outcome, Some(Outcome::Done { .. }));
+    let not_done =
+        |call: &CallState| call.outcome.is_some() && !matches!(call.outcome, Some(Outcome::Done { .. }));
     if matches!(way, Way::Done) && !calls.iter().any(not_done) {
         return go_on(state, now);
     }

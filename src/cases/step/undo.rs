@@ -118,9 +118,7 @@ fn finished(state: &State, then: Option<&str>, now: &Now<'_>) -> Vec<Event> {
         (Some(_), Some(known)) if plan_changed(known, now) => {
             escalation(state, &known.leaf.clone(), GENERAL_QUEUE, super::PLAN_CHANGED)
         }
-        (Some(step), Some(known)) => {
-            walk(state, &known.leaf.clone(), known.cursor.at(step), now)
-        }
+        (Some(step), Some(known)) => walk(state, &known.leaf.clone(), known.cursor.at(step), now),
         _ => {
             let leaf = leaf.or_else(|| state.reading.as_ref()?.leaf().map(str::to_owned));
             let leaf = leaf.unwrap_or_else(|| "other".to_owned());

@@ -122,7 +122,7 @@ pub struct Form {
     pub id: String,
     pub owner: String,
     pub authorised: String,
-    pub system: Vec<String>,
+    pub system: Vec<Field>,
     pub free_text: Vec<String>,
     /// Members that are called otherwise than the field that they hold: member by field. For tables and files `find`
     /// says so already.
@@ -134,7 +134,24 @@ pub struct Form {
     /// What system-owned fields hold, as dotted names; `[]` behind a name makes it a list. Plans are
     /// checked against it.
     #[serde(default)]
-    pub members: Vec<String>,
+    pub members: Vec<Field>,
+}
+
+/// A name, and what is said of it for the checking of plans: `order?.state: ordered|shipped` may be missing, and is one of
+/// two words.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(from = "String")]
+pub struct Field {
+    pub name: String,
+    /// As it was written.
+    pub declared: String,
+}
+
+impl From<String> for Field {
+    fn from(declared: String) -> Self {
+        let name = declared.split(':').next().unwrap_or_default().trim().replace('?', "");
+        Self { name, declared }
+    }
 }
 
 impl SourceDeclarations {
@@ -217,9 +234,10 @@ impl SourceDeclarations {
         if findings.is_empty() { Ok(declared) } else { Err(findings) }
     }
 
-    /// The names that a plan may use of a record, as dotted names.
+    /// What a plan may use of a record, as dotted names with their types where they are said.
     pub fn shape_paths(&self) -> BTreeSet<&str> {
-        self.forms().flat_map(|form| form.system.iter().chain(&form.members)).map(String::as_str).collect()
+        let fields = self.forms().flat_map(|form| form.system.iter().chain(&form.members));
+        fields.map(|field| field.declared.as_str()).collect()
     }
 
     /// Every credential, and whose it is.
@@ -304,13 +322,13 @@ impl Form {
     fn faults(&self) -> Vec<(&str, String)> {
         let root = |member: &str| member.split(['.', '[']).next().unwrap_or_default().to_owned();
         let near =
-            |name: &str| crate::base::finding::suggestion(name, self.system.iter().map(String::as_str));
-        let is_system = |name: &String| self.system.contains(name);
+            |name: &str| crate::base::finding::suggestion(name, self.system.iter().map(|field| field.name.as_str()));
+        let is_system = |name: &String| self.system.iter().any(|field| field.name == *name);
         let mut faults = Vec::new();
-        for member in self.members.iter().filter(|member| !is_system(&root(member))) {
+        for Field { name: member, declared } in self.members.iter().filter(|member| !is_system(&root(&member.name))) {
             let (root, near) = (root(member), near(&root(member)));
             faults.push((
-                member.as_str(),
+                declared.as_str(),
                 format!("`members` has `{member}`, but `{root}` is not in `system`{near}"),
             ));
         }
@@ -320,8 +338,9 @@ impl Form {
                 format!(
                     "`{member}` is in `system` and in `free_text`; either the bank's systems write it or people do"
                 )
-            } else if within && !self.members.contains(member) {
-                let near = crate::base::finding::suggestion(member, self.members.iter().map(String::as_str));
+            } else if within && self.members.iter().all(|known| known.name != *member) {
+                let names = self.members.iter().map(|known| known.name.as_str());
+                let near = crate::base::finding::suggestion(member, names);
                 format!("`free_text` has `{member}`, which is not in `members`{near}")
             } else {
                 continue;
@@ -345,10 +364,10 @@ impl Form {
                 .collect::<Result<Vec<_>, _>>()?,
             Some(_) => return Err(garbage),
         };
-        let pick = |names: &[String]| {
-            names.iter().filter_map(|name| Some((name.clone(), object.get(name)?.clone()))).collect()
+        let pick = |names: &mut dyn Iterator<Item = &String>| -> Map<String, Value> {
+            names.filter_map(|name| Some((name.clone(), object.get(name)?.clone()))).collect()
         };
-        let mut fields: Map<String, Value> = pick(&self.system);
+        let mut fields = pick(&mut self.system.iter().map(|field| &field.name));
         for (field, member) in &self.fields {
             if let Some(value) = fields.get(member).cloned() {
                 fields.entry(field.clone()).or_insert(value);
@@ -359,7 +378,7 @@ impl Form {
             owner: CustomerId::new(owner.ok_or(garbage)?),
             authorised,
             fields,
-            notes: pick(&self.free_text),
+            notes: pick(&mut self.free_text.iter()),
         })
     }
 
