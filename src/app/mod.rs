@@ -16,6 +16,7 @@ mod models;
 mod nearest;
 mod oneshot;
 mod output;
+mod plans;
 mod policies;
 mod replay;
 mod resolve;
@@ -72,6 +73,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(search) => oneshot::search(&place, search),
         Command::Policies(asked) => policies::run(&place, asked),
         Command::Check(check) => oneshot::check(&place, check.json),
+        Command::Plans(asked) => plans::run(&place, &asked),
         Command::Tools(asked) => tools::run(&place, asked),
         Command::Rules(asked) => rules::run(&place, &asked),
         Command::Train(train) if train.task.is_some() => task::train(*train),

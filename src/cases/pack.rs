@@ -465,8 +465,16 @@ fn names(
         leaves: schema.intents.leaves.iter().map(|leaf| leaf.id.clone()).collect(),
         tools: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.arguments())).collect(),
         free: tools.by_name.iter().map(|(name, tool)| (name.clone(), tool.free.clone())).collect(),
-        takes: tools.by_name.iter().map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.input))).collect(),
-        gives: tools.by_name.iter().map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.output))).collect(),
+        takes: tools
+            .by_name
+            .iter()
+            .map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.input)))
+            .collect(),
+        gives: tools
+            .by_name
+            .iter()
+            .map(|(name, tool)| (name.clone(), Shape::of_schema(&tool.output)))
+            .collect(),
         changing: of_risk(tools, |risk| risk != Risk::Read),
         undoable: tools
             .by_name

@@ -119,7 +119,10 @@ pub fn plan_shape<'a>(
         ("record", Shape::optional(record)),
         (
             "identity",
-            Shape::object([("verified", Shape::Bool), ("assurance", Shape::one_of(["none", "login", "sca"]))]),
+            Shape::object([
+                ("verified", Shape::Bool),
+                ("assurance", Shape::one_of(["none", "login", "sca"])),
+            ]),
         ),
         ("reading", Shape::object(reading)),
         ("calls", Shape::Any),

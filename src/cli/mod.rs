@@ -3,9 +3,11 @@
 //! Enters: the process's arguments. Leaves: `Arguments`, a `Command` with where its configuration and
 //! state are. It must never run anything: `app` does.
 
+mod plans;
 mod tools;
 
 use clap::{Args, Parser, Subcommand};
+pub use plans::{GraphPlan, ListPlans, Plans};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use tools::{ImportTools, ListTools, Tools};
@@ -58,6 +60,9 @@ pub enum Command {
     Policies(Policies),
     /// Validate the whole pack and run every plan's own tests.
     Check(Check),
+    /// The plans: what the service does for each concern.
+    #[command(subcommand)]
+    Plans(Plans),
     /// The tools: what can be done in the bank's systems at all.
     #[command(subcommand)]
     Tools(Tools),

@@ -288,18 +288,7 @@ impl From<CaseError> for Refusal {
                 text,
                 "send each event with an id of its own".to_owned(),
             ),
-            CaseError::NotStopped(_) => Self::new(
-                StatusCode::NOT_FOUND,
-                "not_stopped",
-                text,
-                "GET /v1/stops names what is".to_owned(),
-            ),
-            CaseError::StartedAlone(_) => Self::new(
-                StatusCode::FORBIDDEN,
-                "same_person",
-                text,
-                "ask a colleague whose role allows it".to_owned(),
-            ),
+            CaseError::NotStopped(_) | CaseError::StartedAlone(_) => stopped(&error, text),
             CaseError::Died(_) => Self::internal(&text),
             CaseError::NoApproval(_) => Self::new(
                 StatusCode::NOT_FOUND,
@@ -317,12 +306,7 @@ impl From<CaseError> for Refusal {
             }
             CaseError::Ledger(cause) => cause.into(),
             CaseError::Policy(cause) => cause.into(),
-            CaseError::NoDocument(_) => Self::new(
-                StatusCode::NOT_FOUND,
-                "no_document",
-                "there is no document of this id",
-                "GET /v1/policies/documents names those that are",
-            ),
+            CaseError::NoDocument(_) => no_document(),
             CaseError::Cited { .. } => Self::new(
                 StatusCode::CONFLICT,
                 "cited",
@@ -332,6 +316,25 @@ impl From<CaseError> for Refusal {
             CaseError::Unreadable { .. } | CaseError::Models(_) => Self::internal(&text),
         }
     }
+}
+
+fn stopped(error: &CaseError, text: String) -> Refusal {
+    match error {
+        CaseError::StartedAlone(_) => {
+            let remedy = "ask a colleague whose role allows it";
+            Refusal::new(StatusCode::FORBIDDEN, "same_person", text, remedy)
+        }
+        _ => Refusal::new(StatusCode::NOT_FOUND, "not_stopped", text, "GET /v1/stops names what is"),
+    }
+}
+
+fn no_document() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "no_document",
+        "there is no document of this id",
+        "GET /v1/policies/documents names those that are",
+    )
 }
 
 fn not_now(why: &str) -> Refusal {

@@ -2,12 +2,12 @@
 //! arguments of a call that do not come from a record.
 
 use super::Condition;
-use super::plan::{Look, Plan, PlanFor, PlanKind, Plans, StepKind};
 use super::flow::{at_steps, bindings};
 use super::known::{Bindings, Known, literal};
+use super::plan::{Look, Plan, PlanFor, PlanKind, Plans, StepKind};
 use super::provenance::{Flow, Flows, OWNED};
 use super::shape::Shape;
-use super::types;
+use super::typing;
 use crate::base::Finding;
 use crate::base::finding::suggestion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,8 +125,8 @@ impl<'a> Checker<'a> {
     /// An expression that may hold the sender's words.
     fn named(&mut self, line: usize, condition: &Condition) -> Shape {
         self.for_anyone(line, condition);
-        let scope = types::Scope { view: &self.view, bindings: &self.bound, of_record: &self.of_record };
-        let (faults, shape) = types::check(condition, &scope, &self.known);
+        let scope = typing::Scope { view: &self.view, bindings: &self.bound, of_record: &self.of_record };
+        let (faults, shape) = typing::check(condition, &scope, &self.known);
         for fault in faults {
             self.fault(line, format!("in `{}`: {fault}", condition.source()));
         }
@@ -203,7 +203,7 @@ impl<'a> Checker<'a> {
                 for branch in branches {
                     if let Some(condition) = &branch.when {
                         self.condition(branch.line, condition);
-                        let not = types::implied(condition, false, &self.bound);
+                        let not = typing::implied(condition, false, &self.bound);
                         self.known = std::mem::take(&mut self.known).and(&not);
                     }
                 }
@@ -213,7 +213,12 @@ impl<'a> Checker<'a> {
             StepKind::Reply { template, with, cite, .. } => {
                 self.text(line, template, with, !cite.is_empty());
                 for document in cite {
-                    self.is_known(line, "cited document", document, plan.documents.iter().map(String::as_str));
+                    self.is_known(
+                        line,
+                        "cited document",
+                        document,
+                        plan.documents.iter().map(String::as_str),
+                    );
                 }
             }
             StepKind::Escalate { queue, template, .. } => {
@@ -226,7 +231,12 @@ impl<'a> Checker<'a> {
                 for call in calls.iter().flatten() {
                     let is_call = |step: &super::plan::Step| matches!(step.kind, StepKind::Call { .. });
                     let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
-                    self.is_known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+                    self.is_known(
+                        line,
+                        "call",
+                        call,
+                        calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+                    );
                 }
                 let names = self.names;
                 for (call, step) in &plan.steps {
@@ -339,7 +349,10 @@ impl<'a> Checker<'a> {
                 && let Some(why) = shape.unfit(wanted, literal(condition.expression()))
             {
                 let source = condition.source();
-                self.fault(line, format!("step `{name}`: argument `{argument}` = `{source}` does not fit `{tool}`: {why}"));
+                self.fault(
+                    line,
+                    format!("step `{name}`: argument `{argument}` = `{source}` does not fit `{tool}`: {why}"),
+                );
             }
             if let Some(declared) = names.tools.get(tool) {
                 self.is_known(
@@ -427,8 +440,11 @@ expect = { escalate = "locksmith" }
             leaves: set(&["door", "window"]),
             tools: [("open_door".to_owned(), set(&["key", "note"]))].into(),
             free: [("open_door".to_owned(), set(&["note"]))].into(),
-            takes: [("open_door".to_owned(), Shape::object([("key", Shape::Scalar), ("note", Shape::optional(Shape::Text))]))]
-                .into(),
+            takes: [(
+                "open_door".to_owned(),
+                Shape::object([("key", Shape::Scalar), ("note", Shape::optional(Shape::Text))]),
+            )]
+            .into(),
             gives: [("open_door".to_owned(), Shape::of_paths(["key"]))].into(),
             changing: set(&["open_door"]),
             irreversible: set(&["open_door"]),

@@ -61,7 +61,9 @@ fn leaving<'a>(
         }
         StepKind::Parallel { calls, then, failed } => {
             let all = calls.iter().fold(known.clone(), |known, look| answered(&known, &look.name));
-            std::iter::once((then.as_str(), all)).chain(failed.as_deref().map(|to| (to, known.clone()))).collect()
+            std::iter::once((then.as_str(), all))
+                .chain(failed.as_deref().map(|to| (to, known.clone())))
+                .collect()
         }
         // The facts are looked at anew; what calls have answered stays.
         StepKind::Ask { .. } | StepKind::Wait { .. } => everywhere(&of_calls(known)),

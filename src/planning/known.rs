@@ -187,7 +187,8 @@ pub(super) fn text(node: &IdedExpr) -> String {
         Expr::Literal(value) => format!("{value:?}"),
         Expr::List(of) => format!("[{}]", list(&of.elements)),
         Expr::Comprehension(parts) => {
-            let whole = [&parts.iter_range, &parts.accu_init, &parts.loop_cond, &parts.loop_step, &parts.result];
+            let whole =
+                [&parts.iter_range, &parts.accu_init, &parts.loop_cond, &parts.loop_step, &parts.result];
             let whole: Vec<String> = whole.into_iter().map(text).collect();
             format!("each({}; {}; {})", parts.iter_var, parts.accu_var, whole.join("; "))
         }
@@ -261,6 +262,9 @@ mod tests {
         assert_eq!(known("record.address == null", true), (vec![], vec![]));
         assert_eq!(known("size(records) == 1", true).0, ["record"]);
         assert_eq!(known("size(records) >= 1", true).0, Vec::<String>::new());
-        assert_eq!(known("calls.a.outcome == 'done'", true).0, ["calls.a.arguments", "calls.a.result", "calls.a.stale"]);
+        assert_eq!(
+            known("calls.a.outcome == 'done'", true).0,
+            ["calls.a.arguments", "calls.a.result", "calls.a.stale"]
+        );
     }
 }

@@ -17,7 +17,7 @@ mod shape;
 mod structure;
 mod tool;
 mod trial;
-mod types;
+mod typing;
 mod walk;
 
 pub use check::{Names, check};

@@ -83,7 +83,8 @@ impl Shape {
             *self = Self::Object(BTreeMap::new());
         }
         let Self::Object(members) = self else { return };
-        let (segment, may_be_missing) = segment.strip_suffix('?').map_or((*segment, false), |name| (name, true));
+        let (segment, may_be_missing) =
+            segment.strip_suffix('?').map_or((*segment, false), |name| (name, true));
         let (name, listed) = segment.strip_suffix("[]").map_or((segment, false), |name| (name, true));
         let member = members.entry(name.to_owned()).or_insert(Self::Scalar);
         if may_be_missing && !matches!(member, Self::Optional(_)) {
@@ -115,8 +116,9 @@ impl Shape {
         match schema.get("type").and_then(Value::as_str) {
             Some("object") => {
                 let required = schema.get("required").and_then(Value::as_array);
-                let is_required =
-                    |name: &str| required.is_some_and(|all| all.iter().any(|known| known.as_str() == Some(name)));
+                let is_required = |name: &str| {
+                    required.is_some_and(|all| all.iter().any(|known| known.as_str() == Some(name)))
+                };
                 let properties = schema.get("properties").and_then(Value::as_object);
                 let member = |(name, schema): (&String, &Value)| {
                     let shape = Self::of_schema(schema);
@@ -280,12 +282,14 @@ impl Shape {
                 Some(format!("it may be {}, which is not allowed", more.join(", ")))
             }
             (Self::Object(own), Self::Object(members)) => {
-                let missing = members.iter().find(|(name, shape)| {
-                    !matches!(shape, Self::Optional(_)) && !own.contains_key(*name)
-                });
+                let missing = members
+                    .iter()
+                    .find(|(name, shape)| !matches!(shape, Self::Optional(_)) && !own.contains_key(*name));
                 let unknown = own.keys().find(|name| !members.contains_key(*name));
                 let within = || {
-                    let member = |(name, shape): (&String, &Self)| Some((name.clone(), own.get(name)?.unfit(shape, None)?));
+                    let member = |(name, shape): (&String, &Self)| {
+                        Some((name.clone(), own.get(name)?.unfit(shape, None)?))
+                    };
                     members.iter().find_map(member)
                 };
                 match (missing, unknown) {
@@ -295,7 +299,9 @@ impl Shape {
                 }
             }
             (own, wanted) => match (own.kind(), wanted.kind()) {
-                (Some(a), Some(b)) if a != b => Some(format!("it is {}, and {} is wanted", own.name(), wanted.name())),
+                (Some(a), Some(b)) if a != b => {
+                    Some(format!("it is {}, and {} is wanted", own.name(), wanted.name()))
+                }
                 _ => None,
             },
         }
@@ -312,8 +318,9 @@ fn type_of(kind: &str) -> Result<Shape, String> {
         "time" => Shape::Time,
         "date" => Shape::Date,
         words => {
-            let is_word =
-                |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+            let is_word = |word: &str| {
+                !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+            };
             let words: BTreeSet<String> = words.split('|').map(|word| word.trim().to_owned()).collect();
             if words.len() < 2 || !words.iter().all(|word| is_word(word)) {
                 return Err(format!(
@@ -331,7 +338,7 @@ mod tests {
     use super::*;
     use crate::planning::Condition;
     use crate::planning::known::{Bindings, Known};
-    use crate::planning::types::{Scope, check};
+    use crate::planning::typing::{Scope, check};
 
     fn faults(source: &str) -> Vec<String> {
         let record =

@@ -321,11 +321,14 @@ impl Form {
     /// What is wrong with the lists, and which member it is about.
     fn faults(&self) -> Vec<(&str, String)> {
         let root = |member: &str| member.split(['.', '[']).next().unwrap_or_default().to_owned();
-        let near =
-            |name: &str| crate::base::finding::suggestion(name, self.system.iter().map(|field| field.name.as_str()));
+        let near = |name: &str| {
+            crate::base::finding::suggestion(name, self.system.iter().map(|field| field.name.as_str()))
+        };
         let is_system = |name: &String| self.system.iter().any(|field| field.name == *name);
         let mut faults = Vec::new();
-        for Field { name: member, declared } in self.members.iter().filter(|member| !is_system(&root(&member.name))) {
+        for Field { name: member, declared } in
+            self.members.iter().filter(|member| !is_system(&root(&member.name)))
+        {
             let (root, near) = (root(member), near(&root(member)));
             faults.push((
                 declared.as_str(),

@@ -257,7 +257,8 @@ impl Typing<'_> {
             {
                 let near = suggestion(word, words.iter().map(String::as_str));
                 let allowed: Vec<&str> = words.iter().map(String::as_str).collect();
-                let message = format!("`'{word}'` is never its value{near}; it is one of {}", allowed.join(", "));
+                let message =
+                    format!("`'{word}'` is never its value{near}; it is one of {}", allowed.join(", "));
                 return self.faults.push(message);
             }
         }
@@ -285,8 +286,7 @@ impl Typing<'_> {
                 (Shape::Time, _) | (_, Shape::Time) => "; times are compared as `timestamp(...)`",
                 _ => "",
             };
-            let message =
-                format!("`{}` compares {} with {}{remedy}", shown(node), left.name(), right.name());
+            let message = format!("`{}` compares {} with {}{remedy}", shown(node), left.name(), right.name());
             self.faults.push(message);
         }
         Shape::Bool
@@ -317,7 +317,11 @@ impl Typing<'_> {
             (Shape::Object(_), Some(member), _) => {
                 let shape = self.member(&whole_of, member);
                 match shape {
-                    Shape::Optional(shape) if self.known.present.contains(&format!("{}.{member}", text(of))) => *shape,
+                    Shape::Optional(shape)
+                        if self.known.present.contains(&format!("{}.{member}", text(of))) =>
+                    {
+                        *shape
+                    }
                     shape => shape,
                 }
             }
@@ -377,7 +381,9 @@ impl Typing<'_> {
         let first = given.first().cloned().unwrap_or(Shape::Any);
         let remedy = match (name, &first) {
             ("timestamp", Shape::Date) => Some("a date; write `+ 'T00:00:00Z'` behind it"),
-            ("timestamp", shape) if !matches!(shape.kind(), None | Some("text" | "timestamp")) => Some("no time"),
+            ("timestamp", shape) if !matches!(shape.kind(), None | Some("text" | "timestamp")) => {
+                Some("no time")
+            }
             ("timestamp", Shape::OneOf(_)) => Some("no time"),
             ("size", shape) if matches!(shape.kind(), Some("number" | "bool" | "timestamp" | "duration")) => {
                 Some("no list, object or text")
@@ -387,7 +393,10 @@ impl Typing<'_> {
             {
                 Some("no text")
             }
-            (name, shape) if name.starts_with("get") && !matches!(shape.kind(), None | Some("timestamp" | "duration")) => {
+            (name, shape)
+                if name.starts_with("get")
+                    && !matches!(shape.kind(), None | Some("timestamp" | "duration")) =>
+            {
                 Some("no `timestamp(...)`")
             }
             ("duration", _) if call.args.first().and_then(literal).is_some_and(|text| !is_duration(text)) => {
@@ -409,7 +418,8 @@ impl Typing<'_> {
             Shape::Any => Shape::Any,
             Shape::Object(_) => Shape::Text,
             other => {
-                let message = format!("`{}` is {}, which has no elements", shown(&parts.iter_range), other.name());
+                let message =
+                    format!("`{}` is {}, which has no elements", shown(&parts.iter_range), other.name());
                 self.fault(message, Shape::Any)
             }
         };
@@ -439,10 +449,13 @@ impl Typing<'_> {
 /// The condition of a filter: its step appends the variable itself where the condition is true.
 fn kept(parts: &ComprehensionExpr) -> Option<&IdedExpr> {
     let Expr::Call(step) = &parts.loop_step.expr else { return None };
-    let ("_?_:_", [condition, taken, _]) = (step.func_name.as_str(), step.args.as_slice()) else { return None };
+    let ("_?_:_", [condition, taken, _]) = (step.func_name.as_str(), step.args.as_slice()) else {
+        return None;
+    };
     let Expr::Call(added) = &taken.expr else { return None };
     let Some(Expr::List(list)) = added.args.get(1).map(|added| &added.expr) else { return None };
-    let itself = matches!(list.elements.first().map(|e| &e.expr), Some(Expr::Ident(name)) if *name == parts.iter_var);
+    let itself =
+        matches!(list.elements.first().map(|e| &e.expr), Some(Expr::Ident(name)) if *name == parts.iter_var);
     itself.then_some(condition)
 }
 
