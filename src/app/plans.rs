@@ -171,21 +171,15 @@ mod tests {
         let pack = crate::cases::load_pack(std::path::Path::new("config"), None).unwrap().pack;
         for plan in pack.plans.by_name.values() {
             let svg = drawn(plan);
-            let mut reader = quick_xml::Reader::from_str(&svg);
-            let mut texts = String::new();
-            loop {
-                match reader.read_event().unwrap() {
-                    quick_xml::events::Event::Text(text) => {
-                        texts.push_str(text.as_ref());
-                        texts.push('\n');
-                    }
-                    quick_xml::events::Event::Eof => break,
-                    _ => {}
-                }
-            }
             for name in plan.steps.keys() {
-                assert!(texts.contains(name.as_str()), "{}: {name}", plan.name);
+                assert!(svg.contains(name.as_str()), "{}: {name}", plan.name);
             }
+            // What conditions are written with is no markup.
+            assert!(
+                svg.trim_end().ends_with("</svg>") && !svg.contains("&&") && !svg.contains(" < "),
+                "{}",
+                plan.name
+            );
             assert_eq!(svg, drawn(plan), "{}", plan.name);
         }
     }

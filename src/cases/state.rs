@@ -30,6 +30,8 @@ pub struct State {
     pub working_on: usize,
     /// The reading that chose the plan.
     pub reading: Option<Reading>,
+    /// What the last answer to a question of the plan was read as.
+    pub answer: Option<Reading>,
     /// Every value said in the case so far, by field, variants included: what a look-up asks for.
     pub fields: BTreeMap<String, Vec<String>>,
     pub facts: Option<Facts>,
@@ -214,6 +216,7 @@ impl State {
             messages: Vec::new(),
             working_on: 0,
             reading: None,
+            answer: None,
             fields: BTreeMap::new(),
             facts: None,
             totals: Totals::default(),
@@ -300,7 +303,9 @@ impl State {
         match event {
             Event::Received { by, message } => self.received(by, message, at),
             Event::Understood { reading, answers } => {
-                if !answers {
+                if *answers {
+                    self.answer = Some(reading.clone());
+                } else {
                     self.begin_round();
                     self.reading = Some(reading.clone());
                 }
@@ -608,6 +613,7 @@ impl State {
     /// Forgets what earlier messages were about. What was done stays.
     fn begin_round(&mut self) {
         self.reading = None;
+        self.answer = None;
         self.fields.clear();
         self.facts = None;
         self.grounds = None;

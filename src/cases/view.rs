@@ -53,6 +53,10 @@ pub fn plan_view(state: &State, at: Timestamp) -> Value {
         if let Some(reading) = &state.reading {
             members.insert("reading".to_owned(), reading_view(reading));
         }
+        if let Some(answer) = &state.answer {
+            let said = json!({"leaf": leaf_of(answer), "probability": probability(answer)});
+            members.insert("answer".to_owned(), said);
+        }
         if let [record] = facts.records.as_slice() {
             members.insert("record".to_owned(), record_view(record));
         }
@@ -79,7 +83,7 @@ fn memory(state: &State) -> Value {
 /// each plan.
 pub fn plan_shape<'a>(
     record: Shape,
-    leaves: impl IntoIterator<Item = &'a str>,
+    leaves: impl IntoIterator<Item = &'a str> + Clone,
     tools: impl IntoIterator<Item = &'a str>,
 ) -> Shape {
     let record = record.with("id", Shape::Text).with("relation", Shape::one_of(["owner", "authorised"]));
@@ -92,13 +96,14 @@ pub fn plan_shape<'a>(
         ("differs", Shape::object([("field", Shape::Text), ("count", Shape::Int)])),
     ];
     let reading = [
-        ("leaf", Shape::one_of(leaves)),
+        ("leaf", Shape::one_of(leaves.clone())),
         ("probability", Shape::Number),
         ("urgency", Shape::one_of(["low", "normal", "high"])),
         ("sentiment", Shape::one_of(["negative", "neutral", "positive"])),
         ("wants_human", Shape::Number),
         ("out_of_scope", Shape::Number),
     ];
+    let answer = Shape::object([("leaf", Shape::one_of(leaves)), ("probability", Shape::Number)]);
     let outcomes = ["proposed", "stopped", "intended", "done", "failed", "ambiguous", "compensated"];
     let tried = [
         ("tool", Shape::one_of(tools)),
@@ -125,6 +130,7 @@ pub fn plan_shape<'a>(
             ]),
         ),
         ("reading", Shape::object(reading)),
+        ("answer", Shape::optional(answer)),
         ("calls", Shape::Any),
         ("memory", Shape::object(memory)),
         ("message", Shape::object([("text", Shape::Text)])),

@@ -24,6 +24,10 @@ pub struct Account {
     pub balance: Money,
     pub address: Address,
     pub address_changed_at: Option<Timestamp>,
+    /// What the customer entered in the app, with two factors, and has not confirmed yet.
+    pub pending_address: Option<Address>,
+    pub package: Package,
+    pub transfers: Vec<Transfer>,
     pub cards: Vec<Card>,
     pub transactions: Vec<Transaction>,
     /// Free text that clerks and customers typed.
@@ -68,6 +72,50 @@ pub enum CardStatus {
     PinBlocked,
 }
 
+/// What the account costs and holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Package {
+    pub name: PackageName,
+    /// For a month.
+    pub price: Money,
+    /// The day on which it goes on for another year, `YYYY-MM-DD`.
+    pub renews_on: String,
+    /// The change that is scheduled.
+    pub change: Option<PackageName>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackageName {
+    Basic,
+    Classic,
+    Premium,
+}
+
+/// An outgoing transfer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Transfer {
+    pub id: String,
+    pub payee: String,
+    pub amount: Money,
+    pub ordered_at: Timestamp,
+    /// The day by which it is credited, `YYYY-MM-DD`.
+    pub expected_by: String,
+    pub state: TransferState,
+    /// The bank looks where it is.
+    pub traced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferState {
+    Scheduled,
+    Pending,
+    Executed,
+    Failed,
+    Returned,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct CardOrder {
     pub id: String,
@@ -103,6 +151,9 @@ pub struct Transaction {
 pub enum Kind {
     CardPayment,
     DirectDebit,
+    CashWithdrawal,
+    /// A fee of the price list; the merchant says which.
+    Fee,
     Credit,
 }
 
@@ -112,6 +163,12 @@ pub enum Booking {
     Booked,
     Pending,
     Refunded,
+    /// The customer objects to it, and people look at that.
+    Disputed,
+    /// Refused when it was tried.
+    Declined,
+    /// It was booked, and the merchant put it back.
+    Reverted,
 }
 
 /// A German IBAN from a bank code of 8 digits and an account of 10, with the ISO 7064 mod 97-10 check

@@ -1,8 +1,8 @@
 //! Draws the bank's data: the same seed and day give the same accounts, cards and transactions.
 
 use super::account::{
-    Account, AccountStatus, Address, Booking, Card, CardOrder, CardStatus, Flags, Kind, OrderState,
-    Transaction, german_iban,
+    Account, AccountStatus, Address, Booking, Card, CardOrder, CardStatus, Flags, Kind, OrderState, Package,
+    PackageName, Transaction, german_iban,
 };
 use super::draw::Draw;
 use super::names::{BRANCHES, Branch, FIRST_NAMES, LAST_NAMES, MERCHANTS, STREETS};
@@ -95,6 +95,9 @@ fn fresh_account(
         balance: euros(draw.below(900_000) as i64 - 20_000),
         address,
         address_changed_at: None,
+        pending_address: None,
+        package: package(number),
+        transfers: vec![],
         cards: vec![],
         transactions: vec![],
         notes: String::new(),
@@ -115,6 +118,16 @@ fn fresh_account(
         account.product = "savings";
     }
     account
+}
+
+/// Nothing is drawn for it, so that everything else is drawn as ever.
+fn package(number: u64) -> Package {
+    let (name, minor) = match number % 3 {
+        0 => (PackageName::Basic, 490),
+        1 => (PackageName::Classic, 450),
+        _ => (PackageName::Premium, 1_090),
+    };
+    Package { name, price: euros(minor), renews_on: format!("2027-{:02}-01", 1 + number % 12), change: None }
 }
 
 /// Ten digits, different for every account number up to 10^10 / 7.

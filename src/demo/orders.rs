@@ -1,7 +1,10 @@
 //! What the bank can be asked to do, and doing it. The same orders in the same sequence give the same
 //! state, so that a restart can repeat them from the log.
 
-use super::account::{Account, AccountStatus, Address, Booking, CardStatus, Kind, OrderState, Transaction};
+use super::account::{
+    Account, AccountStatus, Address, Booking, CardStatus, Kind, OrderState, PackageName, Transaction,
+    TransferState,
+};
 use super::bank::Bank;
 use super::generate::card_order;
 use crate::base::{Money, Timestamp};
@@ -37,6 +40,40 @@ pub enum Order {
         account: String,
         reason: String,
     },
+    DisputeOpen {
+        account: String,
+        transaction: String,
+        reason: String,
+    },
+    DisputeWithdraw {
+        account: String,
+        transaction: String,
+        reason: String,
+    },
+    AddressConfirm {
+        account: String,
+        address: Address,
+    },
+    AddressRestore {
+        account: String,
+        address: Address,
+    },
+    PackageCancel {
+        account: String,
+    },
+    PackageRestore {
+        account: String,
+        reason: String,
+    },
+    TransferTrace {
+        account: String,
+        transfer: String,
+    },
+    TransferTraceClose {
+        account: String,
+        transfer: String,
+        reason: String,
+    },
     TicketOpen {
         queue: String,
         summary: String,
@@ -60,6 +97,14 @@ impl Order {
             Self::ReverseRefund { .. } => "reverse_refund",
             Self::AccountUnlock { .. } => "account_unlock",
             Self::AccountLock { .. } => "account_lock",
+            Self::DisputeOpen { .. } => "dispute_open",
+            Self::DisputeWithdraw { .. } => "dispute_withdraw",
+            Self::AddressConfirm { .. } => "address_confirm",
+            Self::AddressRestore { .. } => "address_restore",
+            Self::PackageCancel { .. } => "package_cancel",
+            Self::PackageRestore { .. } => "package_restore",
+            Self::TransferTrace { .. } => "transfer_trace",
+            Self::TransferTraceClose { .. } => "transfer_trace_close",
             Self::TicketOpen { .. } => "ticket_open",
             Self::TicketClose { .. } => "ticket_close",
         }
@@ -98,6 +143,14 @@ pub fn carry_out(bank: &mut Bank, order: &Order, effect: u64, at: Timestamp) -> 
         Order::ReverseRefund { refund, .. } => reverse(bank, refund),
         Order::AccountUnlock { account } => unlock(bank, account, at),
         Order::AccountLock { account, .. } => lock(bank, account, at),
+        Order::DisputeOpen { account, transaction, .. } => dispute(bank, account, transaction, true),
+        Order::DisputeWithdraw { account, transaction, .. } => dispute(bank, account, transaction, false),
+        Order::AddressConfirm { account, address } => confirm_address(bank, account, address, at),
+        Order::AddressRestore { account, address } => restore_address(bank, account, address),
+        Order::PackageCancel { account } => change_package(bank, account, Some(PackageName::Basic)),
+        Order::PackageRestore { account, .. } => change_package(bank, account, None),
+        Order::TransferTrace { account, transfer } => trace(bank, account, transfer, true),
+        Order::TransferTraceClose { account, transfer, .. } => trace(bank, account, transfer, false),
         Order::TicketOpen { queue, summary, details, customer, account } => {
             let id = format!("tic_{effect:06}");
             let ticket = json!({"id": id, "queue": queue, "summary": summary, "details": details,
@@ -194,6 +247,62 @@ fn lock(bank: &mut Bank, id: &str, at: Timestamp) -> Result<Value, Refusal> {
         held.lock_reason = Some(TOO_MANY_FAILED_LOGINS);
     }
     Ok(json!({"account": id, "status": "locked", "locked_at": at}))
+}
+
+fn dispute(bank: &mut Bank, id: &str, transaction: &str, open: bool) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    let charged = charge(held, transaction)?;
+    let (from, to) =
+        if open { (Booking::Booked, Booking::Disputed) } else { (Booking::Disputed, Booking::Booked) };
+    if charged.status != from {
+        return Err(Refusal::Impossible(
+            "the charge is not one that can be disputed, or withdrawn, as it is",
+        ));
+    }
+    charged.status = to;
+    Ok(json!({"transaction": transaction, "account": id, "status": if open { "open" } else { "withdrawn" }}))
+}
+
+/// The address becomes what the customer entered; what it was is told, so that it can be restored.
+fn confirm_address(bank: &mut Bank, id: &str, address: &Address, at: Timestamp) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    if held.pending_address.as_ref() != Some(address) {
+        return Err(Refusal::Impossible("this address does not wait to be confirmed"));
+    }
+    let before = std::mem::replace(&mut held.address, address.clone());
+    held.postcode.clone_from(&address.postcode);
+    held.pending_address = None;
+    held.address_changed_at = Some(at);
+    Ok(json!({"account": id, "status": "confirmed", "before": before}))
+}
+
+fn restore_address(bank: &mut Bank, id: &str, address: &Address) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    let confirmed = std::mem::replace(&mut held.address, address.clone());
+    held.postcode.clone_from(&address.postcode);
+    held.pending_address = Some(confirmed);
+    Ok(json!({"account": id, "status": "restored"}))
+}
+
+fn change_package(bank: &mut Bank, id: &str, to: Option<PackageName>) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    if to.is_some() && held.package.name == PackageName::Basic {
+        return Err(Refusal::Impossible("the account has no package that could be given up"));
+    }
+    held.package.change = to;
+    let status = if to.is_some() { "scheduled" } else { "restored" };
+    Ok(json!({"account": id, "status": status, "from": held.package.renews_on}))
+}
+
+fn trace(bank: &mut Bank, id: &str, transfer: &str, open: bool) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    let found = held.transfers.iter_mut().find(|held| held.id == transfer);
+    let found = found.ok_or(Refusal::Unknown("transfer"))?;
+    if found.state != TransferState::Executed {
+        return Err(Refusal::Impossible("only a transfer that was executed is traced"));
+    }
+    found.traced = open;
+    Ok(json!({"transfer": transfer, "account": id, "status": if open { "open" } else { "closed" }}))
 }
 
 fn reverse(bank: &mut Bank, id: &str) -> Result<Value, Refusal> {

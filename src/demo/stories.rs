@@ -2,7 +2,8 @@
 //! the same whatever the seed; everything that a story does not state is drawn.
 
 use super::account::{
-    Account, AccountStatus, Booking, Card, CardStatus, Kind, OrderState, Transaction, german_iban,
+    Account, AccountStatus, Address, Booking, Card, CardStatus, Kind, OrderState, Package, PackageName,
+    Transaction, Transfer, TransferState, german_iban,
 };
 use super::generate::{DAY_MS, card_order, drawn_konto, euros};
 use super::names::BRANCHES;
@@ -42,6 +43,14 @@ const PEOPLE: &[(u64, &str, &str, &str)] = &[
     (30, "Charlotte", "Hughes", "Stadtbank Berlin Mitte"),
     (31, "Anja", "Schubert", "Sparkasse Kassel"),
     (32, "Anja", "Schubert", "Sparkasse Kassel"),
+    (33, "Friederike", "Aschenbrenner", "Sparkasse Kiel"),
+    (34, "Theobald", "Quastenberg", "Sparkasse Ulm"),
+    (35, "Walburga", "Eisenreich", "Volksbank Bonn"),
+    (36, "Gottfried", "Sonnleitner", "Sparkasse Mainz"),
+    (37, "Rosalinde", "Haberkorn", "Volksbank Köln"),
+    (38, "Leopoldine", "Zirngiebl", "Sparkasse Dresden"),
+    (39, "Engelbert", "Wolkenstein", "Sparkasse Rostock"),
+    (40, "Kunigunde", "Sperlich", "Volksbank Freiburg"),
     (204, "Holger", "Dietrich", "Sparkasse Nürnberg"),
     (388, "Angelika", "Schmidt", "Volksbank Lübeck"),
 ];
@@ -107,6 +116,7 @@ pub fn tell(account: &mut Account, number: u64, day: Timestamp) {
             status: CardStatus::Active,
             order: None,
         }),
+        33..=40 => tell_service(account, number, day),
         32 => {
             "cus_031".clone_into(&mut account.customer);
             account.product = "savings";
@@ -154,6 +164,90 @@ fn settle(account: &mut Account, number: u64, (first, last, branch): (&str, &str
         card.status = CardStatus::Active;
         card.order = None;
     });
+}
+
+/// What the concerns of account services, transfers and single charges are about.
+fn tell_service(account: &mut Account, number: u64, day: Timestamp) {
+    let renews_on = day.plus_millis(20 * DAY_MS).date();
+    account.package = Package { name: PackageName::Basic, price: euros(490), renews_on, change: None };
+    // What a transfer is about: payee, minor units, state, days ago.
+    let transferred: Option<(&str, i64, TransferState, i64)> = match number {
+        34 => Some(("Stadtwerke Ulm", 8_450, TransferState::Failed, 3)),
+        35 => Some(("Hausverwaltung Roth", 62_000, TransferState::Executed, 6)),
+        36 => Some(("Autohaus Wirth", 31_500, TransferState::Pending, 0)),
+        _ => None,
+    };
+    account.transfers = transferred.map(|of| transfer(number, of, day)).into_iter().collect();
+    match number {
+        // A package that can be given up, and a new address that waits to be confirmed.
+        33 => {
+            (account.package.name, account.package.price) = (PackageName::Premium, euros(1_090));
+            account.pending_address = Some(Address {
+                street: "Seeweg 4".to_owned(),
+                postcode: "24103".to_owned(),
+                city: "Kiel".to_owned(),
+                country: "DE".to_owned(),
+            });
+        }
+        40 => account.balance = euros(1_205),
+        _ => {}
+    }
+    let charged = charged_once(number).iter().enumerate();
+    account.transactions = charged
+        .map(|(at, (kind, merchant, minor, days_ago, status))| Transaction {
+            id: format!("txn_{number:03}_9{}", at + 1),
+            kind: *kind,
+            merchant: (*merchant).to_owned(),
+            amount: euros(*minor),
+            booked_at: day.plus_millis(-days_ago * DAY_MS - 60 * 60 * 1000),
+            status: *status,
+        })
+        .collect();
+}
+
+/// Charges of which there is one of each kind: kind, merchant, minor units, days ago, status.
+const fn charged_once(number: u64) -> &'static [(Kind, &'static str, i64, i64, Booking)] {
+    match number {
+        // What the customer does not know.
+        37 => &[
+            (Kind::CardPayment, "Onlineshop Nirgendwo", 7_990, 4, Booking::Booked),
+            (Kind::DirectDebit, "Fitness Unbekannt", 2_990, 5, Booking::Booked),
+            (Kind::CashWithdrawal, "Geldautomat Bahnhof", 20_000, 6, Booking::Booked),
+        ],
+        // Fees that stand in the price list.
+        38 => &[
+            (Kind::Fee, "card_abroad", 175, 3, Booking::Booked),
+            (Kind::Fee, "cash", 450, 4, Booking::Booked),
+            (Kind::Fee, "transfer", 250, 5, Booking::Booked),
+            (Kind::Fee, "exchange", 120, 6, Booking::Booked),
+        ],
+        // Declined, pending, and put back.
+        39 => &[
+            (Kind::CardPayment, "Buchladen Kant", 2_400, 1, Booking::Declined),
+            (Kind::CardPayment, "Hotel Ostsee", 18_000, 2, Booking::Pending),
+            (Kind::CardPayment, "Schuhhaus Moor", 8_990, 3, Booking::Reverted),
+        ],
+        // A direct debit that was not paid for want of money.
+        40 => &[(Kind::DirectDebit, "Energie Süd", 9_800, 1, Booking::Declined)],
+        _ => &[],
+    }
+}
+
+fn transfer(
+    number: u64,
+    (payee, minor, state, days_ago): (&str, i64, TransferState, i64),
+    day: Timestamp,
+) -> Transfer {
+    let ordered_at = day.plus_millis(-days_ago * DAY_MS - 60 * 60 * 1000);
+    Transfer {
+        id: format!("trf_{number:03}"),
+        payee: payee.to_owned(),
+        amount: euros(minor),
+        ordered_at,
+        expected_by: ordered_at.plus_millis(DAY_MS).date(),
+        state,
+        traced: false,
+    }
 }
 
 fn lock(account: &mut Account, reason: &'static str) {

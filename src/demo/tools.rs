@@ -27,6 +27,14 @@ pub fn routes() -> Router<Arc<Demo>> {
         .route("/refunds/{id}/reverse", post(reverse))
         .route("/accounts/{id}/unlock", post(unlock))
         .route("/accounts/{id}/lock", post(lock))
+        .route("/accounts/{id}/disputes", post(dispute))
+        .route("/accounts/{id}/disputes/{transaction}/withdraw", post(withdraw))
+        .route("/accounts/{id}/address/confirm", post(confirm_address))
+        .route("/accounts/{id}/address/restore", post(restore_address))
+        .route("/accounts/{id}/package/cancel", post(cancel_package))
+        .route("/accounts/{id}/package/restore", post(restore_package))
+        .route("/accounts/{id}/transfers/{transfer}/trace", post(trace))
+        .route("/accounts/{id}/transfers/{transfer}/trace/close", post(close_trace))
         .route("/tickets", post(open_ticket))
         .route("/tickets/{id}/close", post(close_ticket))
         .route("/effects/{key}", get(effect))
@@ -285,6 +293,127 @@ async fn lock(
 ) -> Response {
     match parse::<Reason>(&body) {
         Ok(Reason { reason }) => act(demo, line, &headers, Order::AccountLock { account, reason }).await,
+        Err(answer) => answer,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dispute {
+    transaction: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Addressed {
+    address: Address,
+}
+
+async fn dispute(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Dispute>(&body) {
+        Ok(Dispute { transaction, reason }) => {
+            act(demo, line, &headers, Order::DisputeOpen { account, transaction, reason }).await
+        }
+        Err(answer) => answer,
+    }
+}
+
+async fn withdraw(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path((account, transaction)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Reason>(&body) {
+        Ok(Reason { reason }) => {
+            act(demo, line, &headers, Order::DisputeWithdraw { account, transaction, reason }).await
+        }
+        Err(answer) => answer,
+    }
+}
+
+async fn confirm_address(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Addressed>(&body) {
+        Ok(Addressed { address }) => {
+            act(demo, line, &headers, Order::AddressConfirm { account, address }).await
+        }
+        Err(answer) => answer,
+    }
+}
+
+async fn restore_address(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Addressed>(&body) {
+        Ok(Addressed { address }) => {
+            act(demo, line, &headers, Order::AddressRestore { account, address }).await
+        }
+        Err(answer) => answer,
+    }
+}
+
+/// Without a body.
+async fn cancel_package(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    act(demo, line, &headers, Order::PackageCancel { account }).await
+}
+
+async fn restore_package(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Reason>(&body) {
+        Ok(Reason { reason }) => act(demo, line, &headers, Order::PackageRestore { account, reason }).await,
+        Err(answer) => answer,
+    }
+}
+
+/// Without a body.
+async fn trace(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path((account, transfer)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    act(demo, line, &headers, Order::TransferTrace { account, transfer }).await
+}
+
+async fn close_trace(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path((account, transfer)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Reason>(&body) {
+        Ok(Reason { reason }) => {
+            act(demo, line, &headers, Order::TransferTraceClose { account, transfer, reason }).await
+        }
         Err(answer) => answer,
     }
 }

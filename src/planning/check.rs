@@ -227,30 +227,7 @@ impl<'a> Checker<'a> {
                 self.is_known(line, "template", template, names.templates.keys().map(String::as_str));
             }
             StepKind::Wait { .. } => {}
-            StepKind::Undo { calls, .. } => {
-                for call in calls.iter().flatten() {
-                    let is_call = |step: &super::plan::Step| matches!(step.kind, StepKind::Call { .. });
-                    let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
-                    self.is_known(
-                        line,
-                        "call",
-                        call,
-                        calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-                    );
-                }
-                let names = self.names;
-                for (call, step) in &plan.steps {
-                    let StepKind::Call { tool, .. } = &step.kind else { continue };
-                    let wanted = calls.as_ref().is_none_or(|calls| calls.contains(call));
-                    if wanted && names.changing.contains(tool) && !names.undoable.contains(tool) {
-                        let message = format!(
-                            "step `{name}` undoes `{call}`, and `{tool}` has no compensation: the case would be stuck; name \
-                             the steps that can be undone"
-                        );
-                        self.fault(line, message);
-                    }
-                }
-            }
+            StepKind::Undo { calls, .. } => self.undo(name, line, calls.as_ref()),
             StepKind::Plan { name: other, .. } => {
                 let target = self.plans.by_name.get(other);
                 if target.is_some_and(|to| to.audience != plan.audience && plan.audience == PlanFor::Anyone) {
@@ -265,6 +242,27 @@ impl<'a> Checker<'a> {
             StepKind::Parallel { calls, .. } => self.parallel(name, line, calls),
             StepKind::Repeat { condition, .. } => self.condition(line, condition),
             StepKind::Resolve(_) => {}
+        }
+    }
+
+    fn undo(&mut self, name: &str, line: usize, calls: Option<&Vec<String>>) {
+        let plan = self.plan;
+        for call in calls.into_iter().flatten() {
+            let is_call = |step: &super::plan::Step| matches!(step.kind, StepKind::Call { .. });
+            let calls = plan.steps.iter().filter(|(_, step)| is_call(step));
+            self.is_known(line, "call", call, calls.map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+        }
+        let names = self.names;
+        for (call, step) in &plan.steps {
+            let StepKind::Call { tool, .. } = &step.kind else { continue };
+            let wanted = calls.is_none_or(|calls| calls.contains(call));
+            if wanted && names.changing.contains(tool) && !names.undoable.contains(tool) {
+                let message = format!(
+                    "step `{name}` undoes `{call}`, and `{tool}` has no compensation: the case would be stuck; name \
+                     the steps that can be undone"
+                );
+                self.fault(line, message);
+            }
         }
     }
 

@@ -66,7 +66,8 @@ fn leaving<'a>(
                 .collect()
         }
         // The facts are looked at anew; what calls have answered stays.
-        StepKind::Ask { .. } | StepKind::Wait { .. } => everywhere(&of_calls(known)),
+        StepKind::Ask { .. } => everywhere(&of_calls(known).with(["answer".to_owned()])),
+        StepKind::Wait { .. } => everywhere(&of_calls(known)),
         // What was done is undone.
         StepKind::Undo { .. } => everywhere(&Known::default()),
         StepKind::Repeat { body, condition, then, .. } => {

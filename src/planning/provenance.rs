@@ -78,6 +78,7 @@ impl Flows {
 fn reason(root: &str) -> String {
     match root {
         "calls" => "`calls` holds what tools answered".to_owned(),
+        "answer" => "`answer` is what models made of the answer".to_owned(),
         "reading" => "`reading` is what models made of the message".to_owned(),
         "message" => "`message` is what the sender typed".to_owned(),
         other => format!("`{other}` is not of a record"),
