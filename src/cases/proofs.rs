@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:4f2f22d6684b4df2c801629a7104b8445803c8afa5b72754abbb1009ff8b10cc";
+const SHIPPED: &str = "sha256:44866e3ce90fe604a6e840d30c3a37bca6d2965b8f7f000bcfb1267d9951b25d";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

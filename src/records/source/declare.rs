@@ -440,8 +440,12 @@ mod tests {
 
     #[test]
     fn what_people_type_is_not_what_the_banks_systems_write() {
-        assert!(error("free_text = [\"notes\", \"transfers[].payee\"]", "free_text = [\"status\"]").contains("either the bank's"));
-        let told = error("free_text = [\"notes\", \"transfers[].payee\"]", "free_text = [\"transactions[].memo\"]");
+        assert!(
+            error("free_text = [\"notes\", \"transfers[].payee\"]", "free_text = [\"status\"]")
+                .contains("either the bank's")
+        );
+        let told =
+            error("free_text = [\"notes\", \"transfers[].payee\"]", "free_text = [\"transactions[].memo\"]");
         assert!(told.contains("not in `members`"), "{told}");
         let text = SHIPPED.replacen("[\"notes\", ", "[\"notes\", \"transactions[].merchant\", ", 1);
         let declared = SourceDeclarations::parse("sources.toml", &text).unwrap();
