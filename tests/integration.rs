@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails, with the place"
 )]
 
+mod adversary;
 mod commands;
 mod documents;
 mod flow;

@@ -26,4 +26,4 @@ pub use error::{ReadError, RecordsError, SourceError};
 pub use facts::{Basis, Candidate, Facts, Match, Record, Relation, SourceReport, SourceStatus};
 pub use lookup::{Fields, Lookup, Question};
 pub use settings::LookupSettings;
-pub use source::{Entry, Hits, Source, SourceDeclarations};
+pub use source::{Entry, Hits, Query, Source, SourceDeclarations};

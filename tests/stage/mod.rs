@@ -13,7 +13,7 @@ use prokura::intake::{Assurance, Envelope, Identity, Limits, RawMessage, accept}
 use prokura::ledger::store::Sqlite;
 use prokura::ledger::{Keys, Ledger, LedgerSettings, Store};
 use prokura::policy::{self, Policies};
-use prokura::records::Lookup;
+use prokura::records::{Lookup, Source};
 use prokura::understanding::{Compute, Live, Readers, Schema, Work};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -195,12 +195,35 @@ pub fn engine_over(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, clock: &A
     engine_of((bank, ledger), models(), (pack, index()), clock)
 }
 
+/// What of the wiring is another's: who reads, and what the sources become.
+pub struct Hands {
+    pub readers: Readers,
+    pub sources: fn(Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>>,
+}
+
+/// The engine over the given ledger, in other hands.
+pub fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, hands: Hands) -> Cases {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    wired((bank, ledger), models(), (pack, index()), &clock, hands)
+}
+
 /// The engine over the given ledger, as the program wires it.
 fn engine_of(
+    at: (SocketAddr, Arc<Ledger>),
+    models: Arc<Live>,
+    folders: (&Path, &Path),
+    clock: &Arc<dyn Clock>,
+) -> Cases {
+    let readers = Readers::start(&Work { threads: 2, ..Work::default() }).unwrap();
+    wired(at, models, folders, clock, Hands { readers, sources: |sources| sources })
+}
+
+fn wired(
     (bank, ledger): (SocketAddr, Arc<Ledger>),
     models: Arc<Live>,
     (config, state): (&Path, &Path),
     clock: &Arc<dyn Clock>,
+    hands: Hands,
 ) -> Cases {
     let policies = Policies::open(state).unwrap();
     let checked = load_pack(config, None).unwrap_or_else(|found| panic!("{found:?}"));
@@ -219,12 +242,12 @@ fn engine_of(
     let parts = Parts {
         packs: Arc::new(Packs::new(Arc::clone(&ledger), state, Arc::clone(&pack))),
         ledger,
-        lookup: Arc::new(Lookup::new(pack.lookup.clone(), sources, Arc::clone(&clock))),
+        lookup: Arc::new(Lookup::new(pack.lookup.clone(), (hands.sources)(sources), Arc::clone(&clock))),
         acting: Arc::new(Acting::new(tools, connector, Arc::clone(&clock))),
         clock,
         pack,
         models,
-        readers: Arc::new(Readers::start(&Work { threads: 2, ..Work::default() }).unwrap()),
+        readers: Arc::new(hands.readers),
         bank_codes: Arc::default(),
         policies: Arc::new(policies),
         program: Digest::of(b"test"),
