@@ -14,10 +14,12 @@ help:
 	@echo "make model-quick train from the shipped bundle, on your own lines too (under an hour on two cores)"
 	@echo "make evaluate    measure the shipped bundle (PROKURA_DATA)"
 	@echo "make torture          what make test samples of faults, kills and forgeries, in full: hours (docs/torture.md)"
+	@echo "make adversary        12,000 cases with hostile models, messages and documents (docs/adversary.md)"
 	@echo "make test-arm         the tests of the ARM kernel under emulation"
 	@echo "make bench-lookup     the look-up on public records and on a million generated ones (bench/results)"
 	@echo "make bench-ledger     cases a second beside raw inserts, and one more event as the log grows (bench/results)"
 	@echo "make bench-tools      what a system that never answers gets to see of 200 calls a second (bench/results)"
+	@echo "make bench-overhead   what the engine adds to a case with three calls (bench/results)"
 	@echo "make bench-inference  our encoder beside ONNX Runtime, PyTorch and candle (bench/results)"
 	@echo "make bench-retrieval  whether searches find, and what they and an index cost (bench/results)"
 	@echo "make bench            all of these but the last, one after the other: hours"
@@ -48,6 +50,13 @@ torture: tools postgresql strace
 	  PROKURA_TORTURE=all PROKURA_BIN=$(CURDIR)/target/torture-prokura \
 	    cargo test --locked --test integration $$row -- --nocapture || exit 1; \
 	done
+
+# In full what make test does a sample of: minutes. The report becomes bench/results/adversary.json.
+.PHONY: adversary
+adversary: tools
+	PROKURA_ADVERSARY=12000 cargo test --locked --test integration \
+	  adversary::whatever_models_say -- --nocapture
+	cp target/adversary.json bench/results/adversary.json
 
 # The kernel of ARM on any machine, under emulation. Needs `rustup target add aarch64-unknown-linux-gnu` and, from
 # Debian, qemu-user, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
@@ -185,6 +194,12 @@ bench-ledger: tools
 	python3 bench/ledger.py --work $(LEDGER) --out bench/results/ledger.json
 
 # Counts, not times: the test that also runs with the others, for longer.
+# Beside the same calls of a bare client, in the same run.
+.PHONY: bench-overhead
+bench-overhead: tools
+	PROKURA_OVERHEAD=400 cargo test --locked --test integration flow::overhead -- --nocapture
+	cp target/overhead.json bench/results/overhead.json
+
 .PHONY: bench-tools
 bench-tools: tools
 	PROKURA_OUTAGE_SECONDS=30 PROKURA_FIGURES=$(CURDIR)/bench/results/tools.json \

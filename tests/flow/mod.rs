@@ -77,6 +77,7 @@ mod language;
 mod ledgers;
 mod message;
 mod nodes;
+mod overhead;
 mod plans;
 mod reads;
 mod retention;
