@@ -70,11 +70,12 @@ fn drawn(plan: &Plan) -> String {
         let text = if what.is_empty() { format!("{start}{name}") } else { format!("{start}{name}\n{what}") };
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
         let size = Point::new(longest as f64 * 8.5 + 24.0, 24.0 * text.lines().count() as f64 + 16.0);
-        let style = StyleAttr::new(Color::fast("black"), 1, Some(Color::fast(colour)), 6, 14);
+        let style = StyleAttr::new(Color::fast("black"), 1, Some(Color::fast(colour)), 6, LETTERS);
         let shape = ShapeKind::new_box(&text);
         nodes.insert(name, graph.add_node(Element::create(shape, style, Orientation::TopToBottom, size)));
     }
-    let look = StyleAttr::new(Color::fast("black"), 1, None, 0, 12);
+    // One size of letters: with several, the drawing would differ from time to time.
+    let look = StyleAttr::new(Color::fast("black"), 1, None, 0, LETTERS);
     for (name, step) in &plan.steps {
         for (condition, to) in ways(&step.kind) {
             if let (Some(from), Some(to)) = (nodes.get(name), nodes.get(to)) {
@@ -150,6 +151,9 @@ fn ways(kind: &StepKind) -> Vec<(String, &String)> {
         StepKind::Escalate { .. } | StepKind::Resolve(_) => Vec::new(),
     }
 }
+
+/// Their size, in pixels.
+const LETTERS: usize = 14;
 
 /// The longest condition that is shown whole.
 const LONGEST: usize = 48;

@@ -34,14 +34,19 @@ fn passage(audience: Audience) -> Passage {
 }
 
 fn context() -> Value {
+    let amount = json!({"minor": 4_999, "currency": "EUR"});
+    let transaction = json!({"merchant": "Volt", "amount": amount, "booked_at": "2026-09-20T10:00:00.000Z"});
+    let transfer = json!({"amount": amount, "expected_by": "2026-09-22"});
     let card =
         json!({"id": "card_1", "last4": "4242", "order": {"state": "shipped", "expected_by": "2026-09-25"}});
     json!({
         "record": {
             "id": "acc_001", "account_number": "ABC01234", "balance": {"minor": 123_450, "currency": "EUR"},
-            "cards": [card], "transactions": [{"amount": {"minor": 4_999, "currency": "EUR"}}],
+            "cards": [card], "transactions": [{"amount": {"minor": 4_999, "currency": "EUR"}}, transaction],
+            "transfers": [transfer],
+            "package": {"name": "premium", "price": {"minor": 1_090, "currency": "EUR"}, "renews_on": "2026-10-12"},
         },
-        "card": card, "amount": {"minor": 4_999, "currency": "EUR"}, "field": "iban",
+        "transaction": transaction, "transfer": transfer, "card": card, "amount": {"minor": 4_999, "currency": "EUR"}, "field": "iban",
     })
 }
 
@@ -49,7 +54,7 @@ fn context() -> Value {
 fn every_template_renders_in_every_language_and_ends_with_the_notice() {
     let templates = shipped();
     let names: Vec<&str> = templates.names().collect();
-    assert_eq!(names.len(), 28, "{names:?}");
+    assert_eq!(names.len(), 58, "{names:?}");
     for language in Language::ALL {
         for name in &names {
             let passages = [passage(Audience::Public)];
