@@ -11,12 +11,22 @@ fn the_shipped_tools_are_sound_and_undo_each_other() {
         [
             ("account_lock", Risk::Protective),
             ("account_unlock", Risk::Reversible),
+            ("address_confirm", Risk::Reversible),
+            ("address_restore", Risk::Protective),
             ("card_block", Risk::Protective),
             ("card_replacement", Risk::Irreversible),
+            ("dispute_open", Risk::Reversible),
+            ("dispute_withdraw", Risk::Protective),
+            ("package_cancel", Risk::Reversible),
+            ("package_restore", Risk::Protective),
             ("refund", Risk::Money),
             ("reverse_refund", Risk::Irreversible),
             ("ticket_close", Risk::Protective),
             ("ticket_open", Risk::Reversible),
+            ("transfer_cancel", Risk::Reversible),
+            ("transfer_release", Risk::Irreversible),
+            ("transfer_trace", Risk::Reversible),
+            ("transfer_trace_close", Risk::Protective),
         ]
     );
     let refund = &tools.by_name["refund"];
