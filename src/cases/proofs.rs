@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:44866e3ce90fe604a6e840d30c3a37bca6d2965b8f7f000bcfb1267d9951b25d";
+const SHIPPED: &str = "sha256:dc2e6e194ce86d51d47a312d5d34ccc8a086e468509f9c8a14765f1e8811c038";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

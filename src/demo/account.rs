@@ -24,6 +24,8 @@ pub struct Account {
     pub balance: Money,
     pub address: Address,
     pub address_changed_at: Option<Timestamp>,
+    /// When the customer last showed who they are in the app, with document and face.
+    pub identity_confirmed_at: Option<Timestamp>,
     /// What the customer entered in the app, with two factors, and has not confirmed yet.
     pub pending_address: Option<Address>,
     pub package: Package,
@@ -114,6 +116,7 @@ pub enum TransferState {
     Executed,
     Failed,
     Returned,
+    Cancelled,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -95,6 +95,7 @@ fn fresh_account(
         balance: euros(draw.below(900_000) as i64 - 20_000),
         address,
         address_changed_at: None,
+        identity_confirmed_at: None,
         pending_address: None,
         package: package(number),
         transfers: vec![],

@@ -74,6 +74,15 @@ pub enum Order {
         transfer: String,
         reason: String,
     },
+    TransferCancel {
+        account: String,
+        transfer: String,
+    },
+    TransferRelease {
+        account: String,
+        transfer: String,
+        reason: String,
+    },
     TicketOpen {
         queue: String,
         summary: String,
@@ -105,6 +114,8 @@ impl Order {
             Self::PackageRestore { .. } => "package_restore",
             Self::TransferTrace { .. } => "transfer_trace",
             Self::TransferTraceClose { .. } => "transfer_trace_close",
+            Self::TransferCancel { .. } => "transfer_cancel",
+            Self::TransferRelease { .. } => "transfer_release",
             Self::TicketOpen { .. } => "ticket_open",
             Self::TicketClose { .. } => "ticket_close",
         }
@@ -113,6 +124,9 @@ impl Order {
 
 /// The lock that ends when the customer has shown who they are.
 pub const TOO_MANY_FAILED_LOGINS: &str = "too_many_failed_logins";
+
+/// The lock that a customer asked for.
+pub const ASKED_BY_CUSTOMER: &str = "asked_by_customer";
 
 /// A refund that was booked.
 #[derive(Clone, Debug)]
@@ -142,7 +156,7 @@ pub fn carry_out(bank: &mut Bank, order: &Order, effect: u64, at: Timestamp) -> 
         }
         Order::ReverseRefund { refund, .. } => reverse(bank, refund),
         Order::AccountUnlock { account } => unlock(bank, account, at),
-        Order::AccountLock { account, .. } => lock(bank, account, at),
+        Order::AccountLock { account, reason } => lock(bank, account, reason, at),
         Order::DisputeOpen { account, transaction, .. } => dispute(bank, account, transaction, true),
         Order::DisputeWithdraw { account, transaction, .. } => dispute(bank, account, transaction, false),
         Order::AddressConfirm { account, address } => confirm_address(bank, account, address, at),
@@ -151,6 +165,8 @@ pub fn carry_out(bank: &mut Bank, order: &Order, effect: u64, at: Timestamp) -> 
         Order::PackageRestore { account, .. } => change_package(bank, account, None),
         Order::TransferTrace { account, transfer } => trace(bank, account, transfer, true),
         Order::TransferTraceClose { account, transfer, .. } => trace(bank, account, transfer, false),
+        Order::TransferCancel { account, transfer } => hold(bank, account, transfer, true),
+        Order::TransferRelease { account, transfer, .. } => hold(bank, account, transfer, false),
         Order::TicketOpen { queue, summary, details, customer, account } => {
             let id = format!("tic_{effect:06}");
             let ticket = json!({"id": id, "queue": queue, "summary": summary, "details": details,
@@ -240,11 +256,13 @@ fn unlock(bank: &mut Bank, id: &str, at: Timestamp) -> Result<Value, Refusal> {
     }
 }
 
-fn lock(bank: &mut Bank, id: &str, at: Timestamp) -> Result<Value, Refusal> {
+/// What a customer asked for is not opened again by an unlock; what undoes an unlock is.
+fn lock(bank: &mut Bank, id: &str, reason: &str, at: Timestamp) -> Result<Value, Refusal> {
     let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
     if held.status == AccountStatus::Active {
         held.status = AccountStatus::Locked;
-        held.lock_reason = Some(TOO_MANY_FAILED_LOGINS);
+        let asked = reason == ASKED_BY_CUSTOMER;
+        held.lock_reason = Some(if asked { ASKED_BY_CUSTOMER } else { TOO_MANY_FAILED_LOGINS });
     }
     Ok(json!({"account": id, "status": "locked", "locked_at": at}))
 }
@@ -292,6 +310,22 @@ fn change_package(bank: &mut Bank, id: &str, to: Option<PackageName>) -> Result<
     held.package.change = to;
     let status = if to.is_some() { "scheduled" } else { "restored" };
     Ok(json!({"account": id, "status": status, "from": held.package.renews_on}))
+}
+
+/// Only what was not sent yet is cancelled, and only what was cancelled goes out after all.
+fn hold(bank: &mut Bank, id: &str, transfer: &str, cancel: bool) -> Result<Value, Refusal> {
+    let held = bank.account_mut(id).ok_or(Refusal::Unknown("account"))?;
+    let found = held.transfers.iter_mut().find(|held| held.id == transfer);
+    let found = found.ok_or(Refusal::Unknown("transfer"))?;
+    let (pending, cancelled) = (TransferState::Pending, TransferState::Cancelled);
+    let (from, to) = if cancel { (pending, cancelled) } else { (cancelled, pending) };
+    if found.state != from {
+        return Err(Refusal::Impossible(
+            "the transfer is not one that can be cancelled, or released, as it is",
+        ));
+    }
+    found.state = to;
+    Ok(json!({"transfer": transfer, "account": id, "status": to}))
 }
 
 fn trace(bank: &mut Bank, id: &str, transfer: &str, open: bool) -> Result<Value, Refusal> {

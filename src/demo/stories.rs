@@ -51,6 +51,8 @@ const PEOPLE: &[(u64, &str, &str, &str)] = &[
     (38, "Leopoldine", "Zirngiebl", "Sparkasse Dresden"),
     (39, "Engelbert", "Wolkenstein", "Sparkasse Rostock"),
     (40, "Kunigunde", "Sperlich", "Volksbank Freiburg"),
+    (41, "Adelheid", "Morgenroth", "Sparkasse Kassel"),
+    (42, "Eberhard", "Wintergerst", "Sparkasse Bremen"),
     (204, "Holger", "Dietrich", "Sparkasse Nürnberg"),
     (388, "Angelika", "Schmidt", "Volksbank Lübeck"),
 ];
@@ -116,7 +118,7 @@ pub fn tell(account: &mut Account, number: u64, day: Timestamp) {
             status: CardStatus::Active,
             order: None,
         }),
-        33..=40 => tell_service(account, number, day),
+        33..=42 => tell_service(account, number, day),
         32 => {
             "cus_031".clone_into(&mut account.customer);
             account.product = "savings";
@@ -190,6 +192,11 @@ fn tell_service(account: &mut Account, number: u64, day: Timestamp) {
             });
         }
         40 => account.balance = euros(1_205),
+        // Locked by failed logins, and shown since who it is.
+        41 => {
+            lock(account, "too_many_failed_logins");
+            account.identity_confirmed_at = Some(day.plus_millis(-60 * 60 * 1000));
+        }
         _ => {}
     }
     let charged = charged_once(number).iter().enumerate();
@@ -229,6 +236,12 @@ const fn charged_once(number: u64) -> &'static [(Kind, &'static str, i64, i64, B
         ],
         // A direct debit that was not paid for want of money.
         40 => &[(Kind::DirectDebit, "Energie Süd", 9_800, 1, Booking::Declined)],
+        // A withdrawal that is only reserved, a fee that belongs to no payment, and a direct debit that can be returned.
+        42 => &[
+            (Kind::CashWithdrawal, "Geldautomat Markt", 10_000, 1, Booking::Pending),
+            (Kind::Fee, "pin_letter", 500, 4, Booking::Booked),
+            (Kind::DirectDebit, "Fitnesswerk", 3_990, 5, Booking::Booked),
+        ],
         _ => &[],
     }
 }

@@ -35,6 +35,8 @@ pub fn routes() -> Router<Arc<Demo>> {
         .route("/accounts/{id}/package/restore", post(restore_package))
         .route("/accounts/{id}/transfers/{transfer}/trace", post(trace))
         .route("/accounts/{id}/transfers/{transfer}/trace/close", post(close_trace))
+        .route("/accounts/{id}/transfers/{transfer}/cancel", post(cancel_transfer))
+        .route("/accounts/{id}/transfers/{transfer}/release", post(release_transfer))
         .route("/tickets", post(open_ticket))
         .route("/tickets/{id}/close", post(close_ticket))
         .route("/effects/{key}", get(effect))
@@ -401,6 +403,31 @@ async fn trace(
     headers: HeaderMap,
 ) -> Response {
     act(demo, line, &headers, Order::TransferTrace { account, transfer }).await
+}
+
+/// Without a body.
+async fn cancel_transfer(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path((account, transfer)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    act(demo, line, &headers, Order::TransferCancel { account, transfer }).await
+}
+
+async fn release_transfer(
+    State(demo): Shared,
+    ConnectInfo(line): Connection,
+    Path((account, transfer)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match parse::<Reason>(&body) {
+        Ok(Reason { reason }) => {
+            act(demo, line, &headers, Order::TransferRelease { account, transfer, reason }).await
+        }
+        Err(answer) => answer,
+    }
 }
 
 async fn close_trace(

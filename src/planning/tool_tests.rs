@@ -23,6 +23,8 @@ fn the_shipped_tools_are_sound_and_undo_each_other() {
             ("reverse_refund", Risk::Irreversible),
             ("ticket_close", Risk::Protective),
             ("ticket_open", Risk::Reversible),
+            ("transfer_cancel", Risk::Reversible),
+            ("transfer_release", Risk::Irreversible),
             ("transfer_trace", Risk::Reversible),
             ("transfer_trace_close", Risk::Protective),
         ]

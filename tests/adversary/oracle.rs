@@ -123,7 +123,9 @@ fn approvers<'a>(world: &'a World, effect: &Value) -> (BTreeSet<&'a str>, bool) 
 }
 
 const MONEY: [&str; 1] = ["refund"];
-const FINAL: [&str; 2] = ["card_replacement", "reverse_refund"];
+const FINAL: [&str; 3] = ["card_replacement", "reverse_refund", "transfer_release"];
+/// What waiting would make worse is done without a person.
+const AT_ONCE: [&str; 2] = ["card_block", "account_lock"];
 /// What only the owner may have done, and only with two factors.
 const OWNERS: [&str; 5] =
     ["refund", "card_replacement", "account_unlock", "address_confirm", "package_cancel"];
@@ -173,7 +175,7 @@ fn of_effect(world: &World, effect: &Value) -> Vec<Breach> {
         breaches.extend(of_money(effect, account, people.len()));
     } else if FINAL.contains(&tool) && people.len() < 2 {
         breaches.push(("approval", effect.to_string()));
-    } else if tool != "card_block" && people.is_empty() {
+    } else if !AT_ONCE.contains(&tool) && people.is_empty() {
         breaches.push(("approval", effect.to_string()));
     }
     breaches

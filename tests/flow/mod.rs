@@ -73,6 +73,7 @@ mod approvals;
 mod crash;
 mod degraded;
 mod erase;
+mod flows;
 mod language;
 mod ledgers;
 mod message;

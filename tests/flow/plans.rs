@@ -101,9 +101,9 @@ async fn complaints_wishes_for_a_person_and_the_rest_go_to_people() {
         assert_eq!(state.reading.as_ref().unwrap().intents[0].leaf, leaf, "{}", shown(&state));
         assert_eq!(state.status, Status::WithHuman);
     }
-    let unplanned = stage.send("How do I change my PIN at the cash machine?", verified("cus_006")).await;
+    let unplanned = stage.send("I would like to order a new chequebook.", verified("cus_006")).await;
     let escalation = unplanned.escalation.as_ref().unwrap();
-    assert!(escalation.reason.contains("change_pin"), "{}", escalation.reason);
+    assert!(escalation.reason.contains("order_cheques"), "{}", escalation.reason);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// A leaf, what is written, and an account for which its plan acts, or tells something.
-const PLANS: [(&str, &str, &str); 38] = [
+const PLANS: [(&str, &str, &str); 44] = [
     (
         "account_locked",
         "Ich komme nicht mehr in mein Konto rein, es ist gesperrt. Meine IBAN ist {iban}.",
@@ -123,6 +123,20 @@ const PLANS: [(&str, &str, &str); 38] = [
         "Die Identitätsprüfung schlägt bei mir immer fehl. Meine IBAN ist {iban}.",
         "006",
     ),
+    (
+        "extra_charge_on_statement",
+        "Auf meinem Kontoauszug steht ein kleiner Betrag, den ich nicht zuordnen kann. Was ist das für eine Gebühr? Meine IBAN ist {iban}.",
+        "042",
+    ),
+    ("request_refund", "Ich möchte mein Geld für einen Einkauf zurück. Meine IBAN ist {iban}.", "042"),
+    (
+        "pending_cash_withdrawal",
+        "Meine Abhebung am Automaten ist immer noch vorgemerkt. Meine IBAN ist {iban}.",
+        "042",
+    ),
+    ("transactions", "Zeigen Sie mir bitte meine letzten Umsätze. Meine IBAN ist {iban}.", "042"),
+    ("interest_rate", "Wie viel Zinsen bekomme ich auf mein Guthaben? Meine IBAN ist {iban}.", "042"),
+    ("freeze_account", "Bitte sperren Sie mein ganzes Konto vorübergehend. Meine IBAN ist {iban}.", "042"),
 ];
 
 /// Has an account, and nothing to do with those above.
