@@ -64,8 +64,8 @@ async fn the_one_booking_that_it_can_be_is_disputed_and_which_of_several_is_for_
         let state = done_with_approval(&stage, message, "cus_037").await;
         assert_eq!(state.plan.as_ref().unwrap().leaf, leaf, "{}", shown(&state));
         assert_eq!(only_effect(&stage, "dispute_open")["transaction"], booking, "{}", shown(&state));
-        // Of another customer it is not the only one, or there is none.
-        let other = stage.send(message, verified("cus_022")).await;
+        // Another customer has none.
+        let other = stage.send(message, verified("cus_036")).await;
         assert_eq!(other.plan.as_ref().unwrap().leaf, leaf, "{}", shown(&other));
         assert!(other.calls.is_empty() && stage.effects().len() == 1, "{}", shown(&other));
     }
@@ -289,12 +289,8 @@ async fn what_other_systems_tell_reaches_the_customer_from_the_record() {
         let state = stage.cases.drive(&case).await.unwrap();
         assert_eq!(state.status, status, "{kind} {customer}: {}", shown(&state));
         assert!(text(&state).contains(told), "{kind} {customer}: {}", text(&state));
-        assert_eq!(
-            told.is_empty() && status == Status::Resolved,
-            state.replies.is_empty(),
-            "{}",
-            shown(&state)
-        );
+        let silent = told.is_empty() && status == Status::Resolved;
+        assert!(!silent || state.replies.is_empty(), "{kind} {customer}: {}", shown(&state));
     }
     // A flag keeps what a record holds from being told.
     stage.switch(json!({"fraud": ["acc_040"]})).await;

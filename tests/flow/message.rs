@@ -115,7 +115,7 @@ async fn a_flagged_account_goes_to_security_and_the_customer_cannot_tell() {
 
     let other = stage.send("Ich möchte mit einem Mitarbeiter sprechen, bitte.", verified("cus_006")).await;
     assert_eq!(other.status, Status::WithHuman, "{}", shown(&other));
-    let unknown = stage.send("Wie ändere ich meine PIN?", verified("cus_006")).await;
+    let unknown = stage.send("Ich möchte ein neues Scheckheft bestellen.", verified("cus_006")).await;
     assert_eq!(unknown.status, Status::WithHuman);
     assert_eq!(text(&flagged), text(&unknown), "any other hand-over reads the same");
     let customer = prokura::cases::customer_view(&flagged);
