@@ -119,12 +119,15 @@ impl Shape {
                 let is_required = |name: &str| {
                     required.is_some_and(|all| all.iter().any(|known| known.as_str() == Some(name)))
                 };
-                let properties = schema.get("properties").and_then(Value::as_object);
+                // What is in it is not said.
+                let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+                    return Self::Any;
+                };
                 let member = |(name, schema): (&String, &Value)| {
                     let shape = Self::of_schema(schema);
                     (name.clone(), if is_required(name) { shape } else { Self::optional(shape) })
                 };
-                Self::Object(properties.into_iter().flatten().map(member).collect())
+                Self::Object(properties.iter().map(member).collect())
             }
             Some("array") => Self::list(schema.get("items").map_or(Self::Any, Self::of_schema)),
             Some("string") => Self::Text,

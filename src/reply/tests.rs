@@ -42,11 +42,12 @@ fn context() -> Value {
     json!({
         "record": {
             "id": "acc_001", "account_number": "ABC01234", "balance": {"minor": 123_450, "currency": "EUR"},
-            "cards": [card], "transactions": [{"amount": {"minor": 4_999, "currency": "EUR"}}, transaction],
+            "cards": [card], "transactions": [transaction],
             "transfers": [transfer],
             "package": {"name": "premium", "price": {"minor": 1_090, "currency": "EUR"}, "renews_on": "2026-10-12"},
         },
-        "transaction": transaction, "transfer": transfer, "card": card, "amount": {"minor": 4_999, "currency": "EUR"}, "field": "iban",
+        "latest": [transaction], "transaction": transaction,
+        "transfer": transfer, "card": card, "amount": {"minor": 4_999, "currency": "EUR"}, "field": "iban",
     })
 }
 

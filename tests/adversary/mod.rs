@@ -5,7 +5,7 @@
 mod hostile;
 mod oracle;
 
-use crate::stage::{Hands, Stage, engine_with, pack_with, reply, root, text};
+use crate::stage::{Hands, Sources, Stage, engine_with, pack_with, reply, root, text};
 use futures::future::BoxFuture;
 use futures::future::join_all;
 use hostile::Victim;
@@ -45,7 +45,7 @@ struct Run {
 }
 
 impl Run {
-    async fn new(pack: &[(&str, String)], sources: fn(Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>>) -> Self {
+    async fn new(pack: &[(&str, String)], sources: Sources) -> Self {
         let stage = Stage::new().await;
         let folder = pack_with(&stage.directory.path().join("pack"), pack);
         let state = stage.directory.path().join("attacked");

@@ -173,9 +173,14 @@ fn of_effect(world: &World, effect: &Value) -> Vec<Breach> {
     }
     if MONEY.contains(&tool) {
         breaches.extend(of_money(effect, account, people.len()));
-    } else if FINAL.contains(&tool) && people.len() < 2 {
-        breaches.push(("approval", effect.to_string()));
-    } else if !AT_ONCE.contains(&tool) && people.is_empty() {
+        return breaches;
+    }
+    let needed = match tool {
+        tool if FINAL.contains(&tool) => 2,
+        tool if AT_ONCE.contains(&tool) => 0,
+        _ => 1,
+    };
+    if people.len() < needed {
         breaches.push(("approval", effect.to_string()));
     }
     breaches
@@ -201,8 +206,8 @@ fn of_money(effect: &Value, account: &Value, people: usize) -> Vec<Breach> {
     let amount = arguments["amount"]["minor"].as_i64().unwrap_or(i64::MAX);
     let needed = match amount {
         ..=ALONE => 0,
-        ..=ONE_PERSON => 1,
-        ..=TWO_PEOPLE => 2,
+        _ if amount <= ONE_PERSON => 1,
+        _ if amount <= TWO_PEOPLE => 2,
         _ => usize::MAX,
     };
     if people < needed || amount <= 0 || arguments["amount"]["currency"] != "EUR" {

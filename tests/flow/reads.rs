@@ -8,7 +8,9 @@ use std::sync::Arc;
 const PLAN: &str = r#"
 leaf = "balance"
 summary = "asks the bank once more"
-start = "look"
+start = "single"
+[steps.single]
+branch = [{ when = "size(records) == 1", to = "look" }, { to = "down" }]
 [steps.look]
 call = "account_tell"
 arguments = { account = "record.id" }

@@ -19,8 +19,13 @@ const MESSAGE: &str = "Mir wurde derselbe Einkauf zweimal abgebucht!";
 const PLAN: &str = r#"
 leaf = "transaction_charged_twice"
 summary = "ticket, refund, ticket"
-start = "first"
+start = "single"
 # DOUBLE_CHARGE
+[steps.single]
+branch = [{ when = "size(records) == 1 && size(later) > 0", to = "first" }, { to = "nothing" }]
+[steps.nothing]
+escalate = "disputes"
+reason = "nothing_to_refund"
 [steps.first]
 call = "ticket_open"
 arguments = { queue = "'disputes'", summary = "'first'", details = "record.id" }
@@ -45,6 +50,7 @@ reply = "handover"
 reply = "refund_review"
 [[test]]
 name = "the first ticket"
+from = "first"
 expect = { call = "ticket_open" }
 [test.given]
 record = { id = "acc_1", transactions = [] }

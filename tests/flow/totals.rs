@@ -12,10 +12,15 @@ use std::sync::Arc;
 const PLAN: &str = r#"
 leaf = "transaction_charged_twice"
 summary = "refunds a small payment"
-start = "refund"
+start = "single"
 [[let]]
 name = "small"
 value = "record.transactions.filter(t, t.kind == 'card_payment' && t.status == 'booked' && t.amount.minor <= 15000)"
+[steps.single]
+branch = [{ when = "size(records) == 1 && size(small) > 0", to = "refund" }, { to = "nothing" }]
+[steps.nothing]
+escalate = "disputes"
+reason = "nothing_to_refund"
 [steps.refund]
 call = "refund"
 arguments = { account = "record.id", transaction = "small[0].id", amount = "small[0].amount", reason = "'charged_twice'" }
@@ -25,6 +30,8 @@ reply = "refund_review"
 [[test]]
 name = "refunds"
 expect = { call = "refund" }
+[test.given]
+records = [{ id = "acc_1" }]
 [test.given.record]
 id = "acc_1"
 transactions = [{ id = "t", kind = "card_payment", status = "booked", amount = { minor = 1, currency = "EUR" } }]

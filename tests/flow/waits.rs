@@ -23,8 +23,15 @@ then = "grace"
 [steps.grace]
 wait = "24h"
 event = "merchant_agreed"
-then = "refund"
-arrived = "refund_now"
+then = "again"
+arrived = "again_now"
+[steps.again]
+branch = [{ when = "size(records) == 1 && size(later) > 0", to = "refund" }, { to = "nothing" }]
+[steps.again_now]
+branch = [{ when = "size(records) == 1 && size(later) > 0", to = "refund_now" }, { to = "nothing" }]
+[steps.nothing]
+escalate = "disputes"
+reason = "nothing_to_refund"
 [steps.refund]
 call = "refund"
 arguments = { account = "record.id", transaction = "later[0].id", amount = "later[0].amount", reason = "'charged_twice'" }
@@ -238,7 +245,7 @@ async fn cases_in_a_wait_keep_their_plan_and_texts_over_an_upgrade_and_obey_the_
         let state = settled(&after, name).await;
         assert_eq!(
             state.plan.as_ref().unwrap().path,
-            ["announce", "grace", "refund", "tell"][..state.plan.as_ref().unwrap().path.len()],
+            ["announce", "grace", "again", "refund", "tell"][..state.plan.as_ref().unwrap().path.len()],
             "{}",
             shown(&state)
         );

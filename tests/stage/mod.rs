@@ -195,10 +195,13 @@ pub fn engine_over(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, clock: &A
     engine_of((bank, ledger), models(), (pack, index()), clock)
 }
 
+/// What is done to the sources before they are asked.
+pub type Sources = fn(Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>>;
+
 /// What of the wiring is another's: who reads, and what the sources become.
 pub struct Hands {
     pub readers: Readers,
-    pub sources: fn(Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>>,
+    pub sources: Sources,
 }
 
 /// The engine over the given ledger, in other hands.
