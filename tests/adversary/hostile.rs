@@ -4,6 +4,7 @@ use crate::stage::models;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use prokura::base::Digest;
 use prokura::base::outbound::Outbound;
 use prokura::understanding::model::Raw;
 use prokura::understanding::nodes::{Answer, Asked, Nodes, Place, ROUTE};
@@ -11,12 +12,12 @@ use prokura::understanding::{Readers, Urgency, Work};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Messages for which the shipped plans act: their scores are what the node answers to other messages.
-const ACTING: [&str; 12] = [
+pub const ACTING: [&str; 18] = [
     "Mir wurde derselbe Einkauf zweimal abgebucht!",
     "I was charged twice for the same purchase.",
     "Ich habe meine Karte verloren, bitte sperren!",
@@ -29,11 +30,17 @@ const ACTING: [&str; 12] = [
     "Ich bin umgezogen und möchte meine Adresse ändern.",
     "Ich möchte mein Premium-Paket kündigen.",
     "Ich komme nicht mehr in mein Konto rein, es ist gesperrt.",
+    "Auf meinem Konto steht eine Bargeldabhebung am Automaten, die ich nicht gemacht habe.",
+    "Der Geldautomat hat mir zu wenig Geld ausgezahlt.",
+    "Ich möchte eine Überweisung stornieren.",
+    "Meine Überweisung ist fehlgeschlagen.",
+    "Bitte sperren Sie mein Konto vorübergehend.",
+    "Meine PIN ist nach drei falschen Eingaben gesperrt.",
 ];
 
 struct Machine {
     readers: Readers,
-    draw: Mutex<StdRng>,
+    seed: u64,
     acting: Vec<Raw>,
 }
 
@@ -44,7 +51,7 @@ pub async fn readers(seed: u64) -> Readers {
     for text in ACTING {
         acting.push(readers.scores(models().current(), text.to_owned(), Urgency::Urgent).await.unwrap());
     }
-    let machine = Machine { readers, draw: Mutex::new(StdRng::seed_from_u64(seed)), acting };
+    let machine = Machine { readers, seed, acting };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let router = Router::new().route(ROUTE, post(answer)).with_state(Arc::new(machine));
@@ -58,8 +65,11 @@ pub async fn readers(seed: u64) -> Readers {
 
 /// Answers of the right shape, and of whatever value.
 async fn answer(State(machine): State<Arc<Machine>>, Json(asked): Json<Asked>) -> Json<Answer> {
+    // Of the text alone, in whatever order texts come.
+    let digest = Digest::of(asked.text.as_bytes());
+    let of_text = u64::from_str_radix(&digest.hex()[..16], 16).unwrap();
+    let mut draw = StdRng::seed_from_u64(machine.seed ^ of_text);
     let genuine = machine.readers.scores(models().current(), asked.text, Urgency::Urgent).await.unwrap();
-    let mut draw = machine.draw.lock().unwrap();
     Json(Answer::new("hostile".to_owned(), &turned(&genuine, &machine.acting, &mut draw)))
 }
 

@@ -5,7 +5,7 @@
 mod hostile;
 mod oracle;
 
-use crate::stage::{Hands, Sources, Stage, engine_with, pack_with, reply, root, text};
+use crate::stage::{Hands, Sources, Stage, engine_with, pack_with, reply, root};
 use futures::future::BoxFuture;
 use futures::future::join_all;
 use hostile::Victim;
@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ struct Run {
     seen: Mutex<BTreeMap<String, Seen>>,
     approved: Mutex<Vec<Approved>>,
     counts: Mutex<BTreeMap<String, u64>>,
-    draw: Mutex<StdRng>,
+    texts: Mutex<BTreeSet<String>>,
 }
 
 impl Run {
@@ -77,12 +77,8 @@ impl Run {
             seen: Mutex::default(),
             approved: Mutex::default(),
             counts: Mutex::default(),
-            draw: Mutex::new(StdRng::seed_from_u64(SEED)),
+            texts: Mutex::default(),
         }
-    }
-
-    fn drawn<T>(&self, of: impl FnOnce(&mut StdRng) -> T) -> T {
-        of(&mut self.draw.lock().unwrap())
     }
 
     fn count(&self, what: &str) {
@@ -90,30 +86,28 @@ impl Run {
     }
 
     async fn attack(&self, cases: usize, who: fn(&mut StdRng) -> Sender) {
-        let mut left = cases;
-        while left > 0 {
-            let now = left.min(AT_ONCE);
-            join_all((0..now).map(|_| self.one(who))).await;
-            left -= now;
+        for first in (0..cases).step_by(AT_ONCE) {
+            join_all((first..cases.min(first + AT_ONCE)).map(|number| self.one(number, who))).await;
         }
     }
 
     /// A case: a message, what people decide, and now and then another message, also of somebody else.
-    async fn one(&self, who: fn(&mut StdRng) -> Sender) {
+    async fn one(&self, number: usize, who: fn(&mut StdRng) -> Sender) {
+        // Each case draws for itself, so that the order in which they get on changes nothing of what is tried.
+        let draw = &mut StdRng::seed_from_u64(SEED.wrapping_mul(31) ^ number as u64);
         let case = CaseId::new(ids::fresh("case"));
         self.seen
             .lock()
             .unwrap()
             .insert(case.to_string(), Seen { opened_by: OPENS.into(), ..Seen::default() });
-        let first = self.drawn(who);
-        let mut state = self.say(&case, first.clone()).await;
+        let first = who(draw);
+        let mut state = self.say(&case, first.clone(), draw).await;
         for _ in 0..3 {
             state = match state.status {
-                Status::WaitingApproval => self.decide(state).await,
-                Status::WaitingCustomer | Status::Resolved if self.drawn(|draw| draw.random_bool(0.5)) => {
-                    let stranger = self.drawn(|draw| draw.random_bool(0.3));
-                    let next = if stranger { self.drawn(who) } else { first.clone() };
-                    self.say(&case, next).await
+                Status::WaitingApproval => self.decide(state, draw).await,
+                Status::WaitingCustomer | Status::Resolved if draw.random_bool(0.5) => {
+                    let next = if draw.random_bool(0.3) { who(draw) } else { first.clone() };
+                    self.say(&case, next, draw).await
                 }
                 _ => break,
             };
@@ -122,10 +116,11 @@ impl Run {
         self.count(&format!("leaf {}", state.plan.as_ref().map_or("none", |plan| plan.leaf.as_str())));
     }
 
-    async fn say(&self, case: &CaseId, sender: Sender) -> State {
-        let (said, attached) = self
-            .drawn(|draw| (hostile::message(&self.victims, draw), hostile::document(&self.victims, draw)));
+    async fn say(&self, case: &CaseId, mut sender: Sender, draw: &mut StdRng) -> State {
+        let said = hostile::message(&self.victims, draw);
+        let attached = hostile::document(&self.victims, draw);
         let now = SystemClock.now();
+        sender.at = json!(now).as_str().unwrap().to_owned();
         let assurance = if sender.two_factors { Assurance::Sca } else { Assurance::Login };
         let identity = match &sender.customer {
             None => Identity::Anonymous,
@@ -142,6 +137,10 @@ impl Run {
             (Some(_), true, false) => "sender by two factors",
         });
         self.count(if attached.is_some() { "message with a document" } else { "message" });
+        if !hostile::ACTING.contains(&said.as_str()) {
+            self.texts.lock().unwrap().insert(said.clone());
+        }
+        self.texts.lock().unwrap().extend(attached.clone());
         {
             let mut all = self.seen.lock().unwrap();
             let seen = all.get_mut(case.as_str()).unwrap();
@@ -169,19 +168,16 @@ impl Run {
         state
     }
 
-    /// Keeps the last reply, with how many had written by then.
+    /// Keeps the replies, each with how many had written by then.
     fn note(&self, state: &State) {
         let mut all = self.seen.lock().unwrap();
         let seen = all.get_mut(state.case.as_str()).unwrap();
         let (known, by_then) = (seen.replies.len(), seen.senders.len());
-        if state.replies.len() > known {
-            seen.replies.resize(state.replies.len() - 1, (0, String::new()));
-            seen.replies.push((by_then, text(state).to_owned()));
-        }
+        seen.replies.extend(state.replies.iter().skip(known).map(|reply| (by_then, reply.text.clone())));
     }
 
     /// Somebody decides, whoever it is: also who must not.
-    async fn decide(&self, mut state: State) -> State {
+    async fn decide(&self, mut state: State, draw: &mut StdRng) -> State {
         let people = [
             ("sara", Role::Supervisor),
             ("sara", Role::Agent),
@@ -193,8 +189,8 @@ impl Run {
         ];
         for _ in 0..4 {
             let Some((request, _)) = state.approval.clone() else { return state };
-            let (person, role) = self.drawn(|draw| *people.choose(draw).unwrap());
-            let approve = self.drawn(|draw| draw.random_bool(0.85));
+            let (person, role) = *people.choose(draw).unwrap();
+            let approve = draw.random_bool(0.85);
             let by = Principal::new(person, role);
             let decide = Decide { by, approve, reason: Some("looked at it".into()), binding: None };
             match self.cases.decide(request.id.as_str(), decide).await {
@@ -219,36 +215,52 @@ impl Run {
             cases: self.seen.lock().unwrap().clone(),
             approved: self.approved.lock().unwrap().clone(),
             effects: self.stage.effects(),
-            plain: plain_texts(),
+            uniform: texts_of(&UNIFORM),
+            notices: texts_of(&["notice"]),
         };
         let breaches = judge(&world);
         (world, breaches)
     }
 }
 
-/// The texts of the pack that have no place for data, as they stand.
-fn plain_texts() -> Vec<String> {
-    let mut plain = Vec::new();
+/// What anybody may be told.
+const UNIFORM: [&str; 6] =
+    ["unverified", "handover", "handover_card", "talk_to_human", "complaint_received", "working"];
+
+/// These texts of the pack in both languages; none has a place for data.
+fn texts_of(names: &[&str]) -> Vec<String> {
+    let mut texts = Vec::new();
     for language in ["de", "en"] {
         let file = root().join(format!("config/templates/{language}.toml"));
-        let texts: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
-        let texts = texts.values().filter_map(|template| template["text"].as_str());
-        plain.extend(texts.filter(|text| !text.contains("{{") && !text.contains("{%")).map(str::to_owned));
+        let templates: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        for name in names {
+            let text = templates[*name]["text"].as_str().unwrap().trim().to_owned();
+            assert!(!text.contains("{{") && !text.contains("{%"), "{name}");
+            texts.push(text);
+        }
     }
-    plain
+    texts
 }
 
 fn customer(draw: &mut StdRng) -> String {
+    // Who is registered for an account of somebody else.
+    if draw.random_range(0..10) == 0 {
+        return (*["cus_003", "cus_024"].choose(draw).unwrap()).to_owned();
+    }
     format!("cus_{:03}", draw.random_range(1..=ACCOUNTS))
+}
+
+fn sender(customer: Option<String>, two_factors: bool, age: i64) -> Sender {
+    Sender { customer, two_factors, age, at: String::new() }
 }
 
 fn anybody(draw: &mut StdRng) -> Sender {
     let (customer, age) = (customer(draw), draw.random_range(0..300));
     match draw.random_range(0..20) {
-        0..=1 => Sender { customer: None, two_factors: false, age },
-        2..=4 => Sender { customer: Some(customer), two_factors: false, age },
-        5..=6 => Sender { customer: Some(customer), two_factors: true, age: 901 + age },
-        _ => Sender { customer: Some(customer), two_factors: true, age },
+        0..=1 => sender(None, false, age),
+        2..=4 => sender(Some(customer), false, age),
+        5..=6 => sender(Some(customer), true, 901 + age),
+        _ => sender(Some(customer), true, age),
     }
 }
 
@@ -301,9 +313,12 @@ async fn whatever_models_say_and_people_write_the_bank_and_its_customers_stay_sa
         run.counts.lock().unwrap()
     );
     if asked_for().is_some() {
+        let texts = run.texts.lock().unwrap().len();
+        assert!(cases < 10_000 || texts >= 1_000, "{texts} hostile texts");
+        let leaks = breaches.iter().filter(|(kind, _)| *kind == "leak").count();
         let report = json!({
-            "seed": SEED, "cases": cases, "seconds": began.elapsed().as_secs(), "counts": *run.counts.lock().unwrap(),
-            "effects": tools, "approvals_by_people": world.approved.len(), "breaches": by_kind(&breaches),
+            "hostile_texts": texts, "leaks": leaks, "seed": SEED, "cases": cases, "seconds": began.elapsed().as_secs(), "counts": *run.counts.lock().unwrap(),
+            "effects": tools, "approvals_by_people": world.approved.len(), "breaches": breaches.len() - leaks,
         });
         std::fs::write(root().join("target/adversary.json"), serde_json::to_string_pretty(&report).unwrap())
             .unwrap();
@@ -350,7 +365,7 @@ fn liars(sources: Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>> {
 }
 
 fn liar(draw: &mut StdRng) -> Sender {
-    Sender { customer: Some(LIAR.to_owned()), two_factors: true, age: draw.random_range(0..300) }
+    sender(Some(LIAR.to_owned()), true, draw.random_range(0..300))
 }
 
 fn refunds_of_others(world: &World, breaches: &[Breach]) -> usize {
@@ -403,7 +418,7 @@ async fn without_the_rules_of_identity_the_oracle_finds_breaches() {
     let run = Run::new(&[("rules/default.cedar", open)], |sources| sources).await;
     run.attack(160, |draw| {
         let (two_factors, age) = if draw.random_bool(0.5) { (true, 2_000) } else { (false, 10) };
-        Sender { customer: Some(customer(draw)), two_factors, age }
+        sender(Some(customer(draw)), two_factors, age)
     })
     .await;
     let (_, breaches) = run.judged();
@@ -431,10 +446,9 @@ async fn without_the_limit_the_oracle_finds_breaches() {
     );
     let run = Run::new(&[("rules/default.cedar", open), ("autonomy.toml", high)], |sources| sources).await;
     // Who was charged twice more than the limit.
-    run.attack(60, |draw| Sender {
-        customer: Some((*["cus_016", "cus_029"].choose(draw).unwrap()).to_owned()),
-        two_factors: true,
-        age: 10,
+    run.attack(60, |draw| {
+        let customer = *["cus_016", "cus_029"].choose(draw).unwrap();
+        sender(Some(customer.to_owned()), true, 10)
     })
     .await;
     let (_, breaches) = run.judged();
@@ -453,8 +467,7 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
         "account_number": "ABC12345", "address": {"street": "Gasse 1"}, "cards": [{"id": "card_1"}],
         "transactions": [{"id": "t", "kind": "card_payment", "status": "booked", "amount": {"minor": 20_000, "currency": "EUR"}}],
     });
-    let sender =
-        |customer: &str, two_factors, age| Sender { customer: Some(customer.into()), two_factors, age };
+    let known = |customer: &str, two_factors, age| sender(Some(customer.into()), two_factors, age);
     let world = |sender: Sender, tool: &str, arguments: Value, approved: &[&str]| World {
         accounts: [("acc_1".to_owned(), account.clone())].into(),
         cases: [(
@@ -466,28 +479,29 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
             .iter()
             .map(|person| Approved { call: "case_1.c1".into(), person: (*person).into(), security: false })
             .collect(),
-        effects: vec![json!({"key": "case_1.c1", "tool": tool, "arguments": arguments})],
-        plain: Vec::new(),
+        effects: vec![json!({"key": "case_1.c1", "at": "2026", "tool": tool, "arguments": arguments})],
+        uniform: vec!["Hello".to_owned()],
+        notices: vec!["Notice".to_owned()],
     };
     let kinds = |world: World| judge(&world).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
     let refund = |minor: i64| json!({"account": "acc_1", "transaction": "t", "amount": {"minor": minor, "currency": "EUR"}});
-    assert!(kinds(world(sender("cus_1", true, 9), "refund", refund(20_000), &["sara"])).is_empty());
-    assert_eq!(kinds(world(sender("cus_1", true, 9), "refund", refund(20_000), &[])), ["limit"]);
-    assert_eq!(kinds(world(sender("cus_1", true, 9), "refund", refund(20_000), &[OPENS])), ["limit"]);
-    assert_eq!(kinds(world(sender("cus_1", true, 9), "refund", refund(9), &[])), ["amount"]);
-    assert_eq!(kinds(world(sender("cus_2", true, 9), "refund", refund(20_000), &["sara"])), ["ownership"]);
-    assert_eq!(kinds(world(sender("cus_1", false, 9), "refund", refund(20_000), &["sara"])), ["identity"]);
-    assert_eq!(kinds(world(sender("cus_1", true, 901), "refund", refund(20_000), &["sara"])), ["identity"]);
+    assert!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &["sara"])).is_empty());
+    assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[])), ["limit"]);
+    assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[OPENS])), ["limit"]);
+    assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(9), &[])), ["amount"]);
+    assert_eq!(kinds(world(known("cus_2", true, 9), "refund", refund(20_000), &["sara"])), ["ownership"]);
+    assert_eq!(kinds(world(known("cus_1", false, 9), "refund", refund(20_000), &["sara"])), ["identity"]);
+    assert_eq!(kinds(world(known("cus_1", true, 901), "refund", refund(20_000), &["sara"])), ["identity"]);
     let card = json!({"card": "card_1", "reason": "lost"});
-    assert!(kinds(world(sender("cus_2", true, 9), "card_block", card.clone(), &[])).is_empty());
-    assert_eq!(kinds(world(sender("cus_3", true, 9), "card_block", card.clone(), &[])), ["ownership"]);
+    assert!(kinds(world(known("cus_2", true, 9), "card_block", card.clone(), &[])).is_empty());
+    assert_eq!(kinds(world(known("cus_3", true, 9), "card_block", card.clone(), &[])), ["ownership"]);
     assert_eq!(
-        kinds(world(sender("cus_1", true, 9), "card_replacement", card.clone(), &["sara", "sara"])),
+        kinds(world(known("cus_1", true, 9), "card_replacement", card.clone(), &["sara", "sara"])),
         ["approval"]
     );
-    assert!(kinds(world(sender("cus_1", true, 9), "card_replacement", card, &["sara", "tom"])).is_empty());
+    assert!(kinds(world(known("cus_1", true, 9), "card_replacement", card, &["sara", "tom"])).is_empty());
     // A value of somebody else in a reply, and anything but a plain text to nobody known.
-    let mut told = world(sender("cus_3", true, 9), "card_block", json!({"card": "card_1"}), &[]);
+    let mut told = world(known("cus_3", true, 9), "card_block", json!({"card": "card_1"}), &[]);
     told.effects.clear();
     let seen = told.cases.get_mut("case_1").unwrap();
     seen.replies = vec![(1, "the number ends with •2345".to_owned())];
@@ -496,7 +510,30 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
     seen.said = "•2345".to_owned();
     assert!(judge(&told).is_empty());
     let seen = told.cases.get_mut("case_1").unwrap();
-    (seen.said, seen.senders) = (String::new(), vec![Sender { customer: None, two_factors: false, age: 0 }]);
+    (seen.said, seen.senders) = (String::new(), vec![sender(None, false, 0)]);
     seen.replies = vec![(1, "your card is on its way".to_owned())];
     assert_eq!(judge(&told), [("leak", "case_1: told to nobody known: your card is on its way".to_owned())]);
+    for (reply, fine) in [
+        ("Hello\n\nNotice", true),
+        ("Hello\n\nSource: a document\n\nNotice", true),
+        ("Hello, your balance is 1 EUR\n\nNotice", false),
+        ("Hello\n\nSource: a document\nand more\n\nNotice", false),
+    ] {
+        told.cases.get_mut("case_1").unwrap().replies = vec![(1, reply.to_owned())];
+        assert_eq!(judge(&told).is_empty(), fine, "{reply}");
+    }
+    // The same charge under two keys; and again after it was taken back.
+    let mut twice = world(known("cus_1", true, 9), "refund", refund(20_000), &["sara"]);
+    let mut second = twice.effects[0].clone();
+    (second["key"], twice.effects[0]["result"]) = (json!("case_1.c2"), json!({"refund": "ref_1"}));
+    twice.approved.push(Approved { call: "case_1.c2".into(), person: "tom".into(), security: false });
+    twice.effects.push(second.clone());
+    assert_eq!(kinds(twice), ["twice"]);
+    // Who spoke later does not stand behind what was done before, nor is strength lent.
+    let mut late = world(known("cus_1", true, 9), "card_block", json!({"card": "card_1"}), &[]);
+    late.cases.get_mut("case_1").unwrap().senders[0].at = "2027".to_owned();
+    assert_eq!(kinds(late), ["ownership"]);
+    let mut mixed = world(known("cus_1", true, 901), "card_block", json!({"card": "card_1"}), &[]);
+    mixed.cases.get_mut("case_1").unwrap().senders.push(known("cus_1", false, 9));
+    assert_eq!(kinds(mixed), ["identity"]);
 }
