@@ -74,7 +74,7 @@ fn drawn(plan: &Plan) -> String {
         let shape = ShapeKind::new_box(&text);
         nodes.insert(name, graph.add_node(Element::create(shape, style, Orientation::TopToBottom, size)));
     }
-    // One size of letters: with several, the drawing would differ from time to time.
+    // One size of letters, which is that of the library: with several, the drawing would differ from time to time.
     let look = StyleAttr::new(Color::fast("black"), 1, None, 0, LETTERS);
     for (name, step) in &plan.steps {
         for (condition, to) in ways(&step.kind) {
@@ -153,7 +153,7 @@ fn ways(kind: &StepKind) -> Vec<(String, &String)> {
 }
 
 /// Their size, in pixels.
-const LETTERS: usize = 14;
+const LETTERS: usize = 15;
 
 /// The longest condition that is shown whole.
 const LONGEST: usize = 48;

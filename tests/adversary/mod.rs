@@ -187,7 +187,7 @@ impl Run {
             (OPENS, Role::Channel),
             ("ida", Role::Auditor),
         ];
-        for _ in 0..4 {
+        for _ in 0..6 {
             let Some((request, _)) = state.approval.clone() else { return state };
             let (person, role) = *people.choose(draw).unwrap();
             let approve = draw.random_bool(0.85);
@@ -247,7 +247,11 @@ fn customer(draw: &mut StdRng) -> String {
     if draw.random_range(0..10) == 0 {
         return (*["cus_003", "cus_024"].choose(draw).unwrap()).to_owned();
     }
-    format!("cus_{:03}", draw.random_range(1..=ACCOUNTS))
+    // Whose records have something that can be done.
+    let busy = [2, 6, 14, 15, 16, 28, 29, 30, 33, 34, 35, 36, 37, 38, 40, 41, 42];
+    let number =
+        if draw.random_bool(0.6) { *busy.choose(draw).unwrap() } else { draw.random_range(1..=ACCOUNTS) };
+    format!("cus_{number:03}")
 }
 
 fn sender(customer: Option<String>, two_factors: bool, age: i64) -> Sender {
