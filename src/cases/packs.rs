@@ -2,7 +2,7 @@
 //! waits keeps to its plan, its texts and its rules, and so that a decision can be taken again from the ledger alone.
 
 use super::CaseError;
-use super::pack::{Pack, PackFiles, load};
+use super::pack::{Pack, PackFiles, load_kept};
 use crate::base::{Digest, Timestamp, durable};
 use crate::ledger::{Append, By, Digests, Ledger, LedgerError, MOST_CONFLICTS, NewEvent, Stream, StreamKind};
 use serde::{Deserialize, Serialize};
@@ -113,12 +113,12 @@ impl Packs {
             let unfinished = format!("{}.part", last.to_string_lossy());
             durable::replace(&path, &unfinished, text.as_bytes()).map_err(failed)?;
         }
-        let loaded = load(&folder, None).map_err(|found| {
+        let loaded = load_kept(&folder).map_err(|found| {
             let first = found.first().map(ToString::to_string).unwrap_or_default();
             format!("{} faults; the first: {first}", found.len())
         });
-        Ok(loaded.and_then(|loaded| match loaded.pack.digest == *digest {
-            true => Ok(loaded.pack),
+        Ok(loaded.and_then(|loaded| match loaded.digest == *digest {
+            true => Ok(loaded),
             false => Err("its files are not those that its digest is of".to_owned()),
         }))
     }
