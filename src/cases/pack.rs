@@ -524,7 +524,11 @@ mod tests {
         for entry in std::fs::read_dir(from).unwrap() {
             let path = entry.unwrap().path();
             let target = to.join(path.file_name().unwrap());
-            if path.is_dir() { copied(&path, &target) } else { drop(std::fs::copy(&path, target).unwrap()) }
+            if path.is_dir() {
+                copied(&path, &target);
+            } else {
+                std::fs::copy(&path, target).unwrap();
+            }
         }
     }
 
