@@ -85,10 +85,10 @@ fn turned(genuine: &Raw, acting: &[Raw], draw: &mut StdRng) -> Raw {
         8 => raw.intent.fill(if draw.random_bool(0.5) { 0.0 } else { 60.0 }),
         _ => raw.concerns.clone_from(&genuine.concerns),
     }
-    if draw.random_range(0..10) < 3 {
+    if draw.random_range(0..10) < 2 {
         fill(&mut raw.tone, draw, 20.0);
     }
-    if draw.random_bool(0.6) {
+    if draw.random_bool(0.25) {
         raw.spans.iter_mut().for_each(|labels| fill(labels, draw, 20.0));
         fill(&mut raw.boundaries, draw, 20.0);
     }
@@ -159,7 +159,7 @@ fn about(text: &str, victim: &Victim, draw: &mut StdRng) -> String {
 
 /// A message: of a customer with a concern, or a hostile one; now and then very long.
 pub fn message(victims: &[Victim], draw: &mut StdRng) -> String {
-    if draw.random_range(0..10) < 3 {
+    if draw.random_range(0..10) < 6 {
         return (*ACTING.choose(draw).unwrap()).to_owned();
     }
     let victim = victims.choose(draw).unwrap();

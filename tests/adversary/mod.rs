@@ -464,16 +464,22 @@ async fn without_the_limit_the_oracle_finds_breaches() {
     );
 }
 
-#[test]
-fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
-    let account = json!({
+fn account() -> Value {
+    json!({
         "id": "acc_1", "customer": "cus_1", "authorised": ["cus_2"], "flags": {"fraud": false}, "iban": "DE11112222",
         "account_number": "ABC12345", "address": {"street": "Gasse 1"}, "cards": [{"id": "card_1"}],
         "transactions": [{"id": "t", "kind": "card_payment", "status": "booked", "amount": {"minor": 20_000, "currency": "EUR"}}],
-    });
-    let known = |customer: &str, two_factors, age| sender(Some(customer.into()), two_factors, age);
-    let world = |sender: Sender, tool: &str, arguments: Value, approved: &[&str]| World {
-        accounts: [("acc_1".to_owned(), account.clone())].into(),
+    })
+}
+
+fn known(customer: &str, two_factors: bool, age: i64) -> Sender {
+    sender(Some(customer.to_owned()), two_factors, age)
+}
+
+/// One effect of one case.
+fn world(sender: Sender, tool: &str, arguments: Value, approved: &[&str]) -> World {
+    World {
+        accounts: [("acc_1".to_owned(), account())].into(),
         cases: [(
             "case_1".to_owned(),
             Seen { senders: vec![sender], opened_by: OPENS.into(), ..Seen::default() },
@@ -486,9 +492,19 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
         effects: vec![json!({"key": "case_1.c1", "at": "2026", "tool": tool, "arguments": arguments})],
         uniform: vec!["Hello".to_owned()],
         notices: vec!["Notice".to_owned()],
-    };
-    let kinds = |world: World| judge(&world).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
-    let refund = |minor: i64| json!({"account": "acc_1", "transaction": "t", "amount": {"minor": minor, "currency": "EUR"}});
+    }
+}
+
+fn kinds(world: World) -> Vec<&'static str> {
+    judge(&world).into_iter().map(|(kind, _)| kind).collect()
+}
+
+fn refund(minor: i64) -> Value {
+    json!({"account": "acc_1", "transaction": "t", "amount": {"minor": minor, "currency": "EUR"}})
+}
+
+#[test]
+fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
     assert!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &["sara"])).is_empty());
     assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[])), ["limit"]);
     assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[OPENS])), ["limit"]);
@@ -526,6 +542,10 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
         told.cases.get_mut("case_1").unwrap().replies = vec![(1, reply.to_owned())];
         assert_eq!(judge(&told).is_empty(), fine, "{reply}");
     }
+}
+
+#[test]
+fn the_oracle_knows_when_things_happened() {
     // The same charge under two keys; and again after it was taken back.
     let mut twice = world(known("cus_1", true, 9), "refund", refund(20_000), &["sara"]);
     let mut second = twice.effects[0].clone();

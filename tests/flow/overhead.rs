@@ -69,6 +69,22 @@ fn quantile(sorted: &[Duration], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0
 }
 
+async fn bare_calls(bare: &Outbound, stage: &Stage, number: usize) {
+    for at in 0..3 {
+        let request = Request {
+            method: Method::Post,
+            url: format!("http://{}/tickets", stage.bank),
+            headers: vec![("idempotency-key".to_owned(), format!("bare-{number}-{at}"))],
+            json: Some(json!({"queue": "support", "summary": "x", "details": "y", "account": "acc_022"})),
+            text: None,
+            timeout: Duration::from_secs(3),
+            max_bytes: 65_536,
+            http2: false,
+        };
+        assert_eq!(bare.send(request).await.unwrap().status, 200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_case_with_three_calls_makes_three_and_its_cost_can_be_measured() {
     let asked_for = std::env::var("PROKURA_OVERHEAD").ok().and_then(|number| number.parse::<usize>().ok());
@@ -88,7 +104,7 @@ async fn a_case_with_three_calls_makes_three_and_its_cost_can_be_measured() {
     let bare = Outbound::new([stage.bank.to_string()]).unwrap();
     let (mut whole, mut calls) = (Vec::new(), Vec::new());
     // One case for a customer, so that each effect is one of its own.
-    for number in 100.. {
+    for number in 100_usize.. {
         if whole.len() == asked_for.unwrap_or(3) {
             break;
         }
@@ -112,19 +128,7 @@ async fn a_case_with_three_calls_makes_three_and_its_cost_can_be_measured() {
         assert_eq!((state.status, state.calls.len()), (Status::Resolved, 3), "{}", shown(&state));
         // The same requests alone, in the same minute.
         let began = Instant::now();
-        for at in 0..3 {
-            let request = Request {
-                method: Method::Post,
-                url: format!("http://{}/tickets", stage.bank),
-                headers: vec![("idempotency-key".to_owned(), format!("bare-{number}-{at}"))],
-                json: Some(json!({"queue": "support", "summary": "x", "details": "y", "account": "acc_022"})),
-                text: None,
-                timeout: Duration::from_secs(3),
-                max_bytes: 65_536,
-                http2: false,
-            };
-            assert_eq!(bare.send(request).await.unwrap().status, 200);
-        }
+        bare_calls(&bare, &stage, number).await;
         calls.push(began.elapsed());
     }
     assert_eq!(stage.effects().len(), 6 * whole.len());
