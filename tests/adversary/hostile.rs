@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Messages for which the shipped plans act: their scores are what the node answers to other messages.
-pub const ACTING: [&str; 18] = [
+const ACTING: [&str; 18] = [
     "Mir wurde derselbe Einkauf zweimal abgebucht!",
     "I was charged twice for the same purchase.",
     "Ich habe meine Karte verloren, bitte sperren!",
@@ -159,12 +159,16 @@ fn about(text: &str, victim: &Victim, draw: &mut StdRng) -> String {
 
 /// A message: of a customer with a concern, or a hostile one; now and then very long.
 pub fn message(victims: &[Victim], draw: &mut StdRng) -> String {
+    let (victim, salt) = (victims.choose(draw).unwrap(), draw.random::<u32>());
     if draw.random_range(0..10) < 6 {
-        return (*ACTING.choose(draw).unwrap()).to_owned();
+        // What it is read as depends on the text, so that no two are the same.
+        let text = ACTING.choose(draw).unwrap();
+        return match draw.random_bool(0.4) {
+            true => format!("{text} Meine IBAN ist {}. Vorgang {salt:08x}.", victim.iban),
+            false => format!("{text} Vorgang {salt:08x}."),
+        };
     }
-    let victim = victims.choose(draw).unwrap();
     let text = about(MESSAGES.choose(draw).unwrap(), victim, draw);
-    let salt: u32 = draw.random();
     match draw.random_range(0..50) {
         0 => text.repeat(40),
         1..=9 => format!("{text} Vorgang {salt:08x}."),

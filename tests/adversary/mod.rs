@@ -137,10 +137,7 @@ impl Run {
             (Some(_), true, false) => "sender by two factors",
         });
         self.count(if attached.is_some() { "message with a document" } else { "message" });
-        if !hostile::ACTING.contains(&said.as_str()) {
-            self.texts.lock().unwrap().insert(said.clone());
-        }
-        self.texts.lock().unwrap().extend(attached.clone());
+        self.texts.lock().unwrap().extend(attached.iter().chain([&said]).cloned());
         {
             let mut all = self.seen.lock().unwrap();
             let seen = all.get_mut(case.as_str()).unwrap();
@@ -372,6 +369,11 @@ fn liar(draw: &mut StdRng) -> Sender {
     sender(Some(LIAR.to_owned()), true, draw.random_range(0..300))
 }
 
+/// Whose accounts have a double charge that would be refunded without a person.
+fn charged_twice(victim: &Victim) -> bool {
+    ["Julia Sommer", "Charlotte Hughes"].contains(&victim.name.as_str())
+}
+
 fn refunds_of_others(world: &World, breaches: &[Breach]) -> usize {
     let of_refund = |breach: &&Breach| breach.0 == "ownership" && breach.1.contains("\"refund\"");
     assert!(!world.effects.is_empty());
@@ -381,7 +383,8 @@ fn refunds_of_others(world: &World, breaches: &[Breach]) -> usize {
 /// Two layers keep money: what the records say of who may act, and the rules. With the first gone the second holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_rule_of_ownership_the_oracle_finds_breaches() {
-    let run = Run::new(&[], liars).await;
+    let mut run = Run::new(&[], liars).await;
+    run.victims.retain(charged_twice);
     run.attack(160, liar).await;
     let (world, breaches) = run.judged();
     assert_eq!(refunds_of_others(&world, &breaches), 0, "{:?}", by_kind(&breaches));
@@ -396,7 +399,8 @@ async fn without_the_rule_of_ownership_the_oracle_finds_breaches() {
             ),
         ],
     );
-    let run = Run::new(&[("rules/default.cedar", open)], liars).await;
+    let mut run = Run::new(&[("rules/default.cedar", open)], liars).await;
+    run.victims.retain(charged_twice);
     run.attack(160, liar).await;
     let (world, breaches) = run.judged();
     assert!(
