@@ -163,7 +163,7 @@ pub fn message(victims: &[Victim], draw: &mut StdRng) -> String {
     if draw.random_range(0..10) < 6 {
         // What it is read as depends on the text, so that no two are the same.
         let text = ACTING.choose(draw).unwrap();
-        return match draw.random_bool(0.4) {
+        return match draw.random_bool(0.25) {
             true => format!("{text} Meine IBAN ist {}. Vorgang {salt:08x}.", victim.iban),
             false => format!("{text} Vorgang {salt:08x}."),
         };

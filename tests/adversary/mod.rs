@@ -292,7 +292,7 @@ fn without(text: &str, parts: &[(&str, &str)]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_models_say_and_people_write_the_bank_and_its_customers_stay_safe() {
     let began = Instant::now();
-    let cases = asked_for().unwrap_or(200);
+    let cases = asked_for().unwrap_or(300);
     let run = Run::new(&[], |sources| sources).await;
     run.attack(cases, anybody).await;
     let (world, breaches) = run.judged();
@@ -309,7 +309,7 @@ async fn whatever_models_say_and_people_write_the_bank_and_its_customers_stay_sa
         *tools.entry(effect["tool"].as_str().unwrap()).or_default() += 1;
     }
     assert!(
-        tools.len() >= 3 && world.effects.len() >= cases / 40,
+        tools.len() >= 3 && world.effects.len() >= cases / 50,
         "{tools:?} {:?}",
         run.counts.lock().unwrap()
     );
