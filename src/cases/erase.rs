@@ -260,7 +260,7 @@ fn asked(ledger: &Ledger) -> Result<Vec<Asked>, LedgerError> {
 
 /// Cases that were to be erased and whose keys are still there: whoever began was interrupted. Blocks.
 pub fn unfinished(ledger: &Ledger) -> Result<Vec<CaseId>, LedgerError> {
-    let closed = ledger.heads(StreamKind::Case, Some(Status::Closed.as_str()))?;
+    let closed = ledger.heads(StreamKind::Case, Some(Status::Closed.as_str()), None)?;
     let begun: BTreeSet<CaseId> =
         erased(ledger)?.into_iter().chain(closed.into_iter().map(|head| CaseId::new(head.name))).collect();
     let mut left = Vec::new();

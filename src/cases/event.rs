@@ -2,9 +2,9 @@
 
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, RecordId, Timestamp};
-use crate::governance::{ApprovalRequest, Decision, Dialled, Evaluation, Principal, Totals, Vote};
+use crate::governance::{ApprovalRequest, Decision, Dialled, Evaluation, Principal, Role, Totals, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, Next, Undo};
+use crate::planning::{Cursor, Next, Proposal, Suggestion, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -34,8 +34,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         read: Option<Evaluation>,
     },
+    /// `suggestions`: plans that are named for a concern which has none.
     Grounded {
         grounds: Grounds,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suggestions: Vec<Suggestion>,
+    },
+    /// What those plans would do. The first one that calls tools of the allow-list is walked, and a person decides.
+    Proposed {
+        proposals: Vec<Proposal>,
     },
     /// The plan was walked to its next effect. `path` are the steps of this walk.
     Planned {
@@ -171,6 +178,13 @@ pub enum Event {
         arguments: Value,
         reason: Option<String>,
     },
+    /// A person handed an approval on: only those who have this role decide from now on.
+    Delegated {
+        approval: ApprovalId,
+        by: Principal,
+        to: Role,
+        reason: Option<String>,
+    },
     /// A person's own text to the customer.
     Answered {
         by: Principal,
@@ -207,6 +221,7 @@ impl Event {
             Self::Understood { .. } => "understood",
             Self::Found { .. } => "found",
             Self::Grounded { .. } => "grounded",
+            Self::Proposed { .. } => "proposed",
             Self::Planned { .. } => "planned",
             Self::Decided { .. } => "decided",
             Self::ApprovalAsked { .. } => "approval_asked",
@@ -227,6 +242,7 @@ impl Event {
             Self::TakenOver { .. } => "taken_over",
             Self::GivenBack { .. } => "given_back",
             Self::Edited { .. } => "edited",
+            Self::Delegated { .. } => "delegated",
             Self::Answered { .. } => "answered",
             Self::Closed { .. } => "closed",
         }

@@ -56,7 +56,7 @@ pub fn needed(ledger: &Ledger, open_days: i64) -> Result<BTreeSet<Digest>, Ledge
         (Status::WaitingCustomer, Some(since)),
         (Status::WithHuman, Some(since)),
     ] {
-        for head in ledger.heads(StreamKind::Case, Some(status.as_str()))? {
+        for head in ledger.heads(StreamKind::Case, Some(status.as_str()), None)? {
             if from.is_none_or(|from| head.at > from) {
                 named(ledger, &Stream::new(StreamKind::Case, head.name), &mut needed)?;
             }

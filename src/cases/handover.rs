@@ -6,6 +6,7 @@ use super::state::{CallState, State, Status};
 use super::view::{leaf_of, outcome_name, probability, record_view, summary};
 use crate::acting::Outcome;
 use crate::governance::Verdict;
+use crate::planning::{Leads, Proposal};
 use crate::records::SourceStatus;
 use serde_json::{Value, json};
 
@@ -26,6 +27,7 @@ pub fn handover(state: &State, pack: &Pack) -> Value {
         "passages": state.grounds.as_ref().map_or_else(|| json!([]), |grounds| json!(grounds.passages)),
         "steps": steps(state),
         "replies": state.replies,
+        "proposals": state.proposals,
         "stopped": stopped(state),
         "proposed": proposed(state, pack),
         "goes_on_at": goes_on_at(state, pack),
@@ -77,6 +79,13 @@ fn steps(state: &State) -> Vec<Value> {
                "decision": decided(call), "outcome": outcome_name(call), "result": result})
     };
     state.calls.iter().map(step).collect()
+}
+
+/// The first plan that was suggested and leads to an answer or a question.
+fn suggested(state: &State) -> Option<&Proposal> {
+    let stands = |proposal: &&Proposal| matches!(proposal.leads, Leads::Reply(_) | Leads::Ask(_));
+    let walked = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
+    state.proposals.iter().find(stands).filter(|_| !walked)
 }
 
 fn stopped(state: &State) -> Value {
@@ -140,6 +149,13 @@ fn proposed(state: &State, pack: &Pack) -> Value {
             "give_back",
             "begin with one concern: give the case back with its leaf, and answer the rest".to_owned(),
         ),
+        _ if suggested(state).is_some() => {
+            let plan = suggested(state).map_or("", |proposal| proposal.plan.as_str());
+            let why = format!(
+                "no plan is for it, but the one of `{plan}` may be: if it is, give the case back with `leaf` {plan}"
+            );
+            ("give_back", why)
+        }
         _ if goes_on_at(state, pack).is_empty() => {
             ("answer", "no plan covers it: answer, or give it back with the leaf that it is about".to_owned())
         }

@@ -5,6 +5,7 @@
 //! decides nothing. After a restart the fold says what is still to be done.
 
 mod access;
+mod alike;
 mod call;
 mod dials;
 mod erase;

@@ -80,6 +80,20 @@ pub struct CaseSettings {
     /// The share of the plans' branches that their own tests must take for `prokura check` to pass; 0 to 1.
     #[serde(default = "nearly_all")]
     pub branches_tested: f64,
+    /// What the open planner may propose; without it, it proposes nothing.
+    pub open: Option<OpenSettings>,
+}
+
+/// `[open]` in config/cases.toml.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSettings {
+    /// The tools that may be proposed for a concern without a plan.
+    pub tools: BTreeSet<String>,
+    /// Cases count as alike from this cosine of their messages' vectors on; 0 to 1.
+    pub alike_from: f64,
+    /// So many of the cases that were resolved last are compared.
+    pub cases: u32,
 }
 
 const fn surely() -> f64 {
@@ -131,6 +145,14 @@ impl CaseSettings {
         }
         if !(0..=3650).contains(&self.open_days) {
             fault("open_days", self.open_days.to_string(), "0 to 3650");
+        }
+        if let Some(open) = &self.open {
+            if !(0.0..=1.0).contains(&open.alike_from) {
+                fault("alike_from", open.alike_from.to_string(), "0 to 1");
+            }
+            if !(0..=100_000).contains(&open.cases) {
+                fault("cases", open.cases.to_string(), "0 to 100000");
+            }
         }
         for rule in self.retention.iter().filter(|rule| !(1..=36_525).contains(&rule.days)) {
             fault("[[retention]]", format!("days = {}", rule.days), "1 to 36525 days");
@@ -306,7 +328,7 @@ fn read(folder: &Path, documents: Option<&BTreeSet<String>>, checks: bool) -> Re
         return Err(findings);
     };
     check_lookup(&files, &schema, &lookup, &mut findings);
-    check_retention(&files, &schema, &tools, &service, &mut findings);
+    check_named(&files, &schema, &tools, &service, &mut findings);
     let governance = govern(&files, &schema, (&tools, &plans), &mut findings);
     let record = record_shape(&files, &sources, &mut findings);
     let known = names((&schema, &tools, &templates), &service, record, documents, &plans);
@@ -377,8 +399,8 @@ fn check_lookup(files: &PackFiles, schema: &Schema, lookup: &LookupSettings, fin
     }
 }
 
-/// A rule that names what there is not would keep nothing.
-fn check_retention(
+/// A rule that names what there is not would keep nothing, and nothing of it would be proposed.
+fn check_named(
     files: &PackFiles,
     schema: &Schema,
     tools: &Tools,
@@ -387,6 +409,12 @@ fn check_retention(
 ) {
     let leaves: BTreeSet<&str> = schema.intents.leaves.iter().map(|leaf| leaf.id.as_str()).collect();
     let tools: BTreeSet<&str> = tools.by_name.keys().map(String::as_str).collect();
+    for name in service.open.iter().flat_map(|open| &open.tools).filter(|name| !tools.contains(name.as_str()))
+    {
+        let near = suggestion(name, tools.iter().copied());
+        let message = format!("[open]: there is no tool `{name}`{near}");
+        findings.push(Finding::new(&files.shown("cases.toml"), 0, message));
+    }
     for rule in &service.retention {
         let named = [("tool", &rule.tools, &tools), ("leaf", &rule.leaves, &leaves)];
         for (kind, names, known) in named {

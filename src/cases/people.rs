@@ -9,7 +9,7 @@ use super::step::{Deed, Input};
 use super::view::PendingApproval;
 use crate::acting::schema::misfit;
 use crate::base::{ApprovalId, CaseId, Digest, Money};
-use crate::governance::{Act, ApprovalRefused, Principal, Role, Vote, admit};
+use crate::governance::{Act, ApprovalRefused, Principal, Role, Vote, admit, admit_delegation};
 use crate::ledger::{Entry, StreamKind};
 use crate::reply::Reply;
 use serde_json::Value;
@@ -24,7 +24,8 @@ impl Cases {
     pub async fn approvals(&self) -> Result<Vec<PendingApproval>, CaseError> {
         let ledger = Arc::clone(&self.parts().ledger);
         let status = Status::WaitingApproval.as_str();
-        let waiting = super::run::blocking(move || ledger.heads(StreamKind::Case, Some(status))).await?;
+        let waiting =
+            super::run::blocking(move || ledger.heads(StreamKind::Case, Some(status), None)).await?;
         let mut pending = Vec::new();
         for head in waiting {
             let state = self.state(&CaseId::new(head.name)).await?;
@@ -85,6 +86,31 @@ impl Cases {
             Ok(Input::Did { by: by.clone(), deed })
         };
         self.in_approval(approval, edited).await
+    }
+
+    /// Hands an approval on to a role: from then on only its holders decide.
+    ///
+    /// # Errors
+    /// There is no such approval, this person may not decide it, or the role could not.
+    pub async fn delegate(
+        &self,
+        approval: &str,
+        by: &Principal,
+        (to, reason): (Role, Option<&str>),
+    ) -> Result<CaseId, CaseError> {
+        let administration = &self.pack().governance.administration;
+        if !administration.evaluate(by, Act::Approve).allowed {
+            return Err(ApprovalRefused::Role(by.role.to_string()).into());
+        }
+        let may_approve = administration.evaluate(&Principal::new("", to), Act::Approve).allowed;
+        let delegated = |state: &State, at| {
+            let (request, votes) = waiting(state, approval)?;
+            admit(request, votes, &apart(state), (by, false), None, at)?;
+            admit_delegation(request, votes, (to, may_approve))?;
+            let (approval, reason) = (request.id.clone(), reason.map(str::to_owned));
+            Ok(Input::Did { by: by.clone(), deed: Deed::Delegate { approval, to, reason } })
+        };
+        self.in_approval(approval, delegated).await
     }
 
     async fn in_approval(

@@ -11,7 +11,7 @@ use crate::base::Language;
 use crate::governance::Totals;
 use crate::intake::Recognised;
 use crate::ledger::Claim;
-use crate::planning::Next;
+use crate::planning::{Next, Suggestion};
 use crate::records::Facts;
 use crate::understanding::{Known, Order, Reading, Shadow, Urgency};
 use futures::future::try_join_all;
@@ -104,31 +104,35 @@ impl Cases {
 
     async fn search(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
-        let Some(questions) = questions(state, &pack) else {
-            return Err(("policy", "there is no message to ask for".to_owned()));
-        };
         let (policies, models) = (Arc::clone(&self.parts().policies), Arc::clone(&self.parts().models));
         let read_by = state.reading.as_ref().map(|reading| reading.digests.model.clone());
         let began_with = state.grounds.as_ref().map(|grounds| grounds.generation.clone());
-        let case = state.case.to_string();
+        let (cases, state) = (self.clone(), state.clone());
         let found = tokio::task::spawn_blocking(move || {
             // The vectors of the generation that the case keeps to are those of the bundle that it keeps to.
             let models = read_by.map_or_else(|| models.current(), |model| models.pinned(&model));
             let pinned = began_with.and_then(|generation| match policies.pinned(&generation) {
                 Ok(pinned) => Some(pinned),
                 Err(error) => {
-                    tracing::warn!(%case, %error, "the policies that the case began with cannot be searched");
+                    tracing::warn!(case = %state.case, %error, "the policies that the case began with cannot be searched");
                     None
                 }
             });
             let generation = pinned.unwrap_or_else(|| policies.current(models.searcher()));
-            answered(&questions, |question| generation.search(question, Some(&models)))
+            let search = |suggestions: &[Suggestion]| {
+                let asked = questions(&state, &pack, suggestions);
+                let asked = asked.ok_or(("policy", "there is no message to ask for".to_owned()))?;
+                let found = answered(&asked, |question| generation.search(question, Some(&models)));
+                let found = found.map_err(|error| ("policy", error.to_string()))?;
+                found.ok_or(("policy", "nothing was asked".to_owned()))
+            };
+            let grounds = search(&[])?;
+            let suggestions = cases.suggestions(&state, (&pack, &models), &grounds);
+            let suggestions = suggestions.map_err(|reason| ("planning", reason))?;
+            let grounds = if suggestions.is_empty() { grounds } else { search(&suggestions)? };
+            Ok(Input::Grounded { grounds, suggestions })
         });
-        match found.await {
-            Ok(Ok(found)) => found.map(Input::Grounded).ok_or(("policy", "nothing was asked".to_owned())),
-            Ok(Err(error)) => Err(("policy", error.to_string())),
-            Err(_) => Err(("policy", "the search was cut off".to_owned())),
-        }
+        found.await.unwrap_or_else(|_| Err(("policy", "the search was cut off".to_owned())))
     }
 
     async fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {

@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:dc2e6e194ce86d51d47a312d5d34ccc8a086e468509f9c8a14765f1e8811c038";
+const SHIPPED: &str = "sha256:73b1cd3512d1ec167ed8ae59b0969a269548d825557953e839bca2068b5aad5f";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

@@ -133,9 +133,9 @@ pub fn search_again(
     let (mut state, mut all) = (State::new(case.clone()), Vec::new());
     for entry in entries {
         let event = event_of(case, entry)?;
-        if let Event::Grounded { grounds } = &event {
+        if let Event::Grounded { grounds, suggestions } = &event {
             let pack = entry.digests.get("pack").map(|digest| packs.pinned(digest)).transpose()?.flatten();
-            let asked = pack.and_then(|pack| questions(&state, &pack));
+            let asked = pack.and_then(|pack| questions(&state, &pack, suggestions));
             let same = match (asked, open(&grounds.generation)) {
                 (Some(asked), Some(generation)) => {
                     let read = entry.digests.get("model").and_then(&mut models);
@@ -231,6 +231,7 @@ fn deed_of(event: &Event) -> Option<Input> {
         Event::TakenOver { by, reason, .. } => (by, Deed::TakeOver { reason }),
         Event::GivenBack { by, leaf, step, note, .. } => (by, Deed::GiveBack { leaf, step, note }),
         Event::Edited { approval, by, arguments, reason } => (by, Deed::Edit { approval, arguments, reason }),
+        Event::Delegated { approval, by, to, reason } => (by, Deed::Delegate { approval, to, reason }),
         Event::Answered { by, reply, resolves } => (by, Deed::Answer { reply, resolves }),
         _ => return None,
     };
@@ -246,7 +247,9 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
             let (facts, totals, read) = (facts.clone(), totals.clone(), read.clone());
             Some(Input::Found { facts, totals, read })
         }
-        Event::Grounded { grounds } => Some(Input::Grounded(grounds.clone())),
+        Event::Grounded { grounds, suggestions } => {
+            Some(Input::Grounded { grounds: grounds.clone(), suggestions: suggestions.clone() })
+        }
         Event::Replied { reply, disclosed, .. } => {
             Some(Input::Composed { reply: reply.clone(), disclosed: disclosed.clone() })
         }
@@ -255,9 +258,11 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Returned { call, outcome } => {
             Some(Input::Returned { call: call.clone(), outcome: outcome.clone() })
         }
-        Event::TakenOver { .. } | Event::GivenBack { .. } | Event::Edited { .. } | Event::Answered { .. } => {
-            deed_of(event)
-        }
+        Event::TakenOver { .. }
+        | Event::GivenBack { .. }
+        | Event::Edited { .. }
+        | Event::Delegated { .. }
+        | Event::Answered { .. } => deed_of(event),
         Event::Expired { .. } | Event::Elapsed { .. } => Some(Input::Expired),
         Event::Notified { by, id, kind, .. } => {
             Some(Input::Notified { by: by.clone(), id: id.clone(), kind: kind.clone() })
@@ -268,7 +273,8 @@ fn input_of(event: &Event, following: Option<&Event>) -> Option<Input> {
         Event::Decided { call, decision, .. } => {
             Some(Input::Stopped { call: call.clone(), decision: decision.clone() })
         }
-        Event::Planned { .. }
+        Event::Proposed { .. }
+        | Event::Planned { .. }
         | Event::ApprovalAsked { .. }
         | Event::Intended { .. }
         | Event::Waiting { .. }

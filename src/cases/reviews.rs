@@ -78,10 +78,13 @@ impl Cases {
             model: reading.digests.model.clone(),
         };
         let leaf = state.plan.as_ref().map_or_else(|| leaf_of(reading), |plan| plan.leaf.as_str());
+        // What was proposed for a concern without a plan earns nothing.
+        let open = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
         let proposed = events.iter().zip(first..).find_map(|((event, _), seq)| match event {
             // The first decision alone: what a person approved says nothing new about the reading.
             Event::Decided { call, decision, undoes: None, .. }
                 if decision.verdict != Verdict::Refuse
+                    && !open
                     && earned(leaf, &decision.tool)
                     && state.decisions.iter().filter(|(known, _)| known == call).count() == 1 =>
             {

@@ -2,6 +2,7 @@
 
 use super::CaseError;
 use super::access::{LOOKS, Looks};
+use super::alike::Remembered;
 use super::dials::Followed;
 use super::erase::subjects;
 use super::event::Event;
@@ -76,6 +77,8 @@ pub struct Cases {
     pub(super) dial: Arc<Mutex<Followed>>,
     /// What staff has looked at lately.
     pub(super) looked: Arc<Mutex<Looks>>,
+    /// What the open planner knows of resolved cases.
+    pub(super) remembered: Arc<Mutex<Remembered>>,
     /// Told when another node leaves something that is due.
     wake: Arc<Notify>,
     changed: broadcast::Sender<CaseId>,
@@ -155,6 +158,7 @@ impl Cases {
             stopped: Arc::default(),
             dial: Arc::default(),
             looked: Arc::new(Mutex::new(Looks::new(LOOKS))),
+            remembered: Arc::default(),
             wake,
             changed,
             unsent: Arc::default(),
@@ -637,7 +641,7 @@ fn take(state: &mut State, events: Vec<Event>, at: Timestamp, unwritten: &mut Ve
 /// Whether what was done and what comes next only read. It is written with what comes of it, and done anew if the process
 /// ends before: nothing of it was seen outside.
 fn only_read(done: &Input, next: Option<Effect>) -> bool {
-    let read = matches!(done, Input::Understood(_) | Input::Found { .. } | Input::Grounded(_));
+    let read = matches!(done, Input::Understood(_) | Input::Found { .. } | Input::Grounded { .. });
     read && matches!(next, Some(Effect::LookUp | Effect::Search | Effect::Compose))
 }
 

@@ -1,9 +1,10 @@
 //! What a case asks of the policies. Pure: the same state and plan ask the same, at any time.
 
 use super::pack::Pack;
-use super::state::State;
+use super::state::{PlanState, State};
 use crate::base::Language;
 use crate::intake::Message;
+use crate::planning::Suggestion;
 use crate::policy::{Clearance, Grounds, Passage, PolicyError, Question, parse_date};
 use std::collections::BTreeSet;
 
@@ -11,12 +12,14 @@ use std::collections::BTreeSet;
 const PASSAGES: usize = 5;
 
 /// The questions of one search: what the message asks, for the staff, and what the leaf's plan asks within the documents
-/// that it rests on. Only public passages: a reply is made of them. In force on the day of the case's last event.
-pub(super) fn questions(state: &State, pack: &Pack) -> Option<Vec<Question>> {
+/// that it rests on; of a leaf without a plan, what those ask that are suggested for it. Only public passages: a reply is made of them. In force on the day of the case's last event.
+pub(super) fn questions(state: &State, pack: &Pack, suggestions: &[Suggestion]) -> Option<Vec<Question>> {
     let message = state.message()?;
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
     let leaf = leaf.or_else(|| state.concern());
-    let plan = leaf.and_then(|leaf| pack.plans.by_name.get(leaf));
+    let own = state.plan.as_ref().map(PlanState::name).or(leaf);
+    let suggested = suggestions.iter().map(|suggestion| suggestion.plan.as_str());
+    let plans = own.into_iter().chain(suggested).filter_map(|name| pack.plans.by_name.get(name));
     let base = Question {
         id: message.id.to_string(),
         text: without_values(state, pack, message),
@@ -29,9 +32,8 @@ pub(super) fn questions(state: &State, pack: &Pack) -> Option<Vec<Question>> {
         top: PASSAGES,
         each: Some(0),
     };
-    let of_plan = plan.and_then(|plan| Some((plan, plan.question.get(message.language.code())?)));
-    let documents =
-        of_plan.into_iter().flat_map(|(plan, asked)| plan.documents.iter().map(move |id| (id, asked)));
+    let of_plan = plans.filter_map(|plan| Some((plan, plan.question.get(message.language.code())?)));
+    let documents = of_plan.flat_map(|(plan, asked)| plan.documents.iter().map(move |id| (id, asked)));
     let within = documents.map(|(document, asked)| Question {
         text: asked.clone(),
         about: Vec::new(),

@@ -6,7 +6,7 @@ use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, CustomerId, Digest, Money, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Verdict, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, GENERAL_QUEUE, Next, Undo};
+use crate::planning::{Cursor, GENERAL_QUEUE, Next, Proposal, Suggestion, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -38,6 +38,9 @@ pub struct State {
     /// What counts towards limits: as it was when the facts were looked up, and what this case has added since.
     pub totals: Totals,
     pub grounds: Option<Grounds>,
+    /// Plans that were named for a concern which has none, and what they would do.
+    pub suggestions: Vec<Suggestion>,
+    pub proposals: Vec<Proposal>,
     pub plan: Option<PlanState>,
     pub next: Option<Next>,
     pub decisions: Vec<(CallId, Decision)>,
@@ -78,6 +81,23 @@ pub struct PlanState {
     pub pack: Option<Digest>,
     pub path: Vec<String>,
     pub cursor: Cursor,
+}
+
+impl PlanState {
+    /// The plan's own name: that of the leaf, unless the open planner proposed another one's.
+    pub fn name(&self) -> &str {
+        plan_name(&self.leaf, &self.cursor)
+    }
+
+    /// The proposal that the plan is of, if it was proposed.
+    pub fn proposal<'p>(&self, proposals: &'p [Proposal]) -> Option<&'p Proposal> {
+        proposals.iter().find(|proposal| self.cursor.open && proposal.plan == self.name())
+    }
+}
+
+/// See [`PlanState::name`].
+pub(super) fn plan_name<'c>(leaf: &'c str, cursor: &'c Cursor) -> &'c str {
+    cursor.plans().next().filter(|_| cursor.open).unwrap_or(leaf)
 }
 
 /// What a case waits for that nobody in it does.
@@ -221,6 +241,8 @@ impl State {
             facts: None,
             totals: Totals::default(),
             grounds: None,
+            suggestions: Vec::new(),
+            proposals: Vec::new(),
             plan: None,
             next: None,
             decisions: Vec::new(),
@@ -317,7 +339,11 @@ impl State {
                 self.totals = totals.clone();
                 self.stage = Stage::Searching;
             }
-            Event::Grounded { grounds } => self.grounds = Some(grounds.clone()),
+            Event::Grounded { grounds, suggestions } => {
+                self.grounds = Some(grounds.clone());
+                self.suggestions.clone_from(suggestions);
+            }
+            Event::Proposed { proposals } => self.proposals.clone_from(proposals),
             Event::Planned { leaf, plan, pack, path, cursor, next } => {
                 self.planned((leaf, plan.as_ref(), pack.as_ref()), path, cursor, next)
             }
@@ -353,6 +379,7 @@ impl State {
             Event::TakenOver { .. }
             | Event::GivenBack { .. }
             | Event::Edited { .. }
+            | Event::Delegated { .. }
             | Event::Answered { .. } => self.apply_people(event),
             Event::Retried { .. } => self.retried(),
             Event::Closed { .. } => {
@@ -434,6 +461,11 @@ impl State {
 
     fn apply_people(&mut self, event: &Event) {
         match event {
+            Event::Delegated { to, .. } => {
+                if let Some((request, _)) = &mut self.approval {
+                    request.delegated = Some(*to);
+                }
+            }
             Event::TakenOver { by, reason, summary } => {
                 (self.approval, self.waiting, self.resumes) = (None, None, None);
                 (self.status, self.stage) = (Status::WithHuman, Stage::Waiting);
@@ -617,6 +649,8 @@ impl State {
         self.fields.clear();
         self.facts = None;
         self.grounds = None;
+        self.suggestions.clear();
+        self.proposals.clear();
         self.plan = None;
         self.next = None;
         self.approval = None;

@@ -3,7 +3,7 @@
 
 use super::event::{Event, ReplyKind};
 use super::pack::Pack;
-use super::state::{CallState, PlanState, Stage, State, Status};
+use super::state::{CallState, PlanState, Stage, State, Status, plan_name};
 use super::view::{circumstances, leaf_of, plan_view, probability, subject, summary};
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, Timestamp};
@@ -12,7 +12,9 @@ use crate::governance::{
 };
 use crate::intake::{Identity, Message};
 use crate::ledger::Secret;
-use crate::planning::{Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, StepKind, advance};
+use crate::planning::{
+    Advanced, Cursor, GENERAL_QUEUE, HANDOVER, Next, PlanFor, StepKind, Suggestion, advance,
+};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -20,6 +22,7 @@ use crate::understanding::{Labelled, Reading, Tone};
 use serde_json::Value;
 
 mod dial;
+mod open;
 mod parallel;
 mod people;
 mod undo;
@@ -40,7 +43,11 @@ pub enum Input {
         totals: Totals,
         read: Option<Evaluation>,
     },
-    Grounded(Grounds),
+    /// `suggestions`: see [`Suggestion`].
+    Grounded {
+        grounds: Grounds,
+        suggestions: Vec<Suggestion>,
+    },
     Composed {
         reply: Reply,
         disclosed: Option<Evaluation>,
@@ -129,7 +136,9 @@ pub fn step(state: &State, input: Input, now: &Now<'_>) -> Vec<Event> {
             vec![Event::Understood { reading, answers }]
         }
         Input::Found { facts, totals, read } => vec![Event::Found { facts, totals, read }],
-        Input::Grounded(grounds) => with_plan(state, Event::Grounded { grounds }, now),
+        Input::Grounded { grounds, suggestions } => {
+            with_plan(state, Event::Grounded { grounds, suggestions }, now)
+        }
         Input::Composed { reply, disclosed } => composed(state, (reply, disclosed), now),
         Input::Doubted { call } => vec![Event::Doubted { call }],
         Input::Returned { call, outcome } => returned(state, call, outcome, now),
@@ -249,7 +258,7 @@ fn plan(state: &State, now: &Now<'_>) -> Vec<Event> {
         }
     }
     match now.pack.plans.of_leaf(&leaf) {
-        None => escalation(state, &leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`")),
+        None => open::propose(state, &leaf, now),
         Some(plan) => {
             let cursor = Cursor::new(&leaf, &plan.start);
             walk(state, &leaf, cursor, now)
@@ -300,7 +309,8 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
 }
 
 fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<Event> {
-    let digest = now.pack.plans.by_name.get(leaf).map(|plan| plan.digest.clone());
+    let of = plan_name(leaf, &advanced.cursor);
+    let digest = now.pack.plans.by_name.get(of).map(|plan| plan.digest.clone());
     let next = advanced.next.clone();
     let mut events = vec![Event::Planned {
         leaf: leaf.to_owned(),
@@ -389,6 +399,12 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
                 binding: binding(&after, call, now),
                 needed: decision.approvals_needed,
                 security: decision.security,
+                // Who decides does not change with what else does.
+                delegated: state
+                    .approval
+                    .as_ref()
+                    .filter(|(asked, _)| asked.call == call.id)
+                    .and_then(|(asked, _)| asked.delegated.filter(|_| !decision.security)),
                 expires_at: now.at.plus_millis(now.pack.service.approval_hours.saturating_mul(3_600_000)),
             },
         }),
@@ -445,7 +461,7 @@ pub(super) fn binding(state: &State, call: &CallState, now: &Now<'_>) -> Digest 
 /// Whether the plan is not the one that the case began with: its pack cannot be had.
 fn plan_changed(known: &PlanState, now: &Now<'_>) -> bool {
     known.pack.as_ref().is_some_and(|pack| *pack != now.pack.digest)
-        || known.digest.as_ref() != now.pack.plans.by_name.get(&known.leaf).map(|plan| &plan.digest)
+        || known.digest.as_ref() != now.pack.plans.by_name.get(known.name()).map(|plan| &plan.digest)
 }
 
 /// How a call ended, as far as the plan cares.

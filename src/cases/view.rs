@@ -6,7 +6,7 @@ use crate::base::{Probability, Timestamp};
 use crate::governance::{ApprovalRequest, Circumstances, Subject, Vote};
 use crate::intake::Identity;
 use crate::ledger::Entry;
-use crate::planning::Shape;
+use crate::planning::{Leads, Proposal, Reason, Shape};
 use crate::records::{Basis, Facts, Record, Relation, SourceStatus};
 use crate::understanding::Reading;
 use serde::Serialize;
@@ -199,6 +199,7 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
         return None;
     };
     let read_as = || state.concern().map(str::to_owned);
+    let open = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default();
     // What a system told was not read, so that there is nothing to be unsure of.
     let told = state.messages.iter().any(|message| message.event.as_ref() == Some(&leaf));
@@ -211,6 +212,7 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
         confidence,
         leaf,
         initiator: state.opened_by.as_ref().map_or_else(String::new, |by| by.name.clone()),
+        open,
         ..Circumstances::unknown()
     })
 }
@@ -249,10 +251,36 @@ pub(super) fn summary(state: &State) -> Vec<String> {
     if let Some(plan) = &state.plan {
         lines.push(format!("plan `{}`: {}", plan.leaf, plan.path.join(" > ")));
     }
+    lines.extend(state.proposals.iter().map(proposed));
     for call in &state.calls {
         lines.push(format!("`{}`: {}", call.tool, outcome_name(call)));
     }
     lines
+}
+
+/// What a suggested plan would do, and why it was suggested.
+fn proposed(proposal: &Proposal) -> String {
+    let leads = match &proposal.leads {
+        Leads::Call(tools) => format!("would call `{}`", tools.join("`, `")),
+        Leads::NotAllowed(tools) => format!("would call `{}`, which may not be proposed", tools.join("`, `")),
+        Leads::Reply(template) => format!("would answer with `{template}`"),
+        Leads::Ask(template) => format!("would ask `{template}`"),
+        Leads::Nothing(reason) => format!("leads nowhere here: {reason}"),
+    };
+    let because: Vec<String> = proposal
+        .because
+        .iter()
+        .map(|reason| match reason {
+            Reason::Case { case, likeness, .. } => format!("like case {case} ({:.0} %)", likeness * 100.0),
+            Reason::Reading { probability } => {
+                format!("the message may be about it ({:.0} %)", probability.get() * 100.0)
+            }
+            Reason::Passage { document, version, section } => {
+                format!("{document} {version}, {}", section.join(" > "))
+            }
+        })
+        .collect();
+    format!("suggested plan `{}` {leads}; because: {}", proposal.plan, because.join("; "))
 }
 
 /// The contract's staff view of a case.
@@ -292,7 +320,11 @@ pub fn staff_view(state: &State) -> Value {
         "reading": state.reading,
         "facts": state.facts,
         "grounds": state.grounds,
-        "plan": state.plan.as_ref().map(|plan| json!({"leaf": plan.leaf, "path": plan.path, "digest": plan.digest})),
+        "plan": state.plan.as_ref().map(|plan| json!({
+            "leaf": plan.leaf, "path": plan.path, "digest": plan.digest,
+            "proposed": plan.cursor.open.then(|| plan.name()),
+        })),
+        "proposals": state.proposals,
         "decisions": decisions,
         "calls": calls,
         "approval": state.approval.as_ref().map(|(request, votes)| json!({"request": request, "votes": votes})),
@@ -332,6 +364,8 @@ pub struct PendingApproval {
     pub case: crate::base::CaseId,
     pub leaf: String,
     pub path: Vec<String>,
+    /// The plan that was proposed, and why, where the leaf has none.
+    pub proposal: Option<Proposal>,
     pub tool: String,
     pub arguments: Value,
     pub record: Value,
@@ -355,6 +389,7 @@ impl PendingApproval {
             case: state.case.clone(),
             leaf: plan.map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default(),
             path: plan.map_or_else(Vec::new, |plan| plan.path.clone()),
+            proposal: plan.and_then(|plan| plan.proposal(&state.proposals)).cloned(),
             tool: call.tool.clone(),
             arguments: call.arguments.clone(),
             record: record.map_or(Value::Null, record_view),

@@ -145,6 +145,9 @@ pub struct Transaction {
     pub merchant: String,
     /// What was charged, or credited when the kind is `credit`; never negative.
     pub amount: Money,
+    /// What a fee is a share of, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Money>,
     pub booked_at: Timestamp,
     pub status: Booking,
 }

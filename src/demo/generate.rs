@@ -201,6 +201,7 @@ fn transactions(number: u64, draw: &mut Draw, day: Timestamp) -> Vec<Transaction
             kind,
             merchant: merchant.to_owned(),
             amount: euros(minor),
+            base: None,
             booked_at,
             status: Booking::Booked,
         })

@@ -228,6 +228,7 @@ fn refund(
         kind: Kind::Credit,
         merchant,
         amount,
+        base: None,
         booked_at: at,
         status: Booking::Booked,
     };

@@ -206,10 +206,16 @@ fn tell_service(account: &mut Account, number: u64, day: Timestamp) {
             kind: *kind,
             merchant: (*merchant).to_owned(),
             amount: euros(*minor),
+            base: share_of(merchant, *minor),
             booked_at: day.plus_millis(-days_ago * DAY_MS - 60 * 60 * 1000),
             status: *status,
         })
         .collect();
+}
+
+/// Card payments abroad and the exchange cost 1.5 % of what was paid.
+fn share_of(fee: &str, minor: i64) -> Option<Money> {
+    ["card_abroad", "exchange"].contains(&fee).then(|| euros(minor * 1_000 / 15))
 }
 
 /// Charges of which there is one of each kind: kind, merchant, minor units, days ago, status.
@@ -312,6 +318,7 @@ fn tell_charges(account: &mut Account, number: u64, day: Timestamp) {
             kind: Kind::CardPayment,
             merchant: merchant.to_owned(),
             amount: Money::new(*minor, account.balance.currency),
+            base: None,
             // Later charges of a day are minutes apart; everything lies before `day`.
             booked_at: day.plus_millis(-days_ago * DAY_MS - 60 * 60 * 1000 - at as i64 * 300_000),
             status: *status,

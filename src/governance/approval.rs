@@ -17,6 +17,9 @@ pub struct ApprovalRequest {
     /// Whether one of them must be of the bank's security.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub security: bool,
+    /// The role to which it was delegated: only its holders decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<Role>,
     pub expires_at: Timestamp,
 }
 
@@ -50,6 +53,10 @@ pub enum ApprovalRefused {
         "the account is flagged, and nobody of the bank's security has approved yet; the last to approve must be of it"
     )]
     Security,
+    #[error("the approval was delegated to role `{0}`")]
+    Delegated(Role),
+    #[error("it cannot be delegated to role `{0}`: {1}")]
+    NoDelegate(Role, &'static str),
     #[error("who sent a message of the case may not approve its calls")]
     Initiator,
     #[error("`{0}` has already decided; four eyes are two people")]
@@ -72,6 +79,9 @@ pub fn admit(
     shown: Option<&Digest>,
     now: Timestamp,
 ) -> Result<(), ApprovalRefused> {
+    if let Some(role) = request.delegated.filter(|role| *role != who.role) {
+        return Err(ApprovalRefused::Delegated(role));
+    }
     if senders.contains(&who.name) {
         return Err(ApprovalRefused::Initiator);
     }
@@ -95,6 +105,27 @@ pub fn admit(
     Ok(())
 }
 
+/// Whether those who have a role can decide the request when it is theirs alone; `may_approve`: whether the rules of
+/// administration let them. That somebody may hand it on is looked at before.
+pub fn admit_delegation(
+    request: &ApprovalRequest,
+    votes: &[Vote],
+    (to, may_approve): (Role, bool),
+) -> Result<(), ApprovalRefused> {
+    let secured = to == Role::Security || votes.iter().any(|vote| vote.approver().security);
+    let refused = |why| Err(ApprovalRefused::NoDelegate(to, why));
+    if !may_approve {
+        return refused("no rule of administration lets it approve");
+    }
+    if request.delegated == Some(to) {
+        return refused("it has it already");
+    }
+    if request.security && !secured {
+        return refused("somebody of the bank's security has to approve it");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Role;
@@ -107,6 +138,7 @@ mod tests {
             binding: Digest::of(b"shown"),
             needed,
             security: false,
+            delegated: None,
             expires_at: Timestamp::from_millis(100),
         }
     }
@@ -150,6 +182,28 @@ mod tests {
             Err(ApprovalRefused::SamePerson(_))
         ));
         assert_eq!(ask(2, &[yes("sara")], &who("tom", Role::Agent), 1), Ok(()));
+    }
+
+    #[test]
+    fn what_was_delegated_is_decided_by_that_role_alone() {
+        let delegated = ApprovalRequest { delegated: Some(Role::Supervisor), ..request(1) };
+        let answer = |who: &Principal| {
+            admit(&delegated, &[], &BTreeSet::new(), (who, true), None, Timestamp::from_millis(1))
+        };
+        assert_eq!(answer(&who("sara", Role::Supervisor)), Ok(()));
+        for role in [Role::Agent, Role::Security] {
+            assert_eq!(answer(&who("tom", role)), Err(ApprovalRefused::Delegated(Role::Supervisor)));
+        }
+        let to = |request: &ApprovalRequest, votes: &[Vote], role, may| {
+            admit_delegation(request, votes, (role, may)).is_ok()
+        };
+        assert!(to(&request(1), &[], Role::Supervisor, true) && to(&delegated, &[], Role::Security, true));
+        assert!(!to(&request(1), &[], Role::Auditor, false) && !to(&delegated, &[], Role::Supervisor, true));
+        // Nobody could decide it any more.
+        let flagged = ApprovalRequest { security: true, ..request(2) };
+        assert!(!to(&flagged, &[yes("tom")], Role::Supervisor, true));
+        assert!(to(&flagged, &[Vote { role: Some(Role::Security), ..yes("eve") }], Role::Supervisor, true));
+        assert!(to(&flagged, &[], Role::Security, true));
     }
 
     #[test]

@@ -108,6 +108,8 @@ impl Governance {
     fn level(&self, request: &Request, dial: Option<&Dialled>) -> Level {
         let circumstances = &request.circumstances;
         let let_be = self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount);
+        // What the open planner proposes is never more than that, whatever was earned.
+        let let_be = if circumstances.open { let_be.min(Level::Suggest) } else { let_be };
         let Some(dial) = dial else { return let_be };
         let unsure = dial.threshold.is_some_and(|least| circumstances.confidence.basis_points() < least);
         let carried = if unsure { dial.level.min(Level::Suggest) } else { dial.level };
@@ -284,6 +286,19 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
         assert_eq!(verdict("auto", Level::Off, None, 1.0), Verdict::Refuse);
         assert_eq!(verdict("suggest", Level::Auto, None, 1.0), Verdict::Ask);
         assert_eq!(verdict("off", Level::Auto, None, 1.0), Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_the_open_planner_proposes_is_approved_by_a_person() {
+        let decide = |dial: &str, approvers: &[&str]| {
+            let circumstances = Circumstances { open: true, ..circumstances("cus_1", 100, approvers) };
+            let request = Request { tool: "refund".into(), subject: subject(), circumstances };
+            let earned = Dialled { level: Level::Auto, threshold: None, evidence: Digest::of(b"e") };
+            governance(dial).decide(&request, Some(&earned)).verdict
+        };
+        assert_eq!(decide("auto", &[]), Verdict::Ask);
+        assert_eq!(decide("auto", &["sara"]), Verdict::Permit);
+        assert_eq!(decide("off", &["sara"]), Verdict::Refuse);
     }
 
     #[test]

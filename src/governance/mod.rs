@@ -24,7 +24,7 @@ pub use administration::shipped as shipped_administration;
 pub use administration::{
     ADMINISTRATION_BROKEN, ADMINISTRATION_FOLDER, ADMINISTRATION_INVARIANTS, Act, Administration,
 };
-pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit};
+pub use approval::{ApprovalRefused, ApprovalRequest, Vote, admit, admit_delegation};
 pub use autonomy::{Autonomy, EvidenceSettings, Level};
 pub use bound::upper_error;
 pub use decide::{Decision, Governance, Request, Verdict};

@@ -7,11 +7,13 @@
 use super::invariants::{Invariant, Invariants};
 use super::rules::Rules;
 use crate::base::Digest;
-use cedar_policy::{Authorizer, PolicyId, PolicySet, RequestEnv};
+use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, RequestEnv};
 use cedar_policy_symcc::err::Error as SymccError;
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -164,7 +166,7 @@ struct Kind {
     rules: CompiledPolicySet,
 }
 
-/// Puts questions to the solver one after the other.
+/// Puts questions to one solver, one after the other.
 struct Questions {
     compiler: CedarSymCompiler<LocalSolver>,
     asked: usize,
@@ -231,26 +233,123 @@ fn untranslated(error: SymccError) -> NotProven {
     NotProven::Untranslated(error.to_string())
 }
 
+/// Most solvers at once.
+const SOLVERS: usize = 4;
+
+/// What one of several solvers was asked, each with the place of what it is about.
+struct Share {
+    judged: Vec<(usize, Verdict)>,
+    /// The first policy that can err, or of which that is not known.
+    errs: Option<(usize, Verdict)>,
+    dead: Vec<String>,
+    shadowed: Vec<String>,
+    queries: usize,
+}
+
 async fn proven(rules: &Rules, invariants: &Invariants, solver: &Solver) -> Result<Report, NotProven> {
-    let mut questions = Questions::begin(solver)?;
     let kind = |env: RequestEnv| {
         let compiled = CompiledPolicySet::compile(&rules.policies, &env, &rules.schema);
         Ok(Kind { rules: compiled.map_err(untranslated)?, env })
     };
-    let kinds = rules.schema.request_envs().map(kind).collect::<Result<Vec<_>, NotProven>>()?;
-    let mut judged = Vec::with_capacity(invariants.all.len() + 1);
-    for invariant in &invariants.all {
-        let verdict = judge(rules, invariant, &kinds, &mut questions).await?;
-        judged.push(Judged { invariant: invariant.id.clone(), reason: invariant.reason.clone(), verdict });
+    let kinds = distinct(rules, invariants).map(kind).collect::<Result<Vec<_>, NotProven>>()?;
+    let of = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(SOLVERS));
+    let parts = (0..of).map(|part| share((rules, invariants), &kinds, solver, (part, of)));
+    let shares = futures::future::try_join_all(parts).await?;
+    let mut verdicts: Vec<(usize, Verdict)> = Vec::new();
+    let (mut errs, mut dead, mut shadowed, mut queries) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for share in shares {
+        verdicts.extend(share.judged);
+        errs.extend(share.errs);
+        dead.extend(share.dead);
+        shadowed.extend(share.shadowed);
+        queries += share.queries;
     }
-    judged.push(Judged {
+    verdicts.sort_by_key(|(at, _)| *at);
+    errs.sort_by_key(|(at, _)| *at);
+    dead.sort();
+    shadowed.sort();
+    let all = invariants.all.iter().zip(verdicts).map(|(invariant, (_, verdict))| Judged {
+        invariant: invariant.id.clone(),
+        reason: invariant.reason.clone(),
+        verdict,
+    });
+    let never_errs = Judged {
         invariant: NEVER_ERRS.to_owned(),
         reason: "A forbid that errs would be passed over".to_owned(),
-        verdict: never_errs(rules, &kinds, &mut questions).await?,
-    });
-    let (dead, shadowed) = idle(rules, &kinds, &mut questions).await?;
-    let (solver, queries) = (String::new(), questions.asked);
-    Ok(Report { solver, solver_digest: None, invariants: judged, dead, shadowed, queries })
+        verdict: errs.into_iter().next().map_or(Verdict::Proven, |(_, verdict)| verdict),
+    };
+    let judged = all.chain([never_errs]).collect();
+    Ok(Report { solver: String::new(), solver_digest: None, invariants: judged, dead, shadowed, queries })
+}
+
+/// Every `of`th invariant and policy, from the one at `part` on.
+async fn share(
+    (rules, invariants): (&Rules, &Invariants),
+    kinds: &[Kind],
+    solver: &Solver,
+    (part, of): (usize, usize),
+) -> Result<Share, NotProven> {
+    let mut questions = Questions::begin(solver)?;
+    let mut judged = Vec::new();
+    for (at, invariant) in invariants.all.iter().enumerate().skip(part).step_by(of) {
+        judged.push((at, judge(rules, invariant, kinds, &mut questions).await?));
+    }
+    let (mut errs, mut dead, mut shadowed) = (None, Vec::new(), Vec::new());
+    for (at, policy) in rules.policies.policies().enumerate().skip(part).step_by(of) {
+        if errs.is_none() {
+            let said = never_errs(rules, policy, kinds, &mut questions).await?;
+            errs = (said != Verdict::Proven).then_some((at, said));
+        }
+        match idle(rules, policy, kinds, &mut questions).await? {
+            (true, _) => dead.push(policy.id().to_string()),
+            (_, true) => shadowed.push(policy.id().to_string()),
+            _ => {}
+        }
+    }
+    Ok(Share { judged, errs, dead, shadowed, queries: questions.asked })
+}
+
+/// One of each sort of request. Two actions of the same groups that no policy names are the same to all of them, so that
+/// what is proven for the one holds for the other.
+fn distinct(rules: &Rules, invariants: &Invariants) -> impl Iterator<Item = RequestEnv> {
+    let sets = invariants.all.iter().flat_map(|invariant| [&invariant.bound, &invariant.broken]);
+    let policies = sets.chain([&rules.policies]).flat_map(PolicySet::policies);
+    // Where a policy does not say whom it names, it may be anybody.
+    let named: Option<Vec<BTreeSet<String>>> = policies.map(actions_of).collect();
+    let actions = rules.schema.action_entities().unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let envs: Vec<RequestEnv> = rules.schema.request_envs().collect();
+    envs.into_iter().filter(move |env| {
+        let action = env.action();
+        let is_named =
+            |named: &Vec<BTreeSet<String>>| named.iter().any(|names| names.contains(action.id().unescaped()));
+        // One that cannot be looked up is a sort of its own.
+        let known = actions.get(action).is_some() && !named.as_ref().is_none_or(is_named);
+        let groups = actions.ancestors(action).into_iter().flatten().map(ToString::to_string);
+        let groups: BTreeSet<String> = groups.collect();
+        let types = (env.principal().to_string(), env.resource().to_string());
+        seen.insert((types, groups, (!known).then(|| action.to_string())))
+    })
+}
+
+/// The actions that a policy names anywhere.
+fn actions_of(policy: &Policy) -> Option<BTreeSet<String>> {
+    fn named(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                let text = |name: &str| members.get(name).and_then(Value::as_str);
+                if let (Some("Action"), Some(id)) = (text("type"), text("id")) {
+                    found.insert(id.to_owned());
+                }
+                members.values().for_each(|value| named(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| named(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    named(&policy.to_json().ok()?, &mut found);
+    Some(found)
 }
 
 async fn judge(
@@ -276,54 +375,46 @@ async fn judge(
     Ok(if vacuous { Verdict::Vacuous } else { Verdict::Proven })
 }
 
-async fn never_errs(rules: &Rules, kinds: &[Kind], questions: &mut Questions) -> Result<Verdict, NotProven> {
+async fn never_errs(
+    rules: &Rules,
+    policy: &Policy,
+    kinds: &[Kind],
+    questions: &mut Questions,
+) -> Result<Verdict, NotProven> {
     for Kind { env, .. } in kinds {
-        for policy in rules.policies.policies() {
-            let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
-            match questions.erring(&compiled).await {
-                Answer::None => {}
-                Answer::Found(found) => {
-                    return Ok(Verdict::Refuted {
-                        request: readable(&found),
-                        policies: vec![policy.id().to_string()],
-                    });
-                }
-                Answer::Unknown(why) => return Ok(Verdict::Unknown { why }),
+        let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
+        match questions.erring(&compiled).await {
+            Answer::None => {}
+            Answer::Found(found) => {
+                let (request, policies) = (readable(&found), vec![policy.id().to_string()]);
+                return Ok(Verdict::Refuted { request, policies });
             }
+            Answer::Unknown(why) => return Ok(Verdict::Unknown { why }),
         }
     }
     Ok(Verdict::Proven)
 }
 
-/// Rules that no request matches, and rules whose absence changes nothing.
+/// Whether no request matches a rule, and whether its absence changes nothing.
 async fn idle(
     rules: &Rules,
+    policy: &Policy,
     kinds: &[Kind],
     questions: &mut Questions,
-) -> Result<(Vec<String>, Vec<String>), NotProven> {
-    let (mut dead, mut shadowed) = (Vec::new(), Vec::new());
-    for policy in rules.policies.policies() {
-        let without = without(&rules.policies, policy.id());
-        let (mut never, mut equal) = (true, true);
-        for Kind { env, rules: own } in kinds {
-            if never {
-                let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
-                never = questions.matches_nothing(&compiled).await;
-            }
-            if equal {
-                let rest = CompiledPolicySet::compile(&without, env, &rules.schema).map_err(untranslated)?;
-                equal = questions.are_equal(own, &rest).await;
-            }
-        }
+) -> Result<(bool, bool), NotProven> {
+    let without = without(&rules.policies, policy.id());
+    let (mut never, mut equal) = (true, true);
+    for Kind { env, rules: own } in kinds {
         if never {
-            dead.push(policy.id().to_string());
-        } else if equal {
-            shadowed.push(policy.id().to_string());
+            let compiled = CompiledPolicy::compile(policy, env, &rules.schema).map_err(untranslated)?;
+            never = questions.matches_nothing(&compiled).await;
+        }
+        if equal {
+            let rest = CompiledPolicySet::compile(&without, env, &rules.schema).map_err(untranslated)?;
+            equal = questions.are_equal(own, &rest).await;
         }
     }
-    dead.sort();
-    shadowed.sort();
-    Ok((dead, shadowed))
+    Ok((never, equal))
 }
 
 fn without(policies: &PolicySet, id: &PolicyId) -> PolicySet {

@@ -72,6 +72,8 @@ pub struct Circumstances {
     pub approvers: Vec<Approver>,
     /// What was done or is intended of late, this call included.
     pub spent: Spent,
+    /// The plan was proposed for a concern that has none of its own.
+    pub open: bool,
 }
 
 impl Circumstances {
@@ -87,6 +89,7 @@ impl Circumstances {
             amount: None,
             approvers: Vec::new(),
             spent: Spent::default(),
+            open: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl Circumstances {
             ("initiator".to_owned(), json!(self.initiator)),
             ("by_security".to_owned(), json!(self.approvers.iter().any(|approver| approver.security))),
             ("totals".to_owned(), totals(&self.spent)),
+            ("open".to_owned(), json!(self.open)),
         ]);
         if let Some(amount) = self.amount {
             members.insert("amount".to_owned(), json!(amount.minor));
@@ -173,7 +177,7 @@ pub(super) fn schema_source(tools: &[ToolRisk]) -> String {
          type Totals = { customer: Window, account: Window, tool: Window, bank: Window };\n\
          type Circumstances = { customer: Customer, assurance: String, identity_age_seconds: Long, \
          confidence: Long, leaf: String, initiator: String, amount?: Long, currency?: String, approver_1?: String, \
-         approver_2?: String, by_security: Bool, totals: Totals };\n",
+         approver_2?: String, by_security: Bool, open: Bool, totals: Totals };\n",
     );
     for name in RISKS.map(group).into_iter().chain([RESTORES_ACCESS]) {
         source.push_str(&format!("action {name};\n"));
@@ -213,19 +217,23 @@ mod tests {
         let spent = (window(), window(), window(), window())
             .prop_map(|(customer, account, tool, bank)| Spent { customer, account, tool, bank });
         let who = (name, name, name, assurance);
-        let said = (any::<i64>(), 0.0..=1.0, amount, proptest::collection::vec(approver, 0..=2), spent);
+        let approvers = proptest::collection::vec(approver, 0..=2);
+        let said = (any::<i64>(), 0.0..=1.0, amount, approvers, spent, any::<bool>());
         (who, said).prop_map(
-            |((customer, leaf, initiator, assurance), (age, sure, amount, approvers, spent))| Circumstances {
-                customer: CustomerId::new(customer),
-                assurance,
-                identity_age_seconds: age,
-                confidence: Probability::new(sure),
-                leaf,
-                initiator,
-                amount: amount
-                    .map(|(minor, code)| Money { minor, currency: Currency::parse(&code).unwrap() }),
-                approvers,
-                spent,
+            |((customer, leaf, initiator, assurance), (age, sure, amount, approvers, spent, open))| {
+                Circumstances {
+                    customer: CustomerId::new(customer),
+                    assurance,
+                    identity_age_seconds: age,
+                    confidence: Probability::new(sure),
+                    leaf,
+                    initiator,
+                    amount: amount
+                        .map(|(minor, code)| Money { minor, currency: Currency::parse(&code).unwrap() }),
+                    approvers,
+                    spent,
+                    open,
+                }
             },
         )
     }
@@ -296,6 +304,7 @@ mod tests {
             prop_assert_eq!(told("approver_1"), case.approvers.first().map(|approver| approver.name.clone()));
             prop_assert_eq!(told("approver_2"), case.approvers.get(1).map(|approver| approver.name.clone()));
             prop_assert_eq!(told("by_security"), Some(case.approvers.iter().any(|a| a.security).to_string()));
+            prop_assert_eq!(told("open"), Some(case.open.to_string()));
             let spent = case.spent;
             for (scope, window) in [
                 ("customer", spent.customer), ("account", spent.account), ("tool", spent.tool), ("bank", spent.bank),

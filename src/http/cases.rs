@@ -296,8 +296,9 @@ async fn list(
         return Err(Refusal::bad("bad_query", "the query is not understood", remedy));
     };
     let ledger = Arc::clone(&api.cases.parts().ledger);
-    let heads =
-        tokio::task::spawn_blocking(move || ledger.heads(StreamKind::Case, status.map(CaseStatus::as_str)));
+    let heads = tokio::task::spawn_blocking(move || {
+        ledger.heads(StreamKind::Case, status.map(CaseStatus::as_str), None)
+    });
     let heads = heads.await.map_err(|error| Refusal::internal(&error))??;
     let cases: Vec<Value> = heads
         .into_iter()

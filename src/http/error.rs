@@ -461,6 +461,8 @@ fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
     let (status, code) = match refused {
         ApprovalRefused::Role(_) => (StatusCode::FORBIDDEN, "forbidden"),
         ApprovalRefused::Security => (StatusCode::FORBIDDEN, "needs_security"),
+        ApprovalRefused::Delegated(_) => (StatusCode::FORBIDDEN, "delegated"),
+        ApprovalRefused::NoDelegate(..) => (StatusCode::CONFLICT, "no_delegate"),
         ApprovalRefused::Initiator => (StatusCode::FORBIDDEN, "initiator"),
         ApprovalRefused::SamePerson(_) => (StatusCode::FORBIDDEN, "same_person"),
         ApprovalRefused::Expired(_) => (StatusCode::CONFLICT, "expired"),
@@ -474,6 +476,12 @@ fn approval(refused: &ApprovalRefused, text: &str) -> Refusal {
         }
         ApprovalRefused::Security => {
             "let somebody with the role `security` decide".clone_into(&mut refusal.remedy)
+        }
+        ApprovalRefused::Delegated(role) => {
+            refusal.remedy = format!("let somebody with the role `{role}` decide");
+        }
+        ApprovalRefused::NoDelegate(..) => {
+            "name a role that could decide it".clone_into(&mut refusal.remedy);
         }
         ApprovalRefused::Settled => "see GET /v1/approvals".clone_into(&mut refusal.remedy),
         _ => {}

@@ -11,7 +11,7 @@ use super::shapes::{CaseView, Handover};
 use super::views::looked_at;
 use crate::base::{CaseId, Digest};
 use crate::cases::{CaseError, Cases, handover};
-use crate::governance::{Act, Principal};
+use crate::governance::{Act, Principal, Role};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -66,6 +66,15 @@ pub struct Editing {
     binding: Option<String>,
 }
 
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delegating {
+    /// `agent`, `supervisor`, `security`, or another role that the rules of administration let approve.
+    role: String,
+    /// At most 2,000 characters.
+    reason: Option<String>,
+}
+
 pub fn routes() -> Vec<Route> {
     let taking = Access::May(Act::TakeCase);
     let changed = |route: Route| {
@@ -107,6 +116,16 @@ pub fn routes() -> Vec<Route> {
                 edit,
             )
             .takes::<Editing>()
+            .refuses(403, "the key's role may not, or its holder opened the case or has decided already"),
+        ),
+        changed(
+            Route::post(
+                "/v1/approvals/{id}/delegation",
+                Access::May(Act::Approve),
+                "Hands an approval on to a role: from then on only those who have it decide.",
+                delegate,
+            )
+            .takes::<Delegating>()
             .refuses(403, "the key's role may not, or its holder opened the case or has decided already"),
         ),
     ]
@@ -184,6 +203,27 @@ async fn edit(
         Ok::<_, CaseError>(case)
     });
     let case = edited.await.map_err(|error| Refusal::internal(&error))??;
+    Ok(outcome(&api, &who, &case, StatusCode::OK).await)
+}
+
+async fn delegate(
+    State(api): State<Arc<Api>>,
+    Extension(who): Extension<Principal>,
+    Id(id): Id,
+    Given(asked): Given<Delegating>,
+) -> Result<Response, Refusal> {
+    let reason = short("reason", asked.reason, LONGEST_REASON)?;
+    let role = Role::ALL.into_iter().find(|role| role.as_str() == asked.role);
+    let role = role.ok_or_else(|| {
+        Refusal::bad("bad_body", "the field `role` names no role", "send agent, supervisor or security")
+    })?;
+    let (cases, by) = (api.cases.clone(), who.clone());
+    let delegated = tokio::spawn(async move {
+        let case = cases.delegate(&id, &by, (role, reason.as_deref())).await?;
+        cases.start(case.clone());
+        Ok::<_, CaseError>(case)
+    });
+    let case = delegated.await.map_err(|error| Refusal::internal(&error))??;
     Ok(outcome(&api, &who, &case, StatusCode::OK).await)
 }
 

@@ -513,6 +513,8 @@ struct WaitingApproval {
     case: String,
     leaf: String,
     path: Vec<String>,
+    /// The plan that was proposed, and why, where the leaf has none.
+    proposal: Option<Value>,
     tool: String,
     arguments: Value,
     record: Value,
@@ -531,6 +533,8 @@ struct ApprovalRequest {
     needed: u32,
     /// Whether one of them must have the role `security`; left out when not.
     security: Option<bool>,
+    /// The role to which it was delegated, and whose holders alone decide; left out when not.
+    delegated: Option<String>,
     #[schema(format = DateTime)]
     expires_at: String,
 }
@@ -735,6 +739,7 @@ pub mod tests {
             binding: Digest::of(b"b"),
             needed: 1,
             security: true,
+            delegated: Some(crate::governance::Role::Security),
             expires_at: Timestamp::from_millis(0),
         };
         agrees::<ApprovalRequest>(&serde_json::to_value(&request).unwrap());
@@ -749,6 +754,7 @@ pub mod tests {
             record: Value::Null,
             summary: Vec::new(),
             since: Vec::new(),
+            proposal: None,
         };
         agrees::<WaitingApproval>(&serde_json::to_value(pending).unwrap());
         let entry = crate::ledger::Entry {

@@ -112,7 +112,7 @@ impl Watch {
         let days = i64::from(thresholds.recent_days) + i64::from(thresholds.reference_days);
         let from = now.plus_millis(-days * 86_400_000);
         let mut cases = HashMap::new();
-        for head in ledger.heads(StreamKind::Case, None)? {
+        for head in ledger.heads(StreamKind::Case, None, None)? {
             // Newest first: what ended before the windows began is not in them.
             if head.at < from {
                 break;

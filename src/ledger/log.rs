@@ -200,8 +200,13 @@ impl Ledger {
             .collect()
     }
 
-    pub fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
-        self.store.heads(kind, status)
+    pub fn heads(
+        &self,
+        kind: StreamKind,
+        status: Option<&str>,
+        most: Option<u32>,
+    ) -> Result<Vec<Head>, LedgerError> {
+        self.store.heads(kind, status, most)
     }
 
     pub fn claim(&self, once: &Once) -> Result<String, LedgerError> {

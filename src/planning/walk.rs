@@ -18,6 +18,9 @@ pub struct Cursor {
     /// How often each loop was taken that has not ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<String, u32>,
+    /// The plan was proposed for a concern that has none (see `open`): a person approves each call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 /// A step that is gone back to.
@@ -30,7 +33,13 @@ pub struct Back {
 impl Cursor {
     /// At a step of a plan that nothing runs as a part.
     pub fn new(plan: &str, step: &str) -> Self {
-        Self { plan: plan.to_owned(), step: step.to_owned(), back: Vec::new(), turns: BTreeMap::new() }
+        Self {
+            plan: plan.to_owned(),
+            step: step.to_owned(),
+            back: Vec::new(),
+            turns: BTreeMap::new(),
+            open: false,
+        }
     }
 
     /// At another step of the same plan.

@@ -40,6 +40,7 @@ struct Run {
     victims: Vec<Victim>,
     seen: Mutex<BTreeMap<String, Seen>>,
     approved: Mutex<Vec<Approved>>,
+    edited: Mutex<BTreeSet<String>>,
     counts: Mutex<BTreeMap<String, u64>>,
     texts: Mutex<BTreeSet<String>>,
 }
@@ -76,6 +77,7 @@ impl Run {
             accounts,
             seen: Mutex::default(),
             approved: Mutex::default(),
+            edited: Mutex::default(),
             counts: Mutex::default(),
             texts: Mutex::default(),
         }
@@ -170,6 +172,10 @@ impl Run {
         let mut all = self.seen.lock().unwrap();
         let seen = all.get_mut(state.case.as_str()).unwrap();
         let (known, by_then) = (seen.replies.len(), seen.senders.len());
+        let leaf = state.plan.as_ref().map_or("", |plan| plan.leaf.as_str());
+        for call in state.calls.iter().filter(|call| call.intended_at.is_some()) {
+            seen.taken_for.entry(call.id.to_string()).or_insert_with(|| leaf.to_owned());
+        }
         seen.replies.extend(state.replies.iter().skip(known).map(|reply| (by_then, reply.text.clone())));
     }
 
@@ -189,6 +195,12 @@ impl Run {
             let (person, role) = *people.choose(draw).unwrap();
             let approve = draw.random_bool(0.85);
             let by = Principal::new(person, role);
+            if draw.random_bool(0.2) {
+                self.meddle(&state, &by, draw).await;
+                state = self.cases.drive(&state.case).await.unwrap();
+                self.note(&state);
+                continue;
+            }
             let decide = Decide { by, approve, reason: Some("looked at it".into()), binding: None };
             match self.cases.decide(request.id.as_str(), decide).await {
                 Ok(_) if approve => {
@@ -206,11 +218,43 @@ impl Run {
         state
     }
 
+    /// A person changes what is to be done, or hands it to somebody else.
+    async fn meddle(&self, state: &State, by: &Principal, draw: &mut StdRng) {
+        let Some((request, _)) = &state.approval else { return };
+        let id = request.id.as_str();
+        if draw.random_bool(0.5) {
+            let to = *Role::ALL.choose(draw).unwrap();
+            let done = self.cases.delegate(id, by, (to, None)).await;
+            self.count(if done.is_ok() { "delegation" } else { "delegation that was not taken" });
+            return;
+        }
+        let call = state.calls.iter().find(|call| call.id == request.call).unwrap();
+        let mut arguments = call.arguments.clone();
+        match draw.random_range(0..4) {
+            0 => arguments["account"] = json!(format!("acc_{:03}", draw.random_range(1..=ACCOUNTS))),
+            1 => arguments["card"] = json!("card_001_1"),
+            2 => arguments["amount"]["minor"] = json!(draw.random_range(-1_000_000..=1_000_000)),
+            _ => {
+                let minor = arguments["amount"]["minor"].as_i64().unwrap_or(2);
+                arguments["amount"]["minor"] = json!(minor / 2);
+            }
+        }
+        let done = self.cases.edit(id, by, (&arguments, None), None).await;
+        self.count(if done.is_ok() { "edit" } else { "edit that was not taken" });
+        if done.is_ok() {
+            self.edited.lock().unwrap().insert(request.call.to_string());
+            // Those who approved what it was before have approved nothing of it.
+            self.approved.lock().unwrap().retain(|approved| approved.call != request.call.as_str());
+        }
+    }
+
     fn judged(&self) -> (World, Vec<Breach>) {
         let world = World {
             accounts: self.accounts.clone(),
             cases: self.seen.lock().unwrap().clone(),
             approved: self.approved.lock().unwrap().clone(),
+            edited: self.edited.lock().unwrap().clone(),
+            planned: plan_files(),
             effects: self.stage.effects(),
             uniform: texts_of(&UNIFORM),
             notices: texts_of(&["notice"]),
@@ -218,6 +262,12 @@ impl Run {
         let breaches = judge(&world);
         (world, breaches)
     }
+}
+
+/// The leaves and events that the pack has plan files for, by the files' names.
+fn plan_files() -> BTreeSet<String> {
+    let files = std::fs::read_dir(root().join("config/plans")).unwrap();
+    files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
 }
 
 /// What anybody may be told.
@@ -493,6 +543,8 @@ fn world(sender: Sender, tool: &str, arguments: Value, approved: &[&str]) -> Wor
             .iter()
             .map(|person| Approved { call: "case_1.c1".into(), person: (*person).into(), security: false })
             .collect(),
+        edited: BTreeSet::new(),
+        planned: ["refund".to_owned()].into(),
         effects: vec![json!({"key": "case_1.c1", "at": "2026", "tool": tool, "arguments": arguments})],
         uniform: vec!["Hello".to_owned()],
         notices: vec!["Notice".to_owned()],
@@ -513,6 +565,20 @@ fn the_oracle_knows_what_is_wrong_when_it_sees_it() {
     assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[])), ["limit"]);
     assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(20_000), &[OPENS])), ["limit"]);
     assert_eq!(kinds(world(known("cus_1", true, 9), "refund", refund(9), &[])), ["amount"]);
+    // Who edits may lower, and not raise.
+    let mut lowered = world(known("cus_1", true, 9), "refund", refund(9), &["sara"]);
+    lowered.edited.insert("case_1.c1".to_owned());
+    assert!(kinds(lowered).is_empty());
+    let mut raised = world(known("cus_1", true, 9), "refund", refund(20_001), &["sara"]);
+    raised.edited.insert("case_1.c1".to_owned());
+    assert_eq!(kinds(raised), ["amount"]);
+    // What is done at once where there is a plan is done by leave where there is none.
+    for (leaf, found) in [("refund", vec![]), ("cards_other", vec!["without a plan"])] {
+        let mut unplanned = world(known("cus_1", true, 9), "card_block", json!({"card": "card_1"}), &[]);
+        let seen = unplanned.cases.get_mut("case_1").unwrap();
+        seen.taken_for.insert("case_1.c1".to_owned(), leaf.to_owned());
+        assert_eq!(kinds(unplanned), found, "{leaf}");
+    }
     assert_eq!(kinds(world(known("cus_2", true, 9), "refund", refund(20_000), &["sara"])), ["ownership"]);
     assert_eq!(kinds(world(known("cus_1", false, 9), "refund", refund(20_000), &["sara"])), ["identity"]);
     assert_eq!(kinds(world(known("cus_1", true, 901), "refund", refund(20_000), &["sara"])), ["identity"]);

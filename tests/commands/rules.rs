@@ -40,7 +40,7 @@ fn the_shipped_rules_keep_every_invariant_and_none_of_them_is_idle() {
 }
 
 /// What somebody might do to the rules: what stands there, what would, and an invariant that it breaks.
-const MUTATIONS: [(&str, &str, &str); 25] = [
+const MUTATIONS: [(&str, &str, &str); 26] = [
     ("context.amount <= 15000 &&\n", "context.amount <= 15001 &&\n", "money-alone-is-small"),
     ("context.amount > 0 && context.amount <= 15000", "context.amount <= 15000", "money-alone-is-small"),
     (
@@ -128,6 +128,11 @@ const MUTATIONS: [(&str, &str, &str); 25] = [
         "    resource.owner == context.customer &&\n    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n    context has amount",
         "    context.assurance == \"sca\" &&\n    context.confidence >= 5000 &&\n    context has amount",
         "money-needs-two-factors",
+    ),
+    (
+        "when { context.open }\nunless { context has approver_1 };",
+        "when { context.open && context has amount }\nunless { context has approver_1 };",
+        "proposals-are-approved",
     ),
     (
         "    resource.owner == context.customer &&\n    context.assurance == \"sca\" &&\n    context has amount && context.amount > 0 && context.amount <= 100000 &&\n",

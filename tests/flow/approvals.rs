@@ -96,3 +96,46 @@ async fn a_flag_that_rises_before_the_approval_stops_the_call() {
     assert_eq!(stopped.status, Status::WithHuman, "{}", shown(&stopped));
     assert!(stage.orders().is_empty(), "the last check reads the record again");
 }
+
+#[tokio::test]
+async fn an_approval_that_was_delegated_is_for_that_role_alone() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    let id = state.approval.as_ref().unwrap().0.id.clone();
+    let delegate =
+        async |by: Principal, to| stage.cases.delegate(id.as_str(), &by, (to, Some("too much for me"))).await;
+    for (by, to) in [
+        (who("eva", Role::Auditor), Role::Supervisor),
+        (who("test-app", Role::Agent), Role::Supervisor),
+        (who("tom", Role::Agent), Role::Auditor),
+    ] {
+        let refused = delegate(by, to).await.unwrap_err();
+        assert!(matches!(refused, CaseError::Approval(_)), "{refused}");
+    }
+    delegate(who("tom", Role::Agent), Role::Supervisor).await.unwrap();
+    stage.cases.drive(&state.case).await.unwrap();
+    let pending = stage.cases.approvals().await.unwrap();
+    assert_eq!(pending[0].request.delegated, Some(Role::Supervisor));
+    for by in [who("tom", Role::Agent), who("eve", Role::Security)] {
+        let refused = decide(&stage, &state, by, true).await.unwrap_err();
+        assert!(
+            matches!(refused, CaseError::Approval(ApprovalRefused::Delegated(Role::Supervisor))),
+            "{refused}"
+        );
+    }
+    let again = delegate(who("tom", Role::Agent), Role::Agent).await.unwrap_err();
+    assert!(
+        matches!(again, CaseError::Approval(ApprovalRefused::Delegated(_))),
+        "nobody takes it back: {again}"
+    );
+    assert!(stage.orders().is_empty());
+    let done = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap();
+    assert_eq!(done.status, Status::Resolved, "{}", shown(&done));
+    let entries = stage.cases.entries(&done.case).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.kind == "delegated" && entry.body["by"]["name"] == "tom"));
+    let stream = prokura::ledger::Stream::new(prokura::ledger::StreamKind::Case, done.case.as_str());
+    let key = stage.cases.parts().ledger.key_of(&stream).unwrap();
+    let replayed =
+        prokura::cases::replay(&done.case, &entries, &stage.cases.parts().packs, &key.secret).unwrap();
+    assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
+}

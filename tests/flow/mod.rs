@@ -9,8 +9,13 @@ macro_rules! reads_of_inner {
         fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError> {
             self.inner.head(stream)
         }
-        fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
-            self.inner.heads(kind, status)
+        fn heads(
+            &self,
+            kind: StreamKind,
+            status: Option<&str>,
+            most: Option<u32>,
+        ) -> Result<Vec<Head>, LedgerError> {
+            self.inner.heads(kind, status, most)
         }
         fn claimed(&self, scope: &str, key: &str) -> Result<Option<String>, LedgerError> {
             self.inner.claimed(scope, key)
@@ -78,6 +83,7 @@ mod language;
 mod ledgers;
 mod message;
 mod nodes;
+mod open;
 mod overhead;
 mod plans;
 mod reads;

@@ -82,7 +82,7 @@ fn record(place: &Place, state: &Path) -> Option<Vec<Did>> {
 }
 
 fn read(ledger: &Ledger) -> Result<Streams, LedgerError> {
-    let heads = ledger.heads(StreamKind::Case, None)?;
+    let heads = ledger.heads(StreamKind::Case, None, None)?;
     let entries = |head: &prokura::ledger::Head| {
         let entries = ledger.stream(&Stream::new(StreamKind::Case, head.name.as_str()), 0)?;
         Ok::<_, LedgerError>(

@@ -6,7 +6,7 @@ use crate::base::ApprovalId;
 use crate::cases::event::Event;
 use crate::cases::state::State;
 use crate::cases::view::summary;
-use crate::governance::Principal;
+use crate::governance::{Principal, Role};
 use crate::reply::Reply;
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ pub enum Deed {
     GiveBack { leaf: String, step: String, note: Option<String> },
     /// Other arguments for a call that waits for approval.
     Edit { approval: ApprovalId, arguments: Value, reason: Option<String> },
+    /// Only the holders of a role decide from now on.
+    Delegate { approval: ApprovalId, to: Role, reason: Option<String> },
     /// A person's own text to the customer.
     Answer { reply: Reply, resolves: bool },
 }
@@ -50,6 +52,7 @@ pub(super) fn did(state: &State, by: Principal, deed: Deed, now: &Now<'_>) -> Ve
             events.extend(call.into_iter().flat_map(|call| decide(&after, &call, &[], now)));
             events
         }
+        Deed::Delegate { approval, to, reason } => vec![Event::Delegated { approval, by, to, reason }],
         Deed::Answer { reply, resolves } => vec![Event::Answered { by, reply, resolves }],
     }
 }

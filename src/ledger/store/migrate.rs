@@ -4,7 +4,8 @@ use super::super::entry::{Stored, Stream, StreamKind};
 use super::super::secret::Secret;
 use super::super::{Keys, LedgerError};
 use super::NOT_LOOKED;
-use super::sqlite::{SCHEMA, SCHEMA_VERSION, connect, insert};
+use super::schema::{NEWEST, SCHEMA, SCHEMA_VERSION};
+use super::sqlite::{connect, insert};
 use super::totals::SQLITE;
 use crate::base::{Digest, Timestamp};
 use rusqlite::{Connection, params};
@@ -46,7 +47,8 @@ pub fn from_1(connection: &Connection, keys: &Keys) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Schema 2 did not have the index of subjects, and neither it nor schema 3 counted what is done: totals begin now.
+/// Schema 2 did not have the index of subjects, and neither it nor schema 3 counted what is done: totals begin now. Schema
+/// 4 could not list the newest streams without all the others.
 pub fn from_2(connection: &Connection, version: i64) -> Result<(), LedgerError> {
     let subjects = format!(
         "CREATE TABLE subjects (
@@ -56,8 +58,9 @@ pub fn from_2(connection: &Connection, version: i64) -> Result<(), LedgerError> 
          INSERT INTO subjects SELECT '{NOT_LOOKED}', kind, name FROM heads WHERE kind = 'case';"
     );
     let subjects = if version == 2 { subjects.as_str() } else { "" };
+    let totals = if version < 4 { SQLITE } else { "" };
     let made = connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {subjects} {SQLITE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        "BEGIN IMMEDIATE; {subjects} {totals} {NEWEST} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     ));
     if made.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;

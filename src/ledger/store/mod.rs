@@ -3,6 +3,7 @@
 mod keys;
 mod migrate;
 mod postgres;
+mod schema;
 mod sqlite;
 mod thread;
 mod totals;
@@ -124,8 +125,13 @@ pub trait Store: Send + Sync {
 
     fn head(&self, stream: &Stream) -> Result<Option<Head>, LedgerError>;
 
-    /// The heads of all streams of a kind, newest first; only those with `status`, when given.
-    fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError>;
+    /// The heads of the streams of a kind, newest first; only those with `status`, and only so many, when given.
+    fn heads(
+        &self,
+        kind: StreamKind,
+        status: Option<&str>,
+        most: Option<u32>,
+    ) -> Result<Vec<Head>, LedgerError>;
 
     /// Claims a thing that belongs to no batch of events, and returns who has it: the given value, or that of
     /// an earlier claim.

@@ -21,13 +21,13 @@ pub const OPTIONS: &str = "-c synchronous_commit=on -c lock_timeout=10000 \
 /// A statement may take so long.
 const STATEMENT: Duration = Duration::from_secs(30);
 
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 
 /// `id` has gaps and grows as transactions begin, not as they are committed: what is committed waits in `unplaced` until
 /// one node gives it its place in the log.
 const SCHEMA: &str = "
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (4);
+INSERT INTO schema_version VALUES (5);
 CREATE TABLE entries (
   id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   stream  text   NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE heads (
   attempts integer NOT NULL DEFAULT 0,
   PRIMARY KEY (kind, name)
 );
-CREATE INDEX heads_by_status ON heads (kind, status);
+CREATE INDEX heads_newest ON heads (kind, status, at);
 CREATE INDEX heads_due ON heads (kind, due) WHERE due IS NOT NULL;
 CREATE TABLE nodes (name text PRIMARY KEY, until bigint NOT NULL);
 CREATE TABLE once (scope text NOT NULL, key text NOT NULL, value text NOT NULL, PRIMARY KEY (scope, key));
@@ -75,8 +75,11 @@ CREATE TRIGGER entries_are_final BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
 type Parts = &'static [&'static str];
 
 /// What brings an earlier program's schema up to the next one.
-const EARLIER: &[(i32, Parts)] =
-    &[(2, &[FROM_2]), (3, &[totals::POSTGRES, "UPDATE schema_version SET version = 4;"])];
+const EARLIER: &[(i32, Parts)] = &[
+    (2, &[FROM_2]),
+    (3, &[totals::POSTGRES, "UPDATE schema_version SET version = 4;"]),
+    (4, &[super::schema::NEWEST, "UPDATE schema_version SET version = 5;"]),
+];
 
 const FROM_2: &str = "
 CREATE TABLE subjects (
@@ -432,10 +435,14 @@ impl Store for Postgres {
         rows.first().map(head).transpose()
     }
 
-    fn heads(&self, kind: StreamKind, status: Option<&str>) -> Work<Vec<Head>> {
-        let sql = "SELECT name, length, status, at, key FROM heads
-             WHERE kind = $1 AND ($2::text IS NULL OR status = $2) ORDER BY at DESC, name COLLATE \"C\"";
-        let rows = self.0.rows(sql.to_owned(), values![kind.as_str(), status.map(str::to_owned)])?;
+    fn heads(&self, kind: StreamKind, status: Option<&str>, most: Option<u32>) -> Work<Vec<Head>> {
+        let within = if status.is_some() { "status = $2" } else { "$2::text IS NULL" };
+        let sql = format!(
+            "SELECT name, length, status, at, key FROM heads
+             WHERE kind = $1 AND {within} ORDER BY at DESC, name COLLATE \"C\" LIMIT $3"
+        );
+        let rows =
+            self.0.rows(sql, values![kind.as_str(), status.map(str::to_owned), most.map(i64::from)])?;
         rows.iter().map(head).collect()
     }
 

@@ -3,6 +3,7 @@
 use super::super::entry::{Leaf, Once, Total};
 use super::super::{Keys, LedgerError, Tile};
 use super::keys::truncate_wal;
+use super::schema::{SCHEMA, SCHEMA_VERSION};
 use super::thread::Writer;
 use super::{Batch, By, Claim, Head, NOT_LOOKED, Store, Stored, Stream, StreamKind, migrate, totals};
 use crate::base::{Clock, Timestamp};
@@ -10,68 +11,6 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-pub(super) const SCHEMA_VERSION: i64 = 4;
-
-/// `position` counts from 1.
-pub(super) const SCHEMA: &str = "
-CREATE TABLE entries (
-  position INTEGER PRIMARY KEY,
-  stream   TEXT NOT NULL,
-  seq      INTEGER NOT NULL,
-  kind     TEXT NOT NULL,
-  at       INTEGER NOT NULL,
-  digests  TEXT NOT NULL,
-  key      TEXT,
-  body     BLOB NOT NULL,
-  leaf     BLOB NOT NULL,
-  UNIQUE (stream, seq)
-) STRICT;
-CREATE TABLE heads (
-  kind   TEXT NOT NULL,
-  name   TEXT NOT NULL,
-  length INTEGER NOT NULL,
-  status TEXT NOT NULL,
-  at     INTEGER NOT NULL,
-  key    TEXT,
-  due      INTEGER,
-  node     TEXT,
-  epoch    INTEGER NOT NULL DEFAULT 0,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (kind, name)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX heads_by_status ON heads (kind, status);
-CREATE INDEX heads_due ON heads (kind, due) WHERE due IS NOT NULL;
-CREATE TABLE nodes (
-  name  TEXT PRIMARY KEY,
-  until INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE once (
-  scope TEXT NOT NULL,
-  key   TEXT NOT NULL,
-  value TEXT NOT NULL,
-  PRIMARY KEY (scope, key)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE subjects (
-  subject TEXT NOT NULL,
-  kind    TEXT NOT NULL,
-  name    TEXT NOT NULL,
-  PRIMARY KEY (subject, kind, name)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX subjects_by_stream ON subjects (kind, name);
-CREATE TABLE tiles (
-  level  INTEGER NOT NULL,
-  number INTEGER NOT NULL,
-  hashes BLOB NOT NULL,
-  PRIMARY KEY (level, number)
-) STRICT;
-CREATE TABLE checkpoints (
-  size INTEGER PRIMARY KEY,
-  note BLOB NOT NULL
-) STRICT;
-CREATE TRIGGER entries_are_final BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'entries are final'); END;
-CREATE TRIGGER entries_stay BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'entries are final'); END;
-";
 
 const COLUMNS: &str = "stream, seq, kind, at, digests, key, body, leaf, position - 1";
 
@@ -109,7 +48,7 @@ impl Sqlite {
                 totals::SQLITE
             ))?,
             1 => migrate::from_1(&writer, keys)?,
-            2 | 3 => migrate::from_2(&writer, version)?,
+            2..SCHEMA_VERSION => migrate::from_2(&writer, version)?,
             SCHEMA_VERSION => {}
             found => return Err(LedgerError::Schema { path, found, known: SCHEMA_VERSION }),
         }
@@ -295,13 +234,21 @@ impl Store for Sqlite {
         Ok(statement.query_row(params![stream.kind.as_str(), stream.name], head).optional()?)
     }
 
-    fn heads(&self, kind: StreamKind, status: Option<&str>) -> Result<Vec<Head>, LedgerError> {
+    fn heads(
+        &self,
+        kind: StreamKind,
+        status: Option<&str>,
+        most: Option<u32>,
+    ) -> Result<Vec<Head>, LedgerError> {
         let connection = self.reader();
-        let mut statement = connection.prepare_cached(
-            "SELECT name, length, status, at, key FROM heads
-             WHERE kind = ?1 AND (?2 IS NULL OR status = ?2) ORDER BY at DESC, name",
-        )?;
-        let rows = statement.query_map(params![kind.as_str(), status], head)?;
+        // One statement each, so that the index serves.
+        let within = if status.is_some() { "status = ?2" } else { "?2 IS NULL" };
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT name, length, status, at, key FROM heads WHERE kind = ?1 AND {within} ORDER BY at DESC, name LIMIT ?3"
+        ))?;
+        // A negative limit is none.
+        let most = most.map_or(-1, i64::from);
+        let rows = statement.query_map(params![kind.as_str(), status, most], head)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -636,8 +583,35 @@ mod tests {
         let places: Vec<_> = read.iter().map(|entry| (entry.seq, entry.index)).collect();
         assert_eq!(places, [(0, Some(0)), (1, Some(1)), (2, Some(3))]);
         assert_eq!(ledger.stream(&stream, 2).unwrap().len(), 1);
-        assert_eq!(ledger.heads(StreamKind::Case, Some("running")).unwrap().len(), 2);
-        assert!(ledger.heads(StreamKind::Case, Some("resolved")).unwrap().is_empty());
+        assert_eq!(ledger.heads(StreamKind::Case, Some("running"), None).unwrap().len(), 2);
+        assert!(ledger.heads(StreamKind::Case, Some("resolved"), None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_ledger_of_schema_4_gets_the_index_of_the_newest_streams() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path()));
+        let connect = || Connection::open(folder.path().join("ledger.sqlite")).unwrap();
+        connect()
+            .execute_batch(
+                "DROP INDEX heads_newest; CREATE INDEX heads_by_status ON heads (kind, status); PRAGMA user_version = 4;",
+            )
+            .unwrap();
+        drop(open(folder.path()));
+        let (connection, of_heads) =
+            (connect(), "SELECT name FROM sqlite_schema WHERE tbl_name = 'heads' AND sql IS NOT NULL");
+        let mut indexes = connection.prepare(of_heads).unwrap();
+        let indexes = indexes.query_map([], |row| row.get(0)).unwrap();
+        let indexes: Vec<String> = indexes.map(Result::unwrap).collect();
+        assert_eq!(indexes, ["heads", "heads_due", "heads_newest"]);
+        let plan: String = connection
+            .query_row(
+                "EXPLAIN QUERY PLAN SELECT name FROM heads WHERE kind = 'case' AND status = 'resolved' ORDER BY at DESC LIMIT 9",
+                [],
+                |row| row.get("detail"),
+            )
+            .unwrap();
+        assert!(plan.contains("heads_newest") && !plan.contains("TEMP"), "{plan}");
     }
 
     #[test]

@@ -188,9 +188,16 @@ fn entries_come_back_in_order_and_streams_stay_apart(tried: &Tried) {
     assert_eq!(tried.two.range(3, 10).unwrap().len(), 1);
     let head = tried.two.head(&stream("a")).unwrap().unwrap();
     assert_eq!((head.length, head.status.as_str(), head.key.as_deref()), (3, "running", Some("key")));
-    assert_eq!(tried.one.heads(StreamKind::Case, Some("running")).unwrap().len(), 2);
-    assert!(tried.one.heads(StreamKind::Case, Some("closed")).unwrap().is_empty());
-    assert!(tried.one.heads(StreamKind::Stops, None).unwrap().is_empty());
+    assert_eq!(tried.one.heads(StreamKind::Case, Some("running"), None).unwrap().len(), 2);
+    assert!(tried.one.heads(StreamKind::Case, Some("closed"), None).unwrap().is_empty());
+    assert!(tried.one.heads(StreamKind::Stops, None, None).unwrap().is_empty());
+    let newest = |status| -> Vec<String> {
+        let heads = tried.one.heads(StreamKind::Case, status, Some(1)).unwrap();
+        heads.into_iter().map(|head| head.name).collect()
+    };
+    let all: Vec<String> =
+        tried.one.heads(StreamKind::Case, None, None).unwrap().into_iter().map(|head| head.name).collect();
+    assert_eq!((newest(None), newest(Some("running"))), (all[..1].to_vec(), all[..1].to_vec()));
 }
 
 fn an_older_state_and_a_used_thing_write_nothing(tried: &Tried) {
