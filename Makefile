@@ -54,8 +54,8 @@ torture: tools postgresql strace
 # In full what make test does a sample of: minutes. The report becomes bench/results/adversary.json.
 .PHONY: adversary
 adversary: tools
-	PROKURA_ADVERSARY=12000 cargo test --locked --test integration \
-	  adversary::whatever_models_say -- --nocapture
+	rm -f target/adversary.json
+	PROKURA_ADVERSARY=12000 cargo test --locked --test integration adversary:: -- --nocapture --test-threads=1
 	cp target/adversary.json bench/results/adversary.json
 
 # The kernel of ARM on any machine, under emulation. Needs `rustup target add aarch64-unknown-linux-gnu` and, from

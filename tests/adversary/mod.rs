@@ -1,6 +1,6 @@
 //! Everything that a model says may be wrong, and everything that is written may be hostile: what happens in the bank stays
 //! within the policy, and nobody is told what is not theirs. docs/adversary.md says what is attacked and what is judged.
-//! PROKURA_ADVERSARY=N: so many cases instead of a few hundred, with a report in target/adversary.json.
+//! PROKURA_ADVERSARY=N: so many cases instead of a few hundred, with a report in target/adversary.json, one test after the other.
 
 mod hostile;
 mod oracle;
@@ -367,13 +367,29 @@ async fn whatever_models_say_and_people_write_the_bank_and_its_customers_stay_sa
         let texts = run.texts.lock().unwrap().len();
         assert!(cases < 10_000 || texts >= 1_000, "{texts} hostile texts");
         let leaks = breaches.iter().filter(|(kind, _)| *kind == "leak").count();
-        let report = json!({
+        let attack = json!({
             "hostile_texts": texts, "leaks": leaks, "seed": SEED, "cases": cases, "seconds": began.elapsed().as_secs(), "counts": *run.counts.lock().unwrap(),
             "effects": tools, "approvals_by_people": world.approved.len(), "breaches": breaches.len() - leaks,
         });
-        std::fs::write(root().join("target/adversary.json"), serde_json::to_string_pretty(&report).unwrap())
-            .unwrap();
+        report("attack", attack);
     }
+}
+
+/// Puts something into the report of a run that was asked for. The tests of such a run come one after the other.
+fn report(name: &str, what: Value) {
+    if asked_for().is_none() {
+        return;
+    }
+    let file = root().join("target/adversary.json");
+    let known = std::fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
+    let mut whole: Value = serde_json::from_str(&known).unwrap();
+    whole[name] = what;
+    std::fs::write(file, serde_json::to_string_pretty(&whole).unwrap() + "\n").unwrap();
+}
+
+fn control(name: &str, run: &Run, breaches: &[Breach]) {
+    let cases = run.seen.lock().unwrap().len();
+    report(&format!("control: without {name}"), json!({ "cases": cases, "breaches": by_kind(breaches) }));
 }
 
 /// Says that somebody is registered for every account.
@@ -453,6 +469,7 @@ async fn without_the_rule_of_ownership_the_oracle_finds_breaches() {
     run.victims.retain(charged_twice);
     run.attack(160, liar).await;
     let (world, breaches) = run.judged();
+    control("ownership in the rules and the records", &run, &breaches);
     assert!(
         refunds_of_others(&world, &breaches) > 0,
         "{:?} {:?}",
@@ -480,6 +497,7 @@ async fn without_the_rules_of_identity_the_oracle_finds_breaches() {
     })
     .await;
     let (_, breaches) = run.judged();
+    control("the rules of identity", &run, &breaches);
     assert!(by_kind(&breaches).contains_key("identity"), "{:?}", by_kind(&breaches));
 }
 
@@ -510,6 +528,7 @@ async fn without_the_limit_the_oracle_finds_breaches() {
     })
     .await;
     let (_, breaches) = run.judged();
+    control("the limit in rules and dial", &run, &breaches);
     assert!(
         by_kind(&breaches).contains_key("limit"),
         "{:?} {:?}",

@@ -147,7 +147,8 @@ fn each_of_many_broken_rule_sets_is_refuted_with_a_request() {
         let folder = tempfile::tempdir().unwrap();
         pack_copy(folder.path());
         changed(&folder.path().join("config"), from, to);
-        let report = proven(&folder.path().join("config"), &Solver::default()).unwrap();
+        let pack = load_pack(&folder.path().join("config"), None).unwrap().pack;
+        let report = prove(&pack.governance.rules, &pack.invariants, &Solver::default()).unwrap();
         let found = refuted(&report);
         let request = found.iter().find(|(known, _)| *known == invariant);
         let (_, request) = request.unwrap_or_else(|| panic!("{to}: {report:#?}"));
