@@ -99,6 +99,8 @@ pub struct CaseView {
     facts: Option<Facts>,
     grounds: Option<Grounds>,
     plan: Option<PlanWalked>,
+    /// Plans of other concerns that were suggested where the concern has none: where each leads, and why.
+    proposals: Option<Vec<Value>>,
     decisions: Option<Vec<Decision>>,
     calls: Option<Vec<Call>>,
     /// `request` and `votes`.
@@ -129,6 +131,8 @@ struct Citation {
 
 #[derive(ToSchema)]
 struct PlanWalked {
+    /// The plan that was proposed, where the leaf has none.
+    proposed: Option<String>,
     leaf: String,
     /// The steps that were taken.
     path: Vec<String>,
@@ -550,6 +554,8 @@ pub struct Handover {
     reading: Value,
     facts: Value,
     passages: Vec<Value>,
+    /// Plans of other concerns that were suggested where the concern has none: where each leads, and why.
+    proposals: Vec<Value>,
     /// What was tried, with what the rules said and what came of it.
     steps: Vec<Value>,
     replies: Vec<Value>,
