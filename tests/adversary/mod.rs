@@ -5,7 +5,7 @@
 mod hostile;
 mod oracle;
 
-use crate::stage::{Hands, Sources, Stage, engine_with, pack_with, reply, root};
+use crate::stage::{Hands, Sources, Stage, engine_with, indexed, pack_with, reply, root};
 use futures::future::BoxFuture;
 use futures::future::join_all;
 use hostile::Victim;
@@ -21,7 +21,8 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 const SEED: u64 = 20_261_123;
@@ -52,7 +53,8 @@ impl Run {
         let state = stage.directory.path().join("attacked");
         std::fs::create_dir_all(&state).unwrap();
         let ledger = Arc::new(LedgerSettings::default().open(&state).unwrap());
-        let hands = Hands { readers: hostile::readers(SEED).await, sources };
+        let policies = Some(policies().to_owned());
+        let hands = Hands { readers: hostile::readers(SEED).await, sources, policies };
         let cases = engine_with(stage.bank, ledger, &folder, hands);
         let mut accounts = BTreeMap::new();
         for number in 1..=ACCOUNTS {
@@ -113,6 +115,10 @@ impl Run {
                 }
                 _ => break,
             };
+        }
+        if !state.proposals.is_empty() {
+            let walked = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
+            self.count(if walked { "no plan: a call was proposed" } else { "no plan: plans were suggested" });
         }
         self.count(&format!("status {}", state.status.as_str()));
         self.count(&format!("leaf {}", state.plan.as_ref().map_or("none", |plan| plan.leaf.as_str())));
@@ -262,6 +268,17 @@ impl Run {
         let breaches = judge(&world);
         (world, breaches)
     }
+}
+
+/// The sample policies with hostile ones among them, indexed once.
+fn policies() -> &'static Path {
+    static INDEX: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let build = || {
+        let hostile = tempfile::tempdir().unwrap();
+        hostile::policies(hostile.path());
+        indexed(&[root().join("index/policies"), hostile.path().to_owned()])
+    };
+    INDEX.get_or_init(build).path()
 }
 
 /// The leaves and events that the pack has plan files for, by the files' names.

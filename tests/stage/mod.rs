@@ -44,20 +44,22 @@ pub fn models() -> Arc<Live> {
 /// The sample policies, indexed once.
 fn index() -> &'static Path {
     static INDEX: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let build = || {
-        let directory = tempfile::tempdir().unwrap();
-        let models = models().current();
-        let options = policy::Options {
-            language: prokura::base::Language::De,
-            now: SystemClock.now(),
-            models: Some(&models),
-            bar: None,
-            kept: None,
-        };
-        policy::index(directory.path(), &[root().join("index/policies")], options, &|_, _| {}).unwrap();
-        directory
+    INDEX.get_or_init(|| indexed(&[root().join("index/policies")])).path()
+}
+
+/// A state directory with an index of these documents.
+pub fn indexed(documents: &[PathBuf]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let models = models().current();
+    let options = policy::Options {
+        language: prokura::base::Language::De,
+        now: SystemClock.now(),
+        models: Some(&models),
+        bar: None,
+        kept: None,
     };
-    INDEX.get_or_init(build).path()
+    policy::index(directory.path(), documents, options, &|_, _| {}).unwrap();
+    directory
 }
 
 pub struct Stage {
@@ -202,12 +204,15 @@ pub type Sources = fn(Vec<Arc<dyn Source>>) -> Vec<Arc<dyn Source>>;
 pub struct Hands {
     pub readers: Readers,
     pub sources: Sources,
+    /// A state directory with an index; without it the sample policies are searched.
+    pub policies: Option<PathBuf>,
 }
 
 /// The engine over the given ledger, in other hands.
 pub fn engine_with(bank: SocketAddr, ledger: Arc<Ledger>, pack: &Path, hands: Hands) -> Cases {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    wired((bank, ledger), models(), (pack, index()), &clock, hands)
+    let policies = hands.policies.clone().unwrap_or_else(|| index().to_owned());
+    wired((bank, ledger), models(), (pack, &policies), &clock, hands)
 }
 
 /// The engine over the given ledger, as the program wires it.
@@ -218,7 +223,7 @@ fn engine_of(
     clock: &Arc<dyn Clock>,
 ) -> Cases {
     let readers = Readers::start(&Work { threads: 2, ..Work::default() }).unwrap();
-    wired(at, models, folders, clock, Hands { readers, sources: |sources| sources })
+    wired(at, models, folders, clock, Hands { readers, sources: |sources| sources, policies: None })
 }
 
 fn wired(
