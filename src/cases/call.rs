@@ -71,9 +71,10 @@ impl Cases {
     }
 
     fn known_stop(&self, state: &State, call: &CallState) -> bool {
-        let leaf = state.plan.as_ref().map_or("", |plan| plan.leaf.as_str());
+        // Of a plan that was proposed, its own concern counts as well.
+        let plans = state.plan.as_ref().map_or(["", ""], |plan| [plan.leaf.as_str(), plan.name()]);
         let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
-        stopped.iter().any(|stop| stop.covers(&call.tool, leaf))
+        stopped.iter().any(|stop| plans.iter().any(|plan| stop.covers(&call.tool, plan)))
     }
 
     /// Whether the call is stopped now, by what the ledger says now.
@@ -205,7 +206,7 @@ impl Cases {
         // The rules that the case began with, and those in force now; how far the evidence carries is always of now.
         let dials =
             self.dials_for(state).await.map_err(|_| refused("the ledger does not say how far it may go"))?;
-        let dial = dials.of(&request.circumstances.leaf, &call.tool);
+        let dial = dials.of_call(&request.circumstances, &call.tool);
         let began_with = pinned.governance.decide(&request, Some(&dial));
         if began_with.verdict != Verdict::Permit {
             return Err(began_with);

@@ -81,11 +81,14 @@ fn steps(state: &State) -> Vec<Value> {
     state.calls.iter().map(step).collect()
 }
 
-/// The first plan that was suggested and leads to an answer or a question.
+/// The plan that was proposed, unless its call was settled; else the first one that leads to an answer or a question.
 fn suggested(state: &State) -> Option<&Proposal> {
+    if let Some(plan) = state.plan.as_ref().filter(|plan| plan.cursor.open) {
+        let settled = |call: &CallState| call.stopped || call.outcome.is_some();
+        return plan.proposal(&state.proposals).filter(|_| !state.calls.last().is_some_and(settled));
+    }
     let stands = |proposal: &&Proposal| matches!(proposal.leads, Leads::Reply(_) | Leads::Ask(_));
-    let walked = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
-    state.proposals.iter().find(stands).filter(|_| !walked)
+    state.proposals.iter().find(stands)
 }
 
 fn stopped(state: &State) -> Value {

@@ -350,8 +350,7 @@ fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<
 /// Judges a proposed call and records what follows: the intent, a question to a human, or the way on.
 fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec<Event> {
     let request = call_request(state, call, votes);
-    let leaf = request.as_ref().map_or("", |request| request.circumstances.leaf.as_str());
-    let dial = now.dial.of(leaf, call);
+    let dial = now.dial.of(request.as_ref(), call);
     let decision = match &request {
         Some(_) if !within_limit(now.pack, call) => Decision::refused(&call.tool, ABOVE_LIMIT),
         Some(request) => {

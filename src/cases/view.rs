@@ -199,7 +199,7 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
         return None;
     };
     let read_as = || state.concern().map(str::to_owned);
-    let open = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
+    let open = state.plan.as_ref().filter(|plan| plan.cursor.open).map(|plan| plan.name().to_owned());
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default();
     // What a system told was not read, so that there is nothing to be unsure of.
     let told = state.messages.iter().any(|message| message.event.as_ref() == Some(&leaf));

@@ -108,8 +108,11 @@ impl Governance {
     fn level(&self, request: &Request, dial: Option<&Dialled>) -> Level {
         let circumstances = &request.circumstances;
         let let_be = self.autonomy.level(&circumstances.leaf, &request.tool, circumstances.amount);
-        // What the open planner proposes is never more than that, whatever was earned.
-        let let_be = if circumstances.open { let_be.min(Level::Suggest) } else { let_be };
+        // What the open planner proposes is never more than that, whatever was earned, nor than the plan's own dial.
+        let let_be = circumstances.open.as_ref().map_or(let_be, |plan| {
+            let own = self.autonomy.level(plan, &request.tool, circumstances.amount);
+            let_be.min(own).min(Level::Suggest)
+        });
         let Some(dial) = dial else { return let_be };
         let unsure = dial.threshold.is_some_and(|least| circumstances.confidence.basis_points() < least);
         let carried = if unsure { dial.level.min(Level::Suggest) } else { dial.level };
@@ -291,7 +294,8 @@ permit (principal, action == Action::"disclose", resource) when { resource.owner
     #[test]
     fn what_the_open_planner_proposes_is_approved_by_a_person() {
         let decide = |dial: &str, approvers: &[&str]| {
-            let circumstances = Circumstances { open: true, ..circumstances("cus_1", 100, approvers) };
+            let open = Some("plan".to_owned());
+            let circumstances = Circumstances { open, ..circumstances("cus_1", 100, approvers) };
             let request = Request { tool: "refund".into(), subject: subject(), circumstances };
             let earned = Dialled { level: Level::Auto, threshold: None, evidence: Digest::of(b"e") };
             governance(dial).decide(&request, Some(&earned)).verdict

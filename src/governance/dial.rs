@@ -3,6 +3,7 @@
 
 use super::autonomy::{Autonomy, Dial, Level};
 use super::evidence::{Demand, Detector, Observation, Source, Standing};
+use super::request::Circumstances;
 use crate::base::{CallId, CaseId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -213,6 +214,13 @@ impl Dials {
             }
             None => Dialled { level: Level::Suggest, threshold: None, evidence: Digest::of(b"") },
         }
+    }
+
+    /// The same; of a plan that was proposed, the lower one of its own concern's and that of the message's.
+    pub fn of_call(&self, circumstances: &Circumstances, tool: &str) -> Dialled {
+        let dialled = self.of(&circumstances.leaf, tool);
+        let own = circumstances.open.as_ref().map(|plan| self.of(plan, tool));
+        own.filter(|own| own.level < dialled.level).unwrap_or(dialled)
     }
 }
 

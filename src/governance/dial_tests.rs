@@ -266,6 +266,15 @@ fn what_needs_no_evidence_is_not_held_up_and_what_no_line_names_is_suggested() {
     let block = dials.of("lost_card", "block");
     assert_eq!((block.level, block.threshold), (Level::Auto, None));
     assert_eq!(dials.of("fee", "block").level, Level::Suggest);
+    // What was proposed goes as far as both of them.
+    let proposed = |leaf: &str, plan: &str| {
+        let open = Some(plan.to_owned());
+        let circumstances = Circumstances { leaf: leaf.to_owned(), open, ..Circumstances::unknown() };
+        dials.of_call(&circumstances, "block").level
+    };
+    assert_eq!(proposed("lost_card", "lost_card"), block.level);
+    assert_eq!(proposed("lost_card", "fee"), Level::Suggest);
+    assert_eq!(proposed("fee", "lost_card"), Level::Suggest);
     assert_eq!(dials.of("fee", "unheard_of").level, Level::Suggest);
     assert_eq!(EvidenceSettings::default().max_error, 0.01);
 }

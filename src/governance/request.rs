@@ -72,8 +72,8 @@ pub struct Circumstances {
     pub approvers: Vec<Approver>,
     /// What was done or is intended of late, this call included.
     pub spent: Spent,
-    /// The plan was proposed for a concern that has none of its own.
-    pub open: bool,
+    /// The plan that was proposed, for a concern that has none of its own.
+    pub open: Option<String>,
 }
 
 impl Circumstances {
@@ -89,7 +89,7 @@ impl Circumstances {
             amount: None,
             approvers: Vec::new(),
             spent: Spent::default(),
-            open: false,
+            open: None,
         }
     }
 
@@ -103,7 +103,7 @@ impl Circumstances {
             ("initiator".to_owned(), json!(self.initiator)),
             ("by_security".to_owned(), json!(self.approvers.iter().any(|approver| approver.security))),
             ("totals".to_owned(), totals(&self.spent)),
-            ("open".to_owned(), json!(self.open)),
+            ("open".to_owned(), json!(self.open.is_some())),
         ]);
         if let Some(amount) = self.amount {
             members.insert("amount".to_owned(), json!(amount.minor));
@@ -218,7 +218,7 @@ mod tests {
             .prop_map(|(customer, account, tool, bank)| Spent { customer, account, tool, bank });
         let who = (name, name, name, assurance);
         let approvers = proptest::collection::vec(approver, 0..=2);
-        let said = (any::<i64>(), 0.0..=1.0, amount, approvers, spent, any::<bool>());
+        let said = (any::<i64>(), 0.0..=1.0, amount, approvers, spent, proptest::option::of(name));
         (who, said).prop_map(
             |((customer, leaf, initiator, assurance), (age, sure, amount, approvers, spent, open))| {
                 Circumstances {
@@ -304,7 +304,7 @@ mod tests {
             prop_assert_eq!(told("approver_1"), case.approvers.first().map(|approver| approver.name.clone()));
             prop_assert_eq!(told("approver_2"), case.approvers.get(1).map(|approver| approver.name.clone()));
             prop_assert_eq!(told("by_security"), Some(case.approvers.iter().any(|a| a.security).to_string()));
-            prop_assert_eq!(told("open"), Some(case.open.to_string()));
+            prop_assert_eq!(told("open"), Some(case.open.is_some().to_string()));
             let spent = case.spent;
             for (scope, window) in [
                 ("customer", spent.customer), ("account", spent.account), ("tool", spent.tool), ("bank", spent.bank),

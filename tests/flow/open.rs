@@ -129,3 +129,16 @@ async fn nothing_is_proposed_to_a_stranger_and_an_answer_only_to_the_person_who_
     let given = stage.cases.drive(&state.case).await.unwrap();
     assert!(matches!(given.status, Status::Resolved | Status::WaitingCustomer), "{}", shown(&given));
 }
+
+#[tokio::test]
+async fn what_is_stopped_for_the_concern_of_the_plan_is_stopped_for_what_is_proposed_of_it() {
+    let stage = Stage::new().await;
+    resolved(&stage, "cus_006").await;
+    let done = stage.effects().len();
+    let state = stage.send(FRAUD, verified("cus_007")).await;
+    assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+    stage.cases.stop("freeze_account", &Principal::new("olga", Role::Operator), None).unwrap();
+    let stopped = decide(&stage, &state, true).await;
+    assert_eq!(stopped.status, Status::WithHuman, "{}", shown(&stopped));
+    assert_eq!(stage.effects().len(), done);
+}

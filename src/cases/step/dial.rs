@@ -2,7 +2,7 @@
 
 use crate::cases::event::Event;
 use crate::cases::state::CallState;
-use crate::governance::{Dialled, Dials};
+use crate::governance::{Dialled, Dials, Request};
 
 /// How far the evidence carries.
 #[derive(Clone, Copy)]
@@ -13,9 +13,12 @@ pub enum Dial<'a> {
 }
 
 impl Dial<'_> {
-    pub(super) fn of(self, leaf: &str, proposed: &CallState) -> Option<Dialled> {
+    pub(super) fn of(self, request: Option<&Request>, proposed: &CallState) -> Option<Dialled> {
         match self {
-            Self::InForce(dials) => Some(dials.of(leaf, &proposed.tool)),
+            Self::InForce(dials) => Some(match request {
+                Some(request) => dials.of_call(&request.circumstances, &proposed.tool),
+                None => dials.of("", &proposed.tool),
+            }),
             Self::Recorded(events) => events.iter().find_map(|event| match event {
                 Event::Decided { call, dial, .. } if *call == proposed.id => Some(dial.clone()),
                 _ => None,

@@ -26,7 +26,7 @@ pub(super) fn go_on(state: &State, now: &Now<'_>) -> Vec<Event> {
     };
     let permitted = |call: &CallState| {
         let request = call_request(state, call, &[]);
-        let dial = request.as_ref().and_then(|request| now.dial.of(&request.circumstances.leaf, call));
+        let dial = now.dial.of(request.as_ref(), call);
         request.is_some_and(|request| {
             now.pack.governance.decide(&request, dial.as_ref()).verdict == Verdict::Permit
         })
