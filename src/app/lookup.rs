@@ -2,7 +2,7 @@
 
 use super::oneshot::Lines;
 use super::resolve::Demonstration;
-use super::settings::Settings;
+use super::settings::{Settings, folder_of};
 use super::{Failure, output, wire};
 use crate::base::outbound::Outbound;
 use crate::base::{Clock, Finding, SystemClock};
@@ -69,7 +69,7 @@ impl Setup {
         Ok(Some(Self {
             lookup: alone.lookup.checked(&shown, &text)?,
             sources: alone.sources.checked(&shown, &text)?,
-            folder: config.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+            folder: folder_of(config),
             outbound: Outbound::new(alone.outbound.hosts).map_err(Failure::input)?,
         }))
     }

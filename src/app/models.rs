@@ -1,6 +1,6 @@
 //! Training and model files.
 
-use super::settings::Settings;
+use super::settings::{Settings, folder_of};
 use super::{Failure, output, wire};
 use crate::base::Digest;
 use crate::base::outbound::hub::{self, BASE_FILES, BASE_REPOSITORY, Hub, Wanted};
@@ -166,7 +166,7 @@ pub fn tell(progress: &Progress, started: Instant) {
 
 /// The settings file's folder is the pack; training needs no settings.
 pub(super) fn pack_folder(place: &Place) -> PathBuf {
-    place.config.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+    folder_of(&place.config)
 }
 
 pub fn calibrate(place: &Place, options: Calibrate) -> Result<(), Failure> {

@@ -46,7 +46,7 @@ fn proven(pack: &Pack, asked: &Prove) -> Result<Report, Failure> {
     } else {
         shown(&report)?;
         let (questions, took, solver) = (report.queries, start.elapsed().as_millis(), &report.solver);
-        output::line_out(&format!("{questions} questions, {took} ms, {solver}, {name}"))?;
+        output::line_out(&format!("{questions} questions, {took} ms, {solver}; proof {name}"))?;
     }
     match report.is_proven() {
         true => Ok(report),

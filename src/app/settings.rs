@@ -116,6 +116,12 @@ pub struct Key {
     pub sha256: String,
 }
 
+/// Where a file lies; a bare name lies here.
+pub(super) fn folder_of(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
 impl Settings {
     pub fn read(file: &Path) -> Result<Self, Failure> {
         let shown = file.display().to_string();
@@ -124,7 +130,7 @@ impl Settings {
         })?;
         let mut settings: Self = toml::from_str(&text)
             .map_err(|error| Failure::Findings(vec![Finding::of_toml(&shown, &text, &error)]))?;
-        settings.folder = file.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        settings.folder = folder_of(file);
         if settings.intake.attachment_bytes > MOST_ATTACHED {
             let message = format!("[intake] `attachment_bytes` can be at most {MOST_ATTACHED}");
             return Err(Failure::Findings(vec![Finding::new(&shown, 0, message)]));

@@ -9,7 +9,9 @@ use super::step::{Deed, Input};
 use super::view::PendingApproval;
 use crate::acting::schema::misfit;
 use crate::base::{ApprovalId, CaseId, Digest, Money};
-use crate::governance::{Act, ApprovalRefused, Principal, Role, Vote, admit, admit_delegation};
+use crate::governance::{
+    Act, ApprovalRefused, ApprovalRequest, Principal, Role, Vote, admit, admit_delegation,
+};
 use crate::ledger::{Entry, StreamKind};
 use crate::reply::Reply;
 use serde_json::Value;
@@ -58,7 +60,17 @@ impl Cases {
             };
             Ok(Input::Voted { vote })
         };
-        self.in_approval(approval, voted).await
+        let case = self.in_approval(approval, voted).await?;
+        let after = self.state(&case).await?;
+        let anew = |(request, votes): &(ApprovalRequest, Vec<Vote>)| {
+            request.id.as_str() != approval && votes.is_empty() && after.status == Status::WaitingApproval
+        };
+        if decide.approve && after.approval.as_ref().is_some_and(anew) {
+            // The vote stands in the record and counts for nothing: it was another proposal by then.
+            self.start(case);
+            return Err(ApprovalRefused::Changed.into());
+        }
+        Ok(case)
     }
 
     /// Puts another amount, or another of the values that a schema lists, into a call that waits for approval. Everybody is
@@ -232,10 +244,7 @@ fn unknown(approval: &str) -> CaseError {
     CaseError::NoApproval(ApprovalId::new(approval))
 }
 
-fn waiting<'s>(
-    state: &'s State,
-    approval: &str,
-) -> Result<&'s (crate::governance::ApprovalRequest, Vec<Vote>), CaseError> {
+fn waiting<'s>(state: &'s State, approval: &str) -> Result<&'s (ApprovalRequest, Vec<Vote>), CaseError> {
     let asked = state.approval.as_ref().filter(|(request, _)| request.id.as_str() == approval);
     asked.filter(|_| state.status == Status::WaitingApproval).ok_or_else(|| unknown(approval))
 }
@@ -243,7 +252,7 @@ fn waiting<'s>(
 /// Those who stand behind what is asked, and do not approve it.
 fn apart(state: &State) -> BTreeSet<String> {
     let edited = state.calls.iter().filter_map(|call| call.edited_by.clone());
-    state.senders.iter().cloned().chain(edited).collect()
+    state.senders.iter().chain(&state.steered_by).cloned().chain(edited).collect()
 }
 
 /// A supervisor may go on with what another person has.

@@ -3,16 +3,16 @@
 use super::CaseError;
 use super::run::Cases;
 use super::search::{answered, cited, questions};
-use super::state::{CallState, Effect, State};
+use super::state::{CallState, Effect, State, Status};
 use super::step::Input;
 use super::view::{circumstances, subject};
 use crate::acting::Outcome;
 use crate::base::Language;
-use crate::governance::Totals;
+use crate::governance::{Subject, Totals};
 use crate::intake::Recognised;
 use crate::ledger::Claim;
-use crate::planning::{Next, Suggestion};
-use crate::records::Facts;
+use crate::planning::{HANDOVER, Next, Suggestion};
+use crate::records::{Facts, Record};
 use crate::understanding::{Known, Order, Reading, Shadow, Urgency};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// The text for a customer whose request waits for a human's approval.
 const WORKING: &str = "working";
+/// The hand-over for a customer who has not written: another system told something.
+const TOLD: &str = "handover_event";
 
 impl Cases {
     /// # Errors
@@ -137,13 +139,21 @@ impl Cases {
 
     async fn compose(&self, state: &State) -> Result<Input, (&'static str, String)> {
         let nothing = || ("reply", "there is nothing to compose".to_owned());
-        let working = WORKING.to_owned();
+        let (working, told_text) = (WORKING.to_owned(), TOLD.to_owned());
+        let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
+        let told = state.messages.iter().all(|message| message.event.is_some());
+        let has_text = pack.templates.names().any(|name| name == TOLD);
         let (template, with, cite) = match state.next.as_ref() {
+            _ if state.status == Status::WaitingApproval => (&working, json!({}), Vec::new()),
             // Something is waited for that is no text.
             next if next.is_none() && state.approval.is_none() => return Err(nothing()),
             None => (&working, json!({}), Vec::new()),
             Some(Next::Ask { template, with, .. }) => (template, with.clone(), Vec::new()),
             Some(Next::Reply { template, with, cite, .. }) => (template, with.clone(), cite.clone()),
+            // Who has not written is not thanked for it. Packs of before have no such text.
+            Some(Next::Escalate { template, .. }) if template == HANDOVER && told && has_text => {
+                (&told_text, json!({}), Vec::new())
+            }
             Some(Next::Escalate { template, .. }) => (template, json!({}), Vec::new()),
             Some(
                 Next::Call { .. }
@@ -170,8 +180,7 @@ impl Cases {
             fields.insert("done".to_owned(), json!(done));
             members.insert("record".to_owned(), Value::Object(fields));
         }
-        let pack = self.pack_of(state).await.map_err(|error| ("planning", error.to_string()))?;
-        let subjects: Vec<_> = records.iter().map(subject).collect();
+        let subjects = self.subjects(state, records).await?;
         let (grant, disclosed) = match circumstances(state).filter(|_| !subjects.is_empty()) {
             Some(circumstances) => {
                 let (grant, said) = self.parts().pack.governance.disclose(&subjects, &circumstances);
@@ -186,6 +195,38 @@ impl Cases {
         let rendered = pack.templates.render(language, template, &context, &passages, grant.as_ref());
         let composed = |reply| Input::Composed { reply, disclosed };
         rendered.map(composed).map_err(|error| ("reply", error.to_string()))
+    }
+}
+
+/// What was read so long ago is read again before anything is told of it, in milliseconds.
+const STALE: i64 = 60_000;
+
+impl Cases {
+    /// The records as the rules see them now: somebody may have raised a flag while a person was asked.
+    async fn subjects(
+        &self,
+        state: &State,
+        records: &[Record],
+    ) -> Result<Vec<Subject>, (&'static str, String)> {
+        let now = self.now().await.map_err(|error| ("reply", error.to_string()))?;
+        let Some(circumstances) =
+            circumstances(state).filter(|_| state.found_at.is_some_and(|found| now.since(found) > STALE))
+        else {
+            return Ok(records.iter().map(subject).collect());
+        };
+        let governance = &self.parts().pack.governance;
+        let (Some(grant), _) = governance.read(&circumstances.customer, &circumstances) else {
+            return Ok(Vec::new());
+        };
+        let mut subjects = Vec::with_capacity(records.len());
+        for record in records {
+            // What cannot be read any more is not told of.
+            match self.parts().lookup.refresh(&grant, &record.id).await {
+                Ok(fresh) => subjects.push(subject(&fresh)),
+                Err(error) => tracing::warn!(case = %state.case, %error, "a record cannot be read again"),
+            }
+        }
+        Ok(subjects)
     }
 }
 

@@ -71,6 +71,10 @@ pub struct State {
     pub escalation: Option<Escalation>,
     /// The person who took the case over.
     pub held_by: Option<Principal>,
+    /// Who gave the case back in this round: what comes of it is what they began.
+    pub steered_by: BTreeSet<String>,
+    /// When the facts were looked up.
+    pub found_at: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -263,6 +267,8 @@ impl State {
             answered: false,
             escalation: None,
             held_by: None,
+            steered_by: BTreeSet::new(),
+            found_at: None,
         }
     }
 
@@ -336,6 +342,7 @@ impl State {
             }
             Event::Found { facts, totals, .. } => {
                 self.facts = Some(facts.clone());
+                self.found_at = Some(at);
                 self.totals = totals.clone();
                 self.stage = Stage::Searching;
             }
@@ -476,11 +483,14 @@ impl State {
                     summary: summary.clone(),
                 });
             }
-            Event::GivenBack { leaf, plan, step, digest, pack, .. } => {
+            Event::GivenBack { by, leaf, plan, step, digest, pack, .. } => {
+                self.steered_by.insert(by.name.clone());
                 let known = self.plan.take().filter(|known| known.leaf == *leaf);
                 // Within a part it knows where to go back to.
                 let stood = known.as_ref().map(|known| &known.cursor).filter(|cursor| cursor.plan == *plan);
-                let cursor = stood.map_or_else(|| Cursor::new(plan, step), |cursor| cursor.at(step));
+                let mut cursor = stood.map_or_else(|| Cursor::new(plan, step), |cursor| cursor.at(step));
+                // A person chose the plan, and not what was read or told.
+                cursor.open |= self.concern().is_some_and(|concern| concern != leaf);
                 let path = known.map(|known| known.path);
                 self.plan = Some(PlanState {
                     leaf: leaf.clone(),
@@ -658,6 +668,7 @@ impl State {
         self.resumes = None;
         self.undoing = None;
         self.escalation = None;
+        self.steered_by.clear();
         self.asked.clear();
         self.earlier_calls = self.calls.len();
     }

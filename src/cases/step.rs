@@ -121,6 +121,7 @@ const ASKED: &str = "the customer wishes to speak with a person";
 const UPSET: &str = "the customer is upset";
 const TRIED: &str = "as many attempts have failed as cases.toml lets the service make (`attempts`)";
 const EDITED: &str = "a person changed it, and another one looks at that";
+const NOBODY: &str = "no record was found of the customer whom the event names";
 const PLAN_CHANGED: &str = "the plan was changed while the case waited";
 
 /// The events that an input causes. No events: the input changes nothing.
@@ -300,6 +301,12 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
     } else {
         advance(plans, &cursor, &plan_view(state, now.at), &state.asked)
     };
+    // Who has not written, and of whom nothing is known, is asked for nothing.
+    let told = state.messages.iter().all(|message| message.event.is_some());
+    let nothing = state.facts.as_ref().is_none_or(|facts| facts.records.is_empty());
+    if told && nothing && matches!(advanced.next, Next::Ask { .. }) {
+        return escalation(state, leaf, GENERAL_QUEUE, NOBODY);
+    }
     let acts = matches!(advanced.next, Next::Call { .. } | Next::Parallel { .. });
     if acts && state.failed_attempts() >= now.pack.service.attempts {
         let reason = format!("{}; the next would be step `{}`", TRIED, advanced.cursor.step);
@@ -609,6 +616,8 @@ fn expired(state: &State, now: &Now<'_>) -> Vec<Event> {
 fn composed(state: &State, (reply, disclosed): (Reply, Option<Evaluation>), now: &Now<'_>) -> Vec<Event> {
     let replied = |kind| Event::Replied { kind, reply, disclosed };
     match &state.next {
+        // Also where what was done before is to be undone, and `next` is what was told then.
+        _ if state.status == Status::WaitingApproval => vec![replied(ReplyKind::Waits)],
         Some(Next::Ask { .. }) => vec![replied(ReplyKind::Asks)],
         Some(Next::Reply { then: None, .. }) => vec![replied(ReplyKind::Resolves)],
         // The plan goes on after the text.
@@ -625,7 +634,7 @@ fn composed(state: &State, (reply, disclosed): (Reply, Option<Evaluation>), now:
             Event::Escalated { queue: queue.clone(), reason: reason.clone(), summary: summary(state) },
             replied(ReplyKind::HandsOver),
         ],
-        _ if matches!(state.status, Status::WaitingApproval | Status::WaitingEvent) => {
+        _ if state.status == Status::WaitingEvent => {
             vec![replied(ReplyKind::Waits)]
         }
         Some(

@@ -148,8 +148,8 @@ fn parse_findings(file: &str, text: &str, error: &cedar_policy::ParseErrors) -> 
     error
         .iter()
         .map(|error| {
-            let detailed = DetailedError::from_str(&error.to_string()).ok();
-            let offset = detailed.and_then(|d| d.source_locations.first().map(|l| l.loc.start)).unwrap_or(0);
+            let detailed = DetailedError::from(error);
+            let offset = detailed.source_locations.first().map_or(0, |found| found.loc.start);
             Finding::new(file, line_of(text, offset), error.to_string())
         })
         .collect()
