@@ -9,7 +9,7 @@ const STREAM: &str = "proofs";
 const PROVEN: &str = "proven";
 
 /// The rules of the shipped pack, proven whenever the program is tested.
-const SHIPPED: &str = "sha256:73b1cd3512d1ec167ed8ae59b0969a269548d825557953e839bca2068b5aad5f";
+const SHIPPED: &str = "sha256:6f5084b0c51fa16a17f83762ed70ced1baf2f96d259667565b3b590918920645";
 
 fn stream() -> Stream {
     Stream::new(StreamKind::Rules, STREAM)

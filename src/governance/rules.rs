@@ -240,6 +240,8 @@ forbid (principal, action, resource is Record) when { resource.flagged };
         assert_eq!((found[0].file.as_str(), found[0].line), ("rules/default.cedar", 2));
         let found = rules("permit (principal, action, resource;").unwrap_err();
         assert_eq!(found[0].line, 1);
+        let found = rules(&format!("{RULES}\n\npermit (principal, action, resource;")).unwrap_err();
+        assert_eq!(found[0].line, RULES.lines().count() + 2, "{found:?}");
         let found = rules("permit (principal, action, resource);").unwrap_err();
         assert!(found[0].message.contains("@id"));
     }

@@ -139,3 +139,18 @@ async fn an_approval_that_was_delegated_is_for_that_role_alone() {
         prokura::cases::replay(&done.case, &entries, &stage.cases.parts().packs, &key.secret).unwrap();
     assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
 }
+
+#[tokio::test]
+async fn a_vote_about_what_has_changed_since_is_refused_and_the_next_one_counts() {
+    let stage = Stage::new().await;
+    let state = stage.send(CHARGED, verified("cus_016")).await;
+    let state = stage.send_to(state.case.clone(), "Gibt es etwas Neues?", verified("cus_016")).await;
+    assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+    let refused = decide(&stage, &state, who("sara", Role::Supervisor), true).await.unwrap_err();
+    assert!(matches!(refused, CaseError::Approval(ApprovalRefused::Changed)), "{refused}");
+    assert!(stage.orders().is_empty());
+    let again = stage.cases.existing(&state.case).await.unwrap();
+    assert_eq!(again.status, Status::WaitingApproval, "{}", shown(&again));
+    let done = decide(&stage, &again, who("sara", Role::Supervisor), true).await.unwrap();
+    assert_eq!(stage.effects().len(), 1, "{}", shown(&done));
+}

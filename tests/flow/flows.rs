@@ -242,6 +242,7 @@ async fn a_package_ends_after_an_offer_and_a_day_and_comes_back_with_a_word() {
 
     let mut state = package.send(&second, "rückgängig").await;
     if state.status == Status::WaitingApproval {
+        assert!(text(&state).contains("bearbeite Ihr Anliegen noch"), "{}", text(&state));
         state = approved_by(&second, &state, "sara").await;
     }
     assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
@@ -272,7 +273,9 @@ async fn what_other_systems_tell_reaches_the_customer_from_the_record() {
         ("subscription_expiring", "cus_033", Status::Resolved, "10,90 €"),
         ("subscription_expiring", "cus_042", Status::Resolved, ""),
         ("payment_failed", "cus_040", Status::Resolved, "98,00 €"),
-        ("payment_failed", "cus_042", Status::WithHuman, ""),
+        ("payment_failed", "cus_042", Status::WithHuman, "ein anderes unserer Systeme"),
+        // Nobody is asked for an account who has not written.
+        ("payment_failed", "cus_nosuch", Status::WithHuman, "ein anderes unserer Systeme"),
     ]
     .into_iter()
     .enumerate()

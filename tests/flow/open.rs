@@ -1,12 +1,13 @@
 //! What no plan is for: a plan of another concern is proposed, and a person decides.
 
-use crate::stage::{Stage, shown, verified};
-use prokura::base::CaseId;
-use prokura::cases::{Decide, State, Status, handover, replay, search_again};
-use prokura::governance::{Principal, Role};
+use crate::stage::{Stage, engine_in, incoming, root, shown, verified};
+use prokura::base::{CaseId, Clock, FixedClock, SystemClock, ids};
+use prokura::cases::{CaseError, Decide, State, Status, handover, replay, search_again};
+use prokura::governance::{ApprovalRefused, Principal, Role};
 use prokura::ledger::{Stream, StreamKind};
 use prokura::planning::{Leads, Reason};
 use serde_json::json;
+use std::sync::Arc;
 
 const LOCK: &str = "A stranger knows how to get into my account, please lock my whole account at once.";
 const FRAUD: &str =
@@ -89,8 +90,8 @@ async fn what_was_proposed_is_replayed_from_the_record() {
         &state.case,
         &entries,
         packs,
-        |_| Some(std::sync::Arc::clone(&generation)),
-        |_| Some(std::sync::Arc::clone(&models)),
+        |_| Some(Arc::clone(&generation)),
+        |_| Some(Arc::clone(&models)),
     );
     assert!(again.unwrap().iter().all(|searched| searched.same == Some(true)));
 }
@@ -131,6 +132,26 @@ async fn nothing_is_proposed_to_a_stranger_and_an_answer_only_to_the_person_who_
 }
 
 #[tokio::test]
+async fn a_plan_that_a_person_chose_asks_somebody_else_for_each_call() {
+    let stage = Stage::new().await;
+    let state = stage.send(FRAUD, verified("cus_008")).await;
+    stage.cases.take_over(&state.case, &sara(), None).await.unwrap();
+    stage.cases.give_back(&state.case, &sara(), (Some("freeze_account"), None, None)).await.unwrap();
+    let given = stage.cases.drive(&state.case).await.unwrap();
+    assert_eq!(given.status, Status::WaitingApproval, "{}", shown(&given));
+    let id = given.approval.as_ref().unwrap().0.id.clone();
+    let vote = |by| Decide { by, approve: true, reason: None, binding: None };
+    let refused = stage.cases.decide(id.as_str(), vote(sara())).await.unwrap_err();
+    assert!(matches!(refused, CaseError::Approval(ApprovalRefused::Initiator)), "{refused}");
+    assert!(stage.effects().is_empty());
+    let tom = Principal::new("tom", Role::Agent);
+    let case = stage.cases.decide(id.as_str(), vote(tom)).await.unwrap();
+    let done = stage.cases.drive(&case).await.unwrap();
+    assert_eq!(done.status, Status::Resolved, "{}", shown(&done));
+    assert_eq!(stage.effects().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_stopped_for_the_concern_of_the_plan_is_stopped_for_what_is_proposed_of_it() {
     let stage = Stage::new().await;
     resolved(&stage, "cus_006").await;
@@ -141,4 +162,33 @@ async fn what_is_stopped_for_the_concern_of_the_plan_is_stopped_for_what_is_prop
     let stopped = decide(&stage, &state, true).await;
     assert_eq!(stopped.status, Status::WithHuman, "{}", shown(&stopped));
     assert_eq!(stage.effects().len(), done);
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_an_account_that_was_flagged_while_a_person_was_asked() {
+    let stage = Stage::new().await;
+    let clock = Arc::new(FixedClock::at(SystemClock.now()));
+    let folder = stage.directory.path().join("flagged");
+    std::fs::create_dir_all(&folder).unwrap();
+    let own = Arc::clone(&clock) as Arc<dyn Clock>;
+    let cases = engine_in(stage.bank, &folder, &root().join("config"), &own);
+    let send = async |text: &str, customer: &str| {
+        let case = CaseId::new(ids::fresh("case"));
+        let case = cases.accept(incoming(case, text, verified(customer))).await.unwrap();
+        cases.drive(&case).await.unwrap()
+    };
+    send(LOCK, "cus_006").await;
+    let state = send(FRAUD, "cus_007").await;
+    assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+    clock.set(clock.now().plus_millis(5 * 60_000));
+    stage.switch(json!({"fraud": ["acc_007"]})).await;
+    let id = state.approval.as_ref().unwrap().0.id.clone();
+    let decide = Decide { by: sara(), approve: true, reason: None, binding: None };
+    let case = cases.decide(id.as_str(), decide).await.unwrap();
+    let state = cases.drive(&case).await.unwrap();
+    // What protects is done, and nothing of the account is told.
+    assert_eq!(stage.effects().last().unwrap()["arguments"]["account"], "acc_007");
+    assert_eq!(state.status, Status::WithHuman, "{}", shown(&state));
+    let told = &state.replies.last().unwrap().text;
+    assert!(!told.contains('\u{2022}'), "{told}");
 }

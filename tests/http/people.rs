@@ -124,6 +124,9 @@ async fn a_person_steps_in_answers_and_gives_the_case_back_where_it_stood() {
     let (_, back) = served.call("agent", "POST", &path("give-back"), none.clone()).await;
     assert_eq!(back["status"], "waiting_approval", "{back}");
     let again = waiting(&served).await;
+    // It is what they began.
+    let (status, refused) = served.call("agent", "POST", &decision(&again), yes()).await;
+    assert_eq!((status, &refused["error"]["code"]), (403, &json!("initiator")));
     let (_, done) = served.call("supervisor", "POST", &decision(&again), yes()).await;
     assert_eq!(done["status"], "resolved", "{done}");
     assert_eq!(served.stage.effects().len(), 1);
