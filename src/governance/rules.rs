@@ -241,7 +241,7 @@ forbid (principal, action, resource is Record) when { resource.flagged };
         let found = rules("permit (principal, action, resource;").unwrap_err();
         assert_eq!(found[0].line, 1);
         let found = rules(&format!("{RULES}\n\npermit (principal, action, resource;")).unwrap_err();
-        assert_eq!(found[0].line, RULES.lines().count() + 2, "{found:?}");
+        assert_eq!(found[0].line, RULES.lines().count() + 3, "{found:?}");
         let found = rules("permit (principal, action, resource);").unwrap_err();
         assert!(found[0].message.contains("@id"));
     }
