@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, engine_in, incoming, root, shown, verified};
 use prokura::base::{CaseId, Clock, FixedClock, SystemClock, ids};
-use prokura::cases::{CaseError, Decide, State, Status, handover, replay, search_again};
+use prokura::cases::{CaseError, Cases, Decide, State, Status, handover, replay, search_again};
 use prokura::governance::{ApprovalRefused, Principal, Role};
 use prokura::ledger::{Stream, StreamKind};
 use prokura::planning::{Leads, Reason};
@@ -171,21 +171,25 @@ async fn nothing_is_told_of_an_account_that_was_flagged_while_a_person_was_asked
     let folder = stage.directory.path().join("flagged");
     std::fs::create_dir_all(&folder).unwrap();
     let own = Arc::clone(&clock) as Arc<dyn Clock>;
-    let cases = engine_in(stage.bank, &folder, &root().join("config"), &own);
-    let send = async |text: &str, customer: &str| {
+    let engine = || engine_in(stage.bank, &folder, &root().join("config"), &own);
+    let send = async |cases: &Cases, text: &str, customer: &str| {
         let case = CaseId::new(ids::fresh("case"));
         let case = cases.accept(incoming(case, text, verified(customer))).await.unwrap();
         cases.drive(&case).await.unwrap()
     };
-    send(LOCK, "cus_006").await;
-    let state = send(FRAUD, "cus_007").await;
+    let first = engine();
+    send(&first, LOCK, "cus_006").await;
+    let state = send(&first, FRAUD, "cus_007").await;
     assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+    // A node whose time has jumped has lost its lease, and calls nothing: another one goes on.
+    drop(first);
     clock.set(clock.now().plus_millis(5 * 60_000));
     stage.switch(json!({"fraud": ["acc_007"]})).await;
     let id = state.approval.as_ref().unwrap().0.id.clone();
     let decide = Decide { by: sara(), approve: true, reason: None, binding: None };
-    let case = cases.decide(id.as_str(), decide).await.unwrap();
-    let state = cases.drive(&case).await.unwrap();
+    let second = engine();
+    let case = second.decide(id.as_str(), decide).await.unwrap();
+    let state = second.drive(&case).await.unwrap();
     // What protects is done, and nothing of the account is told.
     assert_eq!(stage.effects().last().unwrap()["arguments"]["account"], "acc_007");
     assert_eq!(state.status, Status::WithHuman, "{}", shown(&state));
