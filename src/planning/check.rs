@@ -190,7 +190,11 @@ impl<'a> Checker<'a> {
 
     fn step(&mut self, name: &str, line: usize, kind: &StepKind) {
         let plan = self.plan;
-        for target in kind.targets() {
+        for (position, target) in kind.targets().into_iter().enumerate() {
+            let line = match kind {
+                StepKind::Branch(branches) => branches.get(position).map_or(line, |branch| branch.line),
+                _ => line,
+            };
             self.is_known(
                 line,
                 &format!("step `{name}` goes to"),
@@ -511,7 +515,7 @@ expect = { escalate = "locksmith" }
             ("start = \"known\"", "start = \"know\"", 1),
             ("documents = [\"doors\"]", "documents = [\"dors\"]", 1),
             ("record.status == 'open'", "record.sttus == 'open'", 6),
-            ("to = \"open\"", "to = \"opne\"", 5),
+            ("to = \"open\"", "to = \"opne\"", 6),
             ("\"open_door\"", "\"open_dor\"", 7),
             ("key = \"record.status\"", "kye = \"record.status\"", 7),
             ("key = \"record.status\"", "key = \"record.stauts\"", 7),

@@ -239,13 +239,26 @@ impl Run {
         }
         let call = state.calls.iter().find(|call| call.id == request.call).unwrap();
         let mut arguments = call.arguments.clone();
-        match draw.random_range(0..4) {
+        match draw.random_range(0..6) {
             0 => arguments["account"] = json!(format!("acc_{:03}", draw.random_range(1..=ACCOUNTS))),
             1 => arguments["card"] = json!("card_001_1"),
             2 => arguments["amount"]["minor"] = json!(draw.random_range(-1_000_000..=1_000_000)),
-            _ => {
-                let minor = arguments["amount"]["minor"].as_i64().unwrap_or(2);
+            // The last ones may be taken: less money, or another reason that the tool lists.
+            3 | 4 if call.arguments["amount"].is_object() => {
+                let minor = arguments["amount"]["minor"].as_i64().unwrap();
                 arguments["amount"]["minor"] = json!(minor / 2);
+            }
+            _ => {
+                let reasons = [
+                    "lost",
+                    "stolen",
+                    "misuse",
+                    "charged_twice",
+                    "goodwill",
+                    "not_recognised",
+                    "cash_not_received",
+                ];
+                arguments["reason"] = json!(reasons.choose(draw).unwrap());
             }
         }
         let done = self.cases.edit(id, by, (&arguments, None), None).await;
@@ -391,6 +404,9 @@ async fn whatever_models_say_and_people_write_the_bank_and_its_customers_stay_sa
     let effects: usize = tools.values().sum();
     assert!(tools.len() >= 3 && effects >= cases / 50, "{tools:?} {counts:?}");
     assert!(cases < 10_000 || texts.len() >= 1_000, "{} hostile texts", texts.len());
+    for taken in ["approval", "edit", "delegation"] {
+        assert!(cases < 10_000 || counts.contains_key(taken), "no {taken} was taken: {counts:?}");
+    }
 }
 
 /// Puts something into the report of a run that was asked for. The tests of such a run come one after the other.

@@ -247,6 +247,13 @@ async fn a_package_ends_after_an_offer_and_a_day_and_comes_back_with_a_word() {
     }
     assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
     assert_eq!(account(&package.stage, 33).await["package"]["change"], Value::Null, "{}", shown(&state));
+
+    // Whoever asks again is told so again, and nothing more is done.
+    let effects = package.stage.effects().len();
+    let state = package.send(&second, "Rückgängig!").await;
+    assert_eq!(state.status, Status::Resolved, "{}", shown(&state));
+    assert!(text(&state).contains("rückgängig gemacht"), "{}", text(&state));
+    assert_eq!(package.stage.effects().len(), effects);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 
 /// Begins to undo the calls of these steps, or all of this concern, and goes on with the plan at `then`.
 pub(super) fn begin(state: &State, steps: Option<&[String]>, then: &str, now: &Now<'_>) -> Vec<Event> {
-    let reads =
-        |call: &CallState| now.pack.tools.by_name.get(&call.tool).is_some_and(|tool| tool.risk == Risk::Read);
     let of_plan = |call: &&CallState| {
         let wanted = steps.is_none_or(|steps| steps.contains(&call.step));
-        wanted && call.undoes.is_none() && may_have_acted(call) && !reads(call)
+        wanted && changes(call, now) && may_have_acted(call)
     };
     let calls = state.calls.iter().skip(state.earlier_calls).rev().filter(of_plan);
     let calls = calls.map(|call| call.id.clone()).collect();
@@ -23,7 +21,8 @@ pub(super) fn begin(state: &State, steps: Option<&[String]>, then: &str, now: &N
 }
 
 /// A customer takes back what was done for them: the last call, if its time of grace is not over; while a plan waits, a call
-/// of that plan, or what it has announced. `None` when there is nothing of the kind, or somebody else speaks.
+/// of that plan, or what it has announced. What is undone already is told again. `None` when there is nothing of the kind, or
+/// somebody else speaks.
 pub(super) fn regret(state: &State, now: &Now<'_>) -> Option<Vec<Event>> {
     let message = state.message()?;
     let speaks = message.identity.customer().filter(|speaks| state.replied_to.as_ref() == Some(*speaks));
@@ -34,11 +33,22 @@ pub(super) fn regret(state: &State, now: &Now<'_>) -> Option<Vec<Event>> {
         call.intended_at.is_some_and(|intended| grace > 0 && asked_at.since(intended) <= grace)
     };
     let from = if state.waiting.is_some() { state.earlier_calls } else { 0 };
-    let open = |call: &&CallState| call.undoes.is_none() && may_have_acted(call);
-    match state.calls.iter().skip(from).rev().find(open).filter(within) {
+    let made = || state.calls.iter().skip(from).rev().filter(|call| changes(call, now));
+    let open = made().find(|call| may_have_acted(call));
+    match open.filter(within) {
         Some(call) => Some(start(state, vec![call.id.clone()], None, now)),
-        None => state.waiting.is_some().then(|| start(state, Vec::new(), None, now)),
+        None => {
+            let undone = made().any(|call| matches!(call.outcome, Some(Outcome::Compensated { .. })));
+            let nothing_left = state.waiting.is_some() || (open.is_none() && undone);
+            nothing_left.then(|| start(state, Vec::new(), None, now))
+        }
     }
+}
+
+/// It is a call of a plan, not one that undoes, and of a tool that does more than read.
+fn changes(call: &CallState, now: &Now<'_>) -> bool {
+    let reads = now.pack.tools.by_name.get(&call.tool).is_some_and(|tool| tool.risk == Risk::Read);
+    call.undoes.is_none() && !reads
 }
 
 fn may_have_acted(call: &CallState) -> bool {
