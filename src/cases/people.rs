@@ -16,7 +16,7 @@ use crate::ledger::{Entry, StreamKind};
 use crate::reply::Reply;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The one argument that a person may lower; those that say what is acted on stay as the record has them.
 const AMOUNT: &str = "amount";
@@ -45,8 +45,10 @@ impl Cases {
         if !said.allowed {
             return Err(ApprovalRefused::Role(decide.by.role.to_string()).into());
         }
+        let asked_of = OnceLock::new();
         let voted = |state: &State, at| {
             let (request, votes) = waiting(state, approval)?;
+            asked_of.get_or_init(|| request.call.clone());
             let answer = (&decide.by, decide.approve);
             admit(request, votes, &apart(state), answer, decide.binding.as_ref(), at)?;
             let Decide { by, approve, reason, .. } = &decide;
@@ -62,8 +64,10 @@ impl Cases {
         };
         let case = self.in_approval(approval, voted).await?;
         let after = self.state(&case).await?;
+        // Where another worker was so fast that the plan waits for its next call already, the vote has counted.
         let anew = |(request, votes): &(ApprovalRequest, Vec<Vote>)| {
-            request.id.as_str() != approval && votes.is_empty() && after.status == Status::WaitingApproval
+            let same_call = asked_of.get() == Some(&request.call) && request.id.as_str() != approval;
+            same_call && votes.is_empty() && after.status == Status::WaitingApproval
         };
         if decide.approve && after.approval.as_ref().is_some_and(anew) {
             // The vote stands in the record and counts for nothing: it was another proposal by then.
