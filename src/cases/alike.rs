@@ -4,11 +4,12 @@
 use super::pack::{OpenSettings, Pack};
 use super::run::{Cases, fold};
 use super::state::{State, Status};
+use super::step::UNDONE;
 use super::view::outcome_name;
 use crate::base::{CaseId, Digest};
 use crate::intake::Identity;
 use crate::ledger::{Ledger, LedgerError, Stream, StreamKind};
-use crate::planning::{Alike, Brief, Quoted, Suggestion, Untrusted, suggest};
+use crate::planning::{Alike, Brief, Next, Quoted, Suggestion, Untrusted, suggest};
 use crate::policy::Grounds;
 use crate::understanding::Understanding;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,12 +96,16 @@ impl Cases {
         let unread: Vec<(String, u64)> =
             heads.iter().filter(known).take(READ).map(|head| (head.name.clone(), head.length)).collect();
         for (name, length) in unread {
-            let resolved = resolved(ledger, &CaseId::new(&name)).map_err(|error| told(&error))?;
-            let embedded = resolved.map(|(plan, calls, text)| {
-                let vector = models.embed(&[&text])?.pop().unwrap_or_default();
-                Ok::<_, crate::understanding::UnderstandingError>(Kept { plan, calls, vector })
+            // Another case that cannot be read is no reason to leave this one without its grounds.
+            let resolved = resolved(ledger, &CaseId::new(&name)).unwrap_or_else(|error| {
+                tracing::warn!(case = %name, %error, "a resolved case cannot be read, and is like none");
+                None
             });
-            kept.cases.insert(name, (length, embedded.transpose().map_err(|error| told(&error))?));
+            let embedded = resolved.and_then(|(plan, calls, text)| {
+                let vector = models.embed(&[&text]).ok()?.pop()?;
+                Some(Kept { plan, calls, vector })
+            });
+            kept.cases.insert(name, (length, embedded));
         }
         let own = models.embed(&[text]).map_err(|error| told(&error))?.pop().unwrap_or_default();
         let mut alike: Vec<Alike> = kept
@@ -136,10 +141,14 @@ fn resolved(ledger: &Ledger, case: &CaseId) -> Result<Option<(String, Vec<String
     };
     let Ok(state) = fold(case, &entries) else { return Ok(None) };
     let (Some(plan), Some(reading)) = (&state.plan, &state.reading) else { return Ok(None) };
+    // What people declined, undid or answered themselves speaks for no plan.
+    let by_plan = matches!(state.next, Some(Next::Reply { then: None, .. } | Next::Resolve { .. }));
+    if !by_plan || state.escalation.is_some() || plan.cursor.step == UNDONE {
+        return Ok(None);
+    }
     let about = state.messages.iter().find(|message| message.id.to_string() == reading.id);
     let calls = state.calls.iter().skip(state.earlier_calls);
     let calls = calls.filter(|call| call.undoes.is_none() && outcome_name(call) == "done");
     let calls = calls.map(|call| call.tool.clone()).collect();
-    let root = plan.cursor.plans().next().unwrap_or(&plan.leaf).to_owned();
-    Ok(about.map(|message| (root, calls, message.text.clone())))
+    Ok(about.map(|message| (plan.name().to_owned(), calls, message.text.clone())))
 }

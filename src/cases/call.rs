@@ -84,10 +84,16 @@ impl Cases {
         if !matches!(looked, Ok(Ok(_))) {
             return Err(Decision::refused(&call.tool, "the ledger does not say whether it is stopped"));
         }
-        match self.known_stop(state, call) {
-            true => Err(Decision::refused(&call.tool, "stopped by the bank's staff")),
-            false => Ok(()),
+        if self.known_stop(state, call) {
+            return Err(Decision::refused(&call.tool, "stopped by the bank's staff"));
         }
+        // The list may have become shorter while a person was asked.
+        let proposed = state.plan.as_ref().is_some_and(|plan| plan.cursor.proposed().is_some());
+        let open = self.parts().pack.service.open.as_ref();
+        if proposed && call.undoes.is_none() && !open.is_some_and(|open| open.tools.contains(&call.tool)) {
+            return Err(Decision::refused(&call.tool, "it may not be proposed any more"));
+        }
+        Ok(())
     }
 
     /// Just before a call: this node lives, the case is still its own, and nothing has happened in it since.

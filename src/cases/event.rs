@@ -170,6 +170,9 @@ pub enum Event {
         digest: Option<Digest>,
         pack: Option<Digest>,
         note: Option<String>,
+        /// The person chose what comes of it: another concern than was read, or a step out of turn.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
     },
     /// A person changed the arguments of a call before it was approved.
     Edited {

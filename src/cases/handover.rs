@@ -83,7 +83,7 @@ fn steps(state: &State) -> Vec<Value> {
 
 /// The plan that was proposed, unless its call was settled; else the first one that leads to an answer or a question.
 fn suggested(state: &State) -> Option<&Proposal> {
-    if let Some(plan) = state.plan.as_ref().filter(|plan| plan.cursor.open) {
+    if let Some(plan) = state.plan.as_ref().filter(|plan| plan.cursor.open.is_some()) {
         let settled = |call: &CallState| call.stopped || call.outcome.is_some();
         return plan.proposal(&state.proposals).filter(|_| !state.calls.last().is_some_and(settled));
     }

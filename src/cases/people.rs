@@ -4,7 +4,7 @@
 use super::CaseError;
 use super::event::Event;
 use super::run::{Cases, Decide, event_of};
-use super::state::{Stage, State, Status};
+use super::state::{PlanState, Stage, State, Status};
 use super::step::{Deed, Input};
 use super::view::PendingApproval;
 use crate::acting::schema::misfit;
@@ -191,9 +191,10 @@ impl Cases {
                 return Err("something in it was to be undone; that is for people to end");
             }
             let known = state.plan.as_ref();
-            let leaf = leaf.or(known.map(|known| known.leaf.as_str())).ok_or("name the leaf of a plan")?;
+            // A plan that was proposed goes on under its own name.
+            let leaf = leaf.or(known.map(PlanState::name)).ok_or("name the leaf of a plan")?;
             let plans = &self.pack().plans;
-            let own = known.filter(|known| known.leaf == leaf);
+            let own = known.filter(|known| known.leaf == leaf || known.name() == leaf);
             let plan = plans.of_leaf(leaf).or_else(|| own.and_then(|own| plans.of_event(&own.leaf)));
             let plan = plan.ok_or("there is no plan for this leaf; name another `leaf`")?;
             let cursor = own.map(|known| &known.cursor);

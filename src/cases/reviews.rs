@@ -79,7 +79,7 @@ impl Cases {
         };
         let leaf = state.plan.as_ref().map_or_else(|| leaf_of(reading), |plan| plan.leaf.as_str());
         // What was proposed for a concern without a plan earns nothing.
-        let open = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
+        let open = state.plan.as_ref().is_some_and(|plan| plan.cursor.open.is_some());
         let proposed = events.iter().zip(first..).find_map(|((event, _), seq)| match event {
             // The first decision alone: what a person approved says nothing new about the reading.
             Event::Decided { call, decision, undoes: None, .. }

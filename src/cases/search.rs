@@ -18,7 +18,8 @@ pub(super) fn questions(state: &State, pack: &Pack, suggestions: &[Suggestion]) 
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.as_str());
     let leaf = leaf.or_else(|| state.concern());
     let own = state.plan.as_ref().map(PlanState::name).or(leaf);
-    let suggested = suggestions.iter().map(|suggestion| suggestion.plan.as_str());
+    // What was asked last stands first among a document's passages: that is for the best suggestion.
+    let suggested = suggestions.iter().rev().map(|suggestion| suggestion.plan.as_str());
     let plans = own.into_iter().chain(suggested).filter_map(|name| pack.plans.by_name.get(name));
     let base = Question {
         id: message.id.to_string(),

@@ -6,7 +6,7 @@ use crate::acting::Outcome;
 use crate::base::{CallId, CaseId, CustomerId, Digest, Money, RecordId, Timestamp};
 use crate::governance::{ApprovalRequest, Decision, Principal, Scope, Totals, Verdict, Vote};
 use crate::intake::Message;
-use crate::planning::{Cursor, GENERAL_QUEUE, Next, Proposal, Suggestion, Undo};
+use crate::planning::{Cursor, GENERAL_QUEUE, Next, Open, Proposal, Suggestion, Undo};
 use crate::policy::Grounds;
 use crate::records::Facts;
 use crate::reply::Reply;
@@ -71,7 +71,7 @@ pub struct State {
     pub escalation: Option<Escalation>,
     /// The person who took the case over.
     pub held_by: Option<Principal>,
-    /// Who gave the case back in this round: what comes of it is what they began.
+    /// Who gave the case back: what comes of it is what they began.
     pub steered_by: BTreeSet<String>,
     /// When the facts were looked up.
     pub found_at: Option<Timestamp>,
@@ -88,20 +88,21 @@ pub struct PlanState {
 }
 
 impl PlanState {
-    /// The plan's own name: that of the leaf, unless the open planner proposed another one's.
+    /// The plan's own name: that of the leaf, unless another one's was proposed or chosen.
     pub fn name(&self) -> &str {
         plan_name(&self.leaf, &self.cursor)
     }
 
     /// The proposal that the plan is of, if it was proposed.
     pub fn proposal<'p>(&self, proposals: &'p [Proposal]) -> Option<&'p Proposal> {
-        proposals.iter().find(|proposal| self.cursor.open && proposal.plan == self.name())
+        let proposed = self.cursor.proposed()?;
+        proposals.iter().find(|proposal| proposal.plan == proposed)
     }
 }
 
 /// See [`PlanState::name`].
 pub(super) fn plan_name<'c>(leaf: &'c str, cursor: &'c Cursor) -> &'c str {
-    cursor.plans().next().filter(|_| cursor.open).unwrap_or(leaf)
+    cursor.open.as_ref().map_or(leaf, Open::plan)
 }
 
 /// What a case waits for that nobody in it does.
@@ -135,6 +136,8 @@ pub struct CallState {
     pub undo: Option<Undo>,
     /// The call that this one undoes.
     pub undoes: Option<CallId>,
+    /// The plan that was proposed or chosen, if it is of one.
+    pub open: Option<String>,
     /// Who changed its arguments before it was approved.
     pub edited_by: Option<String>,
     /// The rules, or a person, did not let it be made.
@@ -160,6 +163,7 @@ impl CallState {
             outcome: None,
             undo: None,
             undoes: None,
+            open: None,
             edited_by: None,
             stopped: false,
         }
@@ -434,9 +438,12 @@ impl State {
                 self.decided(proposed, decision);
             }
             Event::Intended { call, undo, .. } => {
+                let chosen = self.plan.as_ref().filter(|plan| plan.cursor.open.is_some());
+                let open = chosen.map(|plan| plan.name().to_owned());
                 if let Some(known) = self.call_mut(call) {
                     known.intended_at = Some(at);
                     known.undo.clone_from(undo);
+                    known.open = open;
                 }
                 self.count(call, Totals::add);
                 self.status = Status::Running;
@@ -483,14 +490,15 @@ impl State {
                     summary: summary.clone(),
                 });
             }
-            Event::GivenBack { by, leaf, plan, step, digest, pack, .. } => {
+            Event::GivenBack { by, leaf, plan, step, digest, pack, open, .. } => {
                 self.steered_by.insert(by.name.clone());
-                let known = self.plan.take().filter(|known| known.leaf == *leaf);
+                let known = self.plan.take().filter(|known| known.leaf == *leaf || known.name() == leaf);
                 // Within a part it knows where to go back to.
                 let stood = known.as_ref().map(|known| &known.cursor).filter(|cursor| cursor.plan == *plan);
                 let mut cursor = stood.map_or_else(|| Cursor::new(plan, step), |cursor| cursor.at(step));
-                // A person chose the plan, and not what was read or told.
-                cursor.open |= self.concern().is_some_and(|concern| concern != leaf);
+                if *open {
+                    cursor.open = Some(Open::Chosen(leaf.clone()));
+                }
                 let path = known.map(|known| known.path);
                 self.plan = Some(PlanState {
                     leaf: leaf.clone(),
@@ -668,7 +676,6 @@ impl State {
         self.resumes = None;
         self.undoing = None;
         self.escalation = None;
-        self.steered_by.clear();
         self.asked.clear();
         self.earlier_calls = self.calls.len();
     }

@@ -8,7 +8,7 @@ use super::view::{circumstances, leaf_of, plan_view, probability, subject, summa
 use crate::acting::Outcome;
 use crate::base::{ApprovalId, CallId, Digest, Timestamp};
 use crate::governance::{
-    ApprovalRequest, Decision, Evaluation, Principal, Request, Scope, Totals, Verdict, Vote,
+    ApprovalRequest, Decision, Evaluation, Principal, Request, Role, Scope, Totals, Verdict, Vote,
 };
 use crate::intake::{Identity, Message};
 use crate::ledger::Secret;
@@ -112,7 +112,7 @@ pub struct Now<'a> {
 const UNVERIFIED: &str = "unverified";
 
 /// The template that tells a customer that what was done is undone.
-const UNDONE: &str = "undone";
+pub(super) const UNDONE: &str = "undone";
 
 const WROTE: &str =
     "the customer wrote while the case waited; what it waited for does not happen by itself any more";
@@ -316,6 +316,9 @@ fn walk(state: &State, leaf: &str, cursor: Cursor, now: &Now<'_>) -> Vec<Event> 
 }
 
 fn planned(state: &State, leaf: &str, advanced: Advanced, now: &Now<'_>) -> Vec<Event> {
+    if advanced.cursor.proposed().is_some() && !open::allows(&advanced.next, now) {
+        return escalation(state, leaf, GENERAL_QUEUE, open::NOT_LISTED);
+    }
     let of = plan_name(leaf, &advanced.cursor);
     let digest = now.pack.plans.by_name.get(of).map(|plan| plan.digest.clone());
     let next = advanced.next.clone();
@@ -410,7 +413,8 @@ fn decide(state: &State, call: &CallState, votes: &[Vote], now: &Now<'_>) -> Vec
                     .approval
                     .as_ref()
                     .filter(|(asked, _)| asked.call == call.id)
-                    .and_then(|(asked, _)| asked.delegated.filter(|_| !decision.security)),
+                    .and_then(|(asked, _)| asked.delegated)
+                    .filter(|to| !decision.security || *to == Role::Security),
                 expires_at: now.at.plus_millis(now.pack.service.approval_hours.saturating_mul(3_600_000)),
             },
         }),
@@ -432,6 +436,9 @@ pub(super) fn call_request(state: &State, call: &CallState, votes: &[Vote]) -> O
     let record = call.record.as_ref()?;
     let read = state.facts.as_ref()?.records.iter().find(|read| read.id == *record)?;
     let mut circumstances = circumstances(state)?;
+    // What undoes a call is judged as that call was, also when the customer asks for it later.
+    let undone = call.undoes.as_ref().and_then(|id| state.calls.iter().find(|known| known.id == *id));
+    circumstances.open = circumstances.open.or_else(|| undone?.open.clone());
     let amount = call.amount();
     let scopes = Scope::of_call(&call.tool, &circumstances.customer, record);
     let mut totals = state.totals.clone();
@@ -499,6 +506,8 @@ fn go_on(state: &State, call: &CallState, way: Way, reason: &str, now: &Now<'_>)
         .and_then(|plan| plan.steps.get(&call.step))
         .map(|step| &step.kind);
     let target = match (kind, way) {
+        // Nobody has confirmed that the plan is about what the customer wants: only what was approved speaks for it.
+        (_, Way::Refused | Way::Failed | Way::Declined) if known.cursor.proposed().is_some() => None,
         (Some(StepKind::Call { done, .. }), Way::Done) => Some(done),
         (Some(StepKind::Call { refused, .. }), Way::Refused) => refused.as_ref(),
         (Some(StepKind::Call { failed, .. }), Way::Failed) => failed.as_ref(),

@@ -199,7 +199,8 @@ pub(super) fn circumstances(state: &State) -> Option<Circumstances> {
         return None;
     };
     let read_as = || state.concern().map(str::to_owned);
-    let open = state.plan.as_ref().filter(|plan| plan.cursor.open).map(|plan| plan.name().to_owned());
+    let open =
+        state.plan.as_ref().filter(|plan| plan.cursor.open.is_some()).map(|plan| plan.name().to_owned());
     let leaf = state.plan.as_ref().map(|plan| plan.leaf.clone()).or_else(read_as).unwrap_or_default();
     // What a system told was not read, so that there is nothing to be unsure of.
     let told = state.messages.iter().any(|message| message.event.as_ref() == Some(&leaf));
@@ -322,7 +323,7 @@ pub fn staff_view(state: &State) -> Value {
         "grounds": state.grounds,
         "plan": state.plan.as_ref().map(|plan| json!({
             "leaf": plan.leaf, "path": plan.path, "digest": plan.digest,
-            "proposed": plan.cursor.open.then(|| plan.name()),
+            "proposed": plan.cursor.proposed(),
         })),
         "proposals": state.proposals,
         "decisions": decisions,

@@ -57,13 +57,13 @@ pub enum ApprovalRefused {
     Delegated(Role),
     #[error("it cannot be delegated to role `{0}`: {1}")]
     NoDelegate(Role, &'static str),
-    #[error("who sent a message of the case may not approve its calls")]
+    #[error("who sent a message of the case, gave it back or changed the call may not approve it")]
     Initiator,
     #[error("`{0}` has already decided; four eyes are two people")]
     SamePerson(String),
     #[error("the approval expired at {0}; the case is with the people of its queue")]
     Expired(Timestamp),
-    #[error("the case has changed since the approval was shown (`binding` differs); look at it again")]
+    #[error("the case has changed since the approval was shown; look at it again")]
     Changed,
     #[error("the approval is already decided")]
     Settled,

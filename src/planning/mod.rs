@@ -29,4 +29,4 @@ pub use plan::{Branch, HANDOVER, Look, Plan, PlanFor, PlanKind, Plans, Step, Ste
 pub use shape::Shape;
 pub use tool::*;
 pub use trial::{Coverage, Trial, TrialOutcome, run as run_trials};
-pub use walk::{Advanced, Back, Cursor, GENERAL_QUEUE, LookUp, Next, advance};
+pub use walk::{Advanced, Back, Cursor, GENERAL_QUEUE, LookUp, Next, Open, advance};

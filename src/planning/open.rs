@@ -6,7 +6,7 @@
 //! place, since nothing behind it trusts a suggestion.
 
 use super::plan::{Plan, PlanFor, PlanKind, Plans, bare};
-use super::walk::{Advanced, Cursor, Next, advance};
+use super::walk::{Advanced, Cursor, Next, Open, advance};
 use crate::base::{CaseId, Probability};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -187,7 +187,8 @@ pub fn judge(
         return (proposal("", Leads::Nothing("plan_missing".to_owned())), None);
     }
     let start = plans.of_leaf(&suggestion.plan).map_or("", |plan| plan.start.as_str());
-    let cursor = Cursor { open: true, ..Cursor::new(&suggestion.plan, start) };
+    let open = Some(Open::Proposed(suggestion.plan.clone()));
+    let cursor = Cursor { open, ..Cursor::new(&suggestion.plan, start) };
     let advanced = advance(plans, &cursor, view, asked);
     let of_tools = |tools: Vec<String>| match tools.iter().all(|tool| allowed.contains(tool)) {
         true => Leads::Call(tools),
@@ -313,7 +314,7 @@ mod tests {
         assert_eq!(leads, Leads::Call(vec!["card_block".into()]));
         let advanced = advanced.unwrap();
         assert!(
-            advanced.cursor.open && advanced.cursor.at("tell").open,
+            [&advanced.cursor, &advanced.cursor.at("tell")].iter().all(|at| at.proposed() == Some("block")),
             "every later step is a proposal, too"
         );
         assert!(

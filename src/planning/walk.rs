@@ -18,9 +18,27 @@ pub struct Cursor {
     /// How often each loop was taken that has not ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<String, u32>,
-    /// The plan was proposed for a concern that has none (see `open`): a person approves each call.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
+    /// It began at a plan that is not that of what was read: a person approves each call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Open>,
+}
+
+/// Who named a plan that was written for another concern. The name stays, whichever plans it goes on in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Open {
+    /// It was proposed for a concern that has none (see `open`).
+    Proposed(String),
+    /// A person gave the case back to it.
+    Chosen(String),
+}
+
+impl Open {
+    pub fn plan(&self) -> &str {
+        match self {
+            Self::Proposed(plan) | Self::Chosen(plan) => plan,
+        }
+    }
 }
 
 /// A step that is gone back to.
@@ -38,7 +56,7 @@ impl Cursor {
             step: step.to_owned(),
             back: Vec::new(),
             turns: BTreeMap::new(),
-            open: false,
+            open: None,
         }
     }
 
@@ -46,6 +64,11 @@ impl Cursor {
     #[must_use]
     pub fn at(&self, step: &str) -> Self {
         Self { step: step.to_owned(), ..self.clone() }
+    }
+
+    /// The plan that was proposed, if one was.
+    pub fn proposed(&self) -> Option<&str> {
+        self.open.as_ref().filter(|open| matches!(open, Open::Proposed(_))).map(Open::plan)
     }
 
     /// Every plan that has a part in where it stands.

@@ -120,7 +120,7 @@ impl Run {
             };
         }
         if !state.proposals.is_empty() {
-            let walked = state.plan.as_ref().is_some_and(|plan| plan.cursor.open);
+            let walked = state.plan.as_ref().is_some_and(|plan| plan.cursor.open.is_some());
             self.count(if walked { "no plan: a call was proposed" } else { "no plan: plans were suggested" });
         }
         self.count(&format!("status {}", state.status.as_str()));

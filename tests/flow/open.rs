@@ -151,6 +151,59 @@ async fn a_plan_that_a_person_chose_asks_somebody_else_for_each_call() {
     assert_eq!(stage.effects().len(), 1);
 }
 
+/// The plan of a swallowed card goes on in that of a lost one, and keeps its name all the same.
+#[tokio::test]
+async fn a_plan_that_goes_on_in_another_is_held_by_its_own_name() {
+    let stage = Stage::new().await;
+    let tom = || Principal::new("tom", Role::Agent);
+    let chosen = async |leaf: Option<&str>, step: Option<&str>, case: Option<&CaseId>| {
+        let case = match case {
+            Some(case) => case.clone(),
+            None => stage.send(FRAUD, verified("cus_007")).await.case,
+        };
+        stage.cases.take_over(&case, &sara(), None).await.unwrap();
+        stage.cases.give_back(&case, &sara(), (leaf, step, None)).await.unwrap();
+        let state = stage.cases.drive(&case).await.unwrap();
+        assert_eq!(state.status, Status::WaitingApproval, "{}", shown(&state));
+        let plan = state.plan.as_ref().unwrap();
+        assert_eq!((plan.name(), plan.cursor.plan.as_str()), ("card_swallowed", "lost_or_stolen_card"));
+        state
+    };
+    let answered = async |state: &State, approve| {
+        let id = state.approval.as_ref().unwrap().0.id.clone();
+        let decide = Decide { by: tom(), approve, reason: None, binding: None };
+        let case = stage.cases.decide(id.as_str(), decide).await.unwrap();
+        stage.cases.drive(&case).await.unwrap()
+    };
+    let state = chosen(Some("card_swallowed"), None, None).await;
+    let declined = answered(&state, false).await;
+    assert_eq!(declined.status, Status::WithHuman, "{}", shown(&declined));
+    // It goes on in the plan in which it stood, and is not taken for one that was changed.
+    let state = chosen(None, Some("block"), Some(&declined.case)).await;
+    stage.cases.stop("card_swallowed", &Principal::new("olga", Role::Operator), None).unwrap();
+    let stopped = answered(&state, true).await;
+    assert_eq!(stopped.status, Status::WithHuman, "{}", shown(&stopped));
+    assert!(stage.effects().is_empty());
+}
+
+#[tokio::test]
+async fn a_proposal_that_was_declined_can_be_given_back_to_as_it_is() {
+    let stage = Stage::new().await;
+    resolved(&stage, "cus_006").await;
+    let done = stage.effects().len();
+    let state = stage.send(FRAUD, verified("cus_007")).await;
+    assert_eq!(state.plan.as_ref().unwrap().cursor.proposed(), Some("freeze_account"), "{}", shown(&state));
+    let declined = decide(&stage, &state, false).await;
+    assert_eq!(declined.status, Status::WithHuman, "{}", shown(&declined));
+    stage.cases.take_over(&declined.case, &sara(), None).await.unwrap();
+    stage.cases.give_back(&declined.case, &sara(), (None, None, None)).await.unwrap();
+    let given = stage.cases.drive(&declined.case).await.unwrap();
+    assert_eq!(given.status, Status::WaitingApproval, "{}", shown(&given));
+    let plan = given.plan.as_ref().unwrap();
+    assert_eq!((plan.name(), plan.cursor.proposed()), ("freeze_account", None), "a person chose it");
+    assert_eq!(stage.effects().len(), done);
+}
+
 #[tokio::test]
 async fn what_is_stopped_for_the_concern_of_the_plan_is_stopped_for_what_is_proposed_of_it() {
     let stage = Stage::new().await;

@@ -61,6 +61,40 @@ async fn a_refund_over_the_limit_takes_two_people() {
 }
 
 #[tokio::test]
+async fn what_is_handed_on_to_a_role_is_for_that_role_also_when_people_are_asked_again() {
+    let served = Served::new().await;
+    served.open("cus_016", CHARGED).await;
+    let approval = waiting(&served).await;
+    let id = approval["request"]["id"].as_str().unwrap();
+    let path = format!("/v1/approvals/{id}/delegation");
+    let hand_on = async |key: &str, role: &str| {
+        let (status, told) = served.call(key, "POST", &path, Some(json!({"role": role}))).await;
+        (status, told["error"]["code"].clone())
+    };
+    for who in ["channel", "auditor", "operator", "system"] {
+        assert_eq!(hand_on(who, "supervisor").await.0, 403, "{who}");
+    }
+    assert_eq!(hand_on("agent", "boss").await.0, 400);
+    assert_eq!(hand_on("agent", "auditor").await, (409, json!("no_delegate")));
+    assert_eq!(hand_on("agent", "supervisor").await.0, 200);
+    let (status, refused) = served.call("agent", "POST", &decision(&approval), yes()).await;
+    assert_eq!((status, &refused["error"]["code"]), (403, &json!("delegated")));
+    assert_eq!(hand_on("agent", "agent").await, (403, json!("delegated")));
+    assert_eq!(waiting(&served).await["request"]["delegated"], "supervisor");
+    let mut arguments = approval["arguments"].clone();
+    arguments["amount"]["minor"] = json!(10_000);
+    let edit = format!("/v1/approvals/{id}/edit");
+    let (status, edited) =
+        served.call("supervisor", "POST", &edit, Some(json!({"arguments": arguments}))).await;
+    assert_eq!(status, 200, "{edited}");
+    let again = waiting(&served).await;
+    assert_eq!(again["request"]["delegated"], "supervisor", "{again}");
+    let (status, refused) = served.call("agent", "POST", &decision(&again), yes()).await;
+    assert_eq!((status, &refused["error"]["code"]), (403, &json!("delegated")));
+    assert!(served.stage.effects().is_empty());
+}
+
+#[tokio::test]
 async fn an_edit_asks_again_and_whoever_edits_does_not_approve() {
     let served = Served::new().await;
     served.open("cus_016", CHARGED).await;

@@ -6,7 +6,20 @@ use crate::cases::event::Event;
 use crate::cases::state::State;
 use crate::cases::view::plan_view;
 use crate::intake::Identity;
-use crate::planning::{Advanced, GENERAL_QUEUE, Proposal, judge};
+use crate::planning::{Advanced, GENERAL_QUEUE, Next, Proposal, judge};
+
+pub(super) const NOT_LISTED: &str =
+    "the plan that was proposed goes on with a call that may not be (`tools` of `[open]` in cases.toml)";
+
+/// Whether what comes next may be part of a proposal: it calls nothing, or tools of the list alone.
+pub(super) fn allows(next: &Next, now: &Now<'_>) -> bool {
+    let listed = |tool: &String| now.pack.service.open.as_ref().is_some_and(|open| open.tools.contains(tool));
+    match next {
+        Next::Call { tool, .. } => listed(tool),
+        Next::Parallel { calls, .. } => calls.iter().all(|call| listed(&call.tool)),
+        _ => true,
+    }
+}
 
 pub(super) fn propose(state: &State, leaf: &str, now: &Now<'_>) -> Vec<Event> {
     let none = |state: &State| escalation(state, leaf, GENERAL_QUEUE, &format!("no plan for leaf `{leaf}`"));

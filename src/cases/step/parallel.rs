@@ -58,7 +58,7 @@ pub(super) fn went(state: &State, call: &CallState, way: Way, reason: &str, now:
     let (Some(Next::Parallel { failed, .. }), Some(known)) = (&state.next, &state.plan) else {
         return Vec::new();
     };
-    match failed {
+    match failed.as_ref().filter(|_| known.cursor.proposed().is_none()) {
         Some(step) => walk(state, &known.leaf.clone(), known.cursor.at(step), now),
         None => escalation(state, &known.leaf.clone(), GENERAL_QUEUE, &format!("`{}`: {reason}", call.tool)),
     }

@@ -30,14 +30,19 @@ pub(super) fn did(state: &State, by: Principal, deed: Deed, now: &Now<'_>) -> Ve
         Deed::TakeOver { reason } => vec![Event::TakenOver { by, reason, summary: summary(state) }],
         Deed::GiveBack { leaf, step, note } => {
             // A step of a plan that this one goes on in keeps that plan.
-            let of = state.plan.as_ref().filter(|known| known.leaf == leaf).map(|known| &known.cursor.plan);
+            let known = state.plan.as_ref().filter(|known| known.leaf == leaf || known.name() == leaf);
+            let of = known.map(|known| &known.cursor.plan);
             let has = |leaf: &str| {
                 now.pack.plans.by_name.get(leaf).is_some_and(|plan| plan.steps.contains_key(&step))
             };
             let plan = of.filter(|of| has(of)).cloned().unwrap_or_else(|| leaf.clone());
             let digest = now.pack.plans.by_name.get(&leaf).map(|plan| plan.digest.clone());
             let pack = Some(now.pack.digest.clone());
-            vec![Event::GivenBack { by, leaf, plan, step, digest, pack, note }]
+            let stood = known.is_some_and(|known| known.cursor.plan == plan && known.cursor.step == step);
+            let starts = now.pack.plans.by_name.get(&leaf).is_some_and(|own| own.start == step);
+            let another = state.concern().is_some_and(|concern| concern != leaf);
+            let open = another || !(stood || starts);
+            vec![Event::GivenBack { by, leaf, plan, step, digest, pack, note, open }]
         }
         Deed::Edit { approval, arguments, reason } => {
             let event = Event::Edited { approval, by, arguments, reason };

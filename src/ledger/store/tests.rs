@@ -49,6 +49,18 @@ fn postgres() -> Tried {
     Tried { one: open(), two: open(), _kept: Box::new(cluster) }
 }
 
+#[test]
+fn postgresql_is_brought_up_from_the_schema_before() {
+    let cluster = safe();
+    drop(Postgres::open(connections(&cluster)).unwrap());
+    let before = "DROP INDEX heads_newest; CREATE INDEX heads_by_status ON heads (kind, status);
+                  UPDATE schema_version SET version = 4;";
+    run(&cluster, before);
+    drop(Postgres::open(connections(&cluster)).unwrap());
+    // Each of these fails if the index is not there, or still is.
+    run(&cluster, "DROP INDEX heads_newest; CREATE INDEX heads_by_status ON heads (kind, status);");
+}
+
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
         mod on_sqlite { $(#[test] fn $name() { super::$name(&super::sqlite()); })* }
