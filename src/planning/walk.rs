@@ -18,18 +18,18 @@ pub struct Cursor {
     /// How often each loop was taken that has not ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<String, u32>,
-    /// It began at a plan that is not that of what was read: a person approves each call.
+    /// What comes of the case does not follow from what was read alone: a person approves each call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Open>,
 }
 
-/// Who named a plan that was written for another concern. The name stays, whichever plans it goes on in.
+/// Who named the plan that is walked. The name stays, whichever plans it goes on in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Open {
     /// It was proposed for a concern that has none (see `open`).
     Proposed(String),
-    /// A person gave the case back to it.
+    /// A person gave the case back to it: to another concern's than was read, or at a step out of turn.
     Chosen(String),
 }
 
